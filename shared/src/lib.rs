@@ -1,0 +1,3 @@
+//! What every function shares. See the README's map for what belongs where.
+
+pub mod models;

@@ -1,0 +1,92 @@
+//! The values of the agency: each parsed once, from text, into a type that cannot hold anything else.
+//!
+//! Nothing here knows AWS or HTTP, and nothing here reads a clock or a random source: both are arguments.
+//! A value that comes from a client implements [`FromStr`](std::str::FromStr) with the error [`Invalid`].
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub mod color;
+pub mod css;
+pub mod email;
+pub mod font;
+pub mod hostname;
+pub mod id;
+pub mod image_url;
+pub mod slug;
+pub mod text;
+pub mod time;
+
+/// Why a value was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// Stable and machine-readable.
+    pub code: Code,
+    /// One sentence for a person.
+    pub detail: Cow<'static, str>,
+}
+
+impl Invalid {
+    /// A refusal with its sentence.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// The codes of a body's faults (`errors[].code`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The property must be there.
+    Required,
+    /// The schema has no such property.
+    UnknownProperty,
+    /// The value has another JSON type.
+    WrongType,
+    /// Shorter than the minimum.
+    TooShort,
+    /// Longer than the maximum.
+    TooLong,
+    /// Not of the form that the property has.
+    InvalidFormat,
+    /// Of the right form, but refused.
+    NotAllowed,
+    /// A host name that is an IP address.
+    IpAddress,
+    /// A host name of one label.
+    SingleLabel,
+    /// A name under which anyone can register.
+    PublicSuffix,
+    /// Its top-level domain does not exist.
+    UnknownSuffix,
+    /// A host name with a wildcard.
+    Wildcard,
+    /// A host name with an underscore.
+    Underscore,
+    /// A host name with a port.
+    Port,
+    /// A host name with a scheme: a URL.
+    Scheme,
+    /// A host name over 253 octets.
+    NameTooLong,
+    /// A label over 63 octets.
+    LabelTooLong,
+    /// A top-level domain for special use (RFC 6761).
+    SpecialUse,
+    /// A name of the portal's own.
+    PortalDomain,
+    /// A label that is kept back.
+    Reserved,
+    /// No host name at all.
+    InvalidName,
+}
+
+/// White space, U+200B and U+FEFF around a value are removed: people paste.
+pub fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{200B}' || c == '\u{FEFF}')
+}

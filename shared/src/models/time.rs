@@ -1,0 +1,136 @@
+//! Time as the API shows it: RFC 3339, UTC, whole seconds, with a `Z`.
+
+use std::{fmt, ops, str::FromStr, sync::Mutex, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use utoipa::ToSchema;
+use uuid::{ContextV7, Uuid};
+
+/// A moment: milliseconds since 1970 inside, whole seconds in text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2026-11-23T17:00:00Z")]
+pub struct Timestamp(i64);
+
+/// Keeps ids that are made within one millisecond in the order in which they were made.
+static ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
+impl Timestamp {
+    /// The system's clock. Only the edge of the program reads it.
+    pub fn now() -> Self {
+        Self::from_millis((OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64)
+    }
+
+    /// From milliseconds since 1970, held within the years 1970 to 9999.
+    pub const fn from_millis(millis: i64) -> Self {
+        const LAST: i64 = 253_402_300_799_999;
+        Self(if millis < 0 {
+            0
+        } else if millis > LAST {
+            LAST
+        } else {
+            millis
+        })
+    }
+
+    /// From seconds since 1970.
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self::from_millis(seconds.saturating_mul(1000))
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970.
+    pub const fn seconds(self) -> i64 {
+        self.0 / 1000
+    }
+
+    /// How long it is since `earlier`; zero if that is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0).max(0) as u64)
+    }
+
+    /// A new UUIDv7 of this time.
+    pub(super) fn uuid(self) -> Uuid {
+        Uuid::new_v7(uuid::Timestamp::from_unix(
+            &ORDER,
+            self.seconds() as u64,
+            (self.0 % 1000) as u32 * 1_000_000,
+        ))
+    }
+}
+
+impl ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+}
+
+impl ops::Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self::from_millis(self.0.saturating_sub(millis))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = OffsetDateTime::from_unix_timestamp(self.seconds()).map_err(|_| fmt::Error)?;
+        f.write_str(&time.format(&Rfc3339).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = time::error::Parse;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let time = OffsetDateTime::parse(text, &Rfc3339)?;
+        Ok(Self::from_millis((time.unix_timestamp_nanos() / 1_000_000) as i64))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_has_whole_seconds_and_a_z() {
+        let time = Timestamp::from_millis(1_795_453_200_987);
+        assert_eq!(time.to_string(), "2026-11-23T17:00:00Z");
+        assert_eq!("2026-11-23T17:00:00Z".parse(), Ok(time - Duration::from_millis(987)));
+    }
+
+    #[test]
+    fn times_beyond_the_calendar_are_held_within_it() {
+        assert_eq!(Timestamp::from_seconds(i64::MAX).to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(Timestamp::from_seconds(-1).to_string(), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn ids_of_one_millisecond_keep_their_order() {
+        let now = Timestamp::from_seconds(1_795_453_200);
+        let ids: Vec<_> = (0..1000).map(|_| now.uuid()).collect();
+        assert!(ids.is_sorted());
+    }
+}
