@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{Code, Invalid, text_value, trim};
 
-/// A client organization's name: 1 to 100 characters after trimming, no [control characters](is_control).
+/// A client organization's name: 1 to 100 characters after trimming, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(
@@ -42,7 +42,7 @@ impl FromStr for ClientName {
     }
 }
 
-/// Plain text of a page's footer: 1 to 500 characters, no [control characters](is_control) but line breaks.
+/// Plain text of a page's footer: 1 to 500 characters, no control characters but line breaks.
 ///
 /// Kept as sent: line breaks may be LF, CR, CRLF, U+2028 or U+2029, and white space at the ends stays. It is no
 /// HTML: whoever prints it escapes it.
