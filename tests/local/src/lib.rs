@@ -1,0 +1,5 @@
+//! The whole system on one machine: every function behind one listener, an embedded DynamoDB and a DNS server.
+//! `cargo local` runs it; the tests start it.
+
+pub mod dynamodb;
+pub mod template;
