@@ -18,8 +18,12 @@ use tokio::net::TcpListener;
 /// # Errors
 /// A sentence: the file cannot be opened, or is no database of ours.
 pub fn open(file: Option<&Path>) -> Result<Database, String> {
-    let Some(file) = file else { return Database::memory().map_err(|error| error.to_string()) };
-    let name = file.to_str().ok_or_else(|| format!("{} is not UTF-8", file.display()))?;
+    let Some(file) = file else {
+        return Database::memory().map_err(|error| error.to_string());
+    };
+    let name = file
+        .to_str()
+        .ok_or_else(|| format!("{} is not UTF-8", file.display()))?;
     Database::new(name).map_err(|error| format!("{name}: {error}"))
 }
 
@@ -45,14 +49,21 @@ pub fn shared() -> SocketAddr {
     static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
     *ADDRESS.get_or_init(|| {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        listener.set_nonblocking(true).expect("a socket that can be non-blocking");
+        listener
+            .set_nonblocking(true)
+            .expect("a socket that can be non-blocking");
         let address = listener.local_addr().expect("a bound socket has an address");
         let database = open(None).expect("a database in memory");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         std::thread::spawn(move || {
             runtime.block_on(async {
                 let listener = TcpListener::from_std(listener).expect("a listener on this runtime");
-                serve(listener, database, std::future::pending()).await.expect("a listener that works");
+                serve(listener, database, std::future::pending())
+                    .await
+                    .expect("a listener that works");
             });
         });
         address
@@ -89,7 +100,11 @@ mod tests {
 
     async fn table(name: &str) -> Client {
         let client = client(&format!("http://{}", shared()));
-        Table::from_template().unwrap().create(&client, name).await.unwrap();
+        Table::from_template()
+            .unwrap()
+            .create(&client, name)
+            .await
+            .unwrap();
         client
     }
 
@@ -106,8 +121,16 @@ mod tests {
     }
 
     async fn put(client: &Client, pk: &str, sk: &str, extra: &[(&str, AttributeValue)]) {
-        let item = key(pk, sk).into_iter().chain(extra.iter().map(|(k, v)| (k.to_string(), v.clone())));
-        client.put_item().table_name(TABLE).set_item(Some(item.collect())).send().await.unwrap();
+        let item = key(pk, sk)
+            .into_iter()
+            .chain(extra.iter().map(|(k, v)| (k.to_string(), v.clone())));
+        client
+            .put_item()
+            .table_name(TABLE)
+            .set_item(Some(item.collect()))
+            .send()
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
@@ -126,13 +149,22 @@ mod tests {
             client
                 .transact_write_items()
                 .client_request_token("one-token")
-                .transact_items(TransactWriteItem::builder().update(add().build().unwrap()).build())
+                .transact_items(
+                    TransactWriteItem::builder()
+                        .update(add().build().unwrap())
+                        .build(),
+                )
                 .send()
                 .await
                 .unwrap();
         }
-        let item =
-            client.get_item().table_name(TABLE).set_key(Some(key("token", "A"))).send().await.unwrap();
+        let item = client
+            .get_item()
+            .table_name(TABLE)
+            .set_key(Some(key("token", "A")))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(item.item().unwrap()["n"], n(1));
 
         let other = add().expression_attribute_values(":one", n(2)).build().unwrap();
@@ -161,7 +193,8 @@ mod tests {
             .await
             .unwrap_err()
             .into_service_error();
-        let aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(error) = error
+        let aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(error) =
+            error
         else {
             panic!("{error:?}")
         };
@@ -210,11 +243,19 @@ mod tests {
         else {
             panic!("{error:?}")
         };
-        let [first, second] = error.cancellation_reasons() else { panic!("{error:?}") };
+        let [first, second] = error.cancellation_reasons() else {
+            panic!("{error:?}")
+        };
         assert_eq!(first.code(), Some("None"));
         assert_eq!(second.code(), Some("ConditionalCheckFailed"));
         assert_eq!(second.item().unwrap()["v"], n(7));
-        let absent = client.get_item().table_name(TABLE).set_key(Some(key("old", "B"))).send().await.unwrap();
+        let absent = client
+            .get_item()
+            .table_name(TABLE)
+            .set_key(Some(key("old", "B")))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(absent.item(), None);
     }
 
@@ -232,7 +273,12 @@ mod tests {
             .consistent_read(true)
             .build()
             .unwrap();
-        let batch = client.batch_get_item().request_items(TABLE, keys).send().await.unwrap();
+        let batch = client
+            .batch_get_item()
+            .request_items(TABLE, keys)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(batch.responses().unwrap()[TABLE].len(), 2);
 
         let query = |start: Option<HashMap<String, AttributeValue>>, forward: bool| {
@@ -250,7 +296,10 @@ mod tests {
                 .send()
         };
         let sks = |items: &[HashMap<String, AttributeValue>]| {
-            items.iter().map(|item| item["SK"].as_s().unwrap().clone()).collect::<Vec<_>>()
+            items
+                .iter()
+                .map(|item| item["SK"].as_s().unwrap().clone())
+                .collect::<Vec<_>>()
         };
         let first = query(None, false).await.unwrap();
         assert_eq!(sks(first.items()), ["A#4", "A#3", "A#2"]);
@@ -280,7 +329,9 @@ mod tests {
                 .send()
         };
         let found = query().await.unwrap();
-        let [first, second] = found.items() else { panic!("{found:?}") };
+        let [first, second] = found.items() else {
+            panic!("{found:?}")
+        };
         assert_eq!((first["SK"].clone(), second["SK"].clone()), (s("B"), s("A")));
         let mut names: Vec<_> = first.keys().map(String::as_str).collect();
         names.sort();

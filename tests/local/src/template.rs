@@ -96,8 +96,8 @@ impl Table {
         serde_norway::from_value(properties.clone()).map_err(wrong)
     }
 
-    /// Creates the table as `name`, waits until it is active and sets its time to live. A table that is there already
-    /// is left as it is.
+    /// Creates the table as `name`, waits until it is active and sets its time to live. What is there already stays as
+    /// it is.
     ///
     /// # Errors
     /// The database refuses, cannot be reached, or takes over a minute.
@@ -107,28 +107,35 @@ impl Table {
             .table_name(name)
             .billing_mode(BillingMode::PayPerRequest)
             .set_attribute_definitions(Some(
-                self.attribute_definitions.iter().map(Attribute::build).collect::<Result<_, _>>()?,
+                self.attribute_definitions
+                    .iter()
+                    .map(Attribute::build)
+                    .collect::<Result<_, _>>()?,
             ))
             .set_key_schema(Some(schema(&self.key_schema)?))
             .set_global_secondary_indexes(match self.global_secondary_indexes.as_slice() {
                 [] => None,
                 indexes => Some(indexes.iter().map(Index::build).collect::<Result<_, _>>()?),
             });
-        match request.send().await {
-            Ok(_) => {}
-            Err(error) if error.code() == Some("ResourceInUseException") => return Ok(()),
+        let existed = match request.send().await {
+            Ok(_) => false,
+            Err(error) if error.code() == Some("ResourceInUseException") => true,
             Err(error) => return Err(refused("CreateTable", error)),
-        }
+        };
         self.wait_until_active(client, name).await?;
-        let Some(time_to_live) = &self.time_to_live_specification else { return Ok(()) };
-        client
+        let Some(time_to_live) = &self.time_to_live_specification else {
+            return Ok(());
+        };
+        let request = client
             .update_time_to_live()
             .table_name(name)
-            .time_to_live_specification(time_to_live.build()?)
-            .send()
-            .await
-            .map_err(|error| refused("UpdateTimeToLive", error))?;
-        Ok(())
+            .time_to_live_specification(time_to_live.build()?);
+        match request.send().await {
+            Err(error) if !(existed && error.code() == Some("ValidationException")) => {
+                Err(refused("UpdateTimeToLive", error))
+            }
+            _ => Ok(()), // Refused as invalid where it is set already.
+        }
     }
 
     async fn wait_until_active(&self, client: &Client, name: &str) -> Result<(), Error> {
@@ -239,14 +246,20 @@ Resources:
         .unwrap();
         assert_eq!(table.attribute_definitions[1].attribute_type, "N");
         assert_eq!(table.key_schema.len(), 1);
-        assert_eq!(table.global_secondary_indexes[0].projection.projection_type, "KEYS_ONLY");
+        assert_eq!(
+            table.global_secondary_indexes[0].projection.projection_type,
+            "KEYS_ONLY"
+        );
         assert_eq!(table.time_to_live_specification, None);
     }
 
     #[test]
     fn a_template_without_a_table_is_an_error_that_says_so() {
         let error = Table::parse("Resources: {}").unwrap_err();
-        assert_eq!(error.to_string(), "template.yaml: there is no Resources.Table.Properties");
+        assert_eq!(
+            error.to_string(),
+            "template.yaml: there is no Resources.Table.Properties"
+        );
         let error = Table::parse("Resources: {Table: {Properties: {KeySchema: 1}}}").unwrap_err();
         assert!(error.to_string().starts_with("template.yaml: "), "{error}");
     }
@@ -258,13 +271,26 @@ Resources:
         table.create(&client, "template-twice").await.unwrap();
         table.create(&client, "template-twice").await.unwrap();
 
-        let described =
-            client.describe_table().table_name("template-twice").send().await.unwrap().table.unwrap();
+        let described = client
+            .describe_table()
+            .table_name("template-twice")
+            .send()
+            .await
+            .unwrap()
+            .table
+            .unwrap();
         let index = &described.global_secondary_indexes()[0];
         assert_eq!(index.index_name(), Some("due"));
-        assert_eq!(index.projection().unwrap().projection_type(), Some(&ProjectionType::KeysOnly));
-        let time_to_live =
-            client.describe_time_to_live().table_name("template-twice").send().await.unwrap();
+        assert_eq!(
+            index.projection().unwrap().projection_type(),
+            Some(&ProjectionType::KeysOnly)
+        );
+        let time_to_live = client
+            .describe_time_to_live()
+            .table_name("template-twice")
+            .send()
+            .await
+            .unwrap();
         let time_to_live = time_to_live.time_to_live_description.unwrap();
         assert_eq!(time_to_live.attribute_name(), Some("expiresAt"));
     }
