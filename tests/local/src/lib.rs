@@ -1,0 +1,8 @@
+//! The whole system on one machine: every function behind one listener, an embedded DynamoDB and a DNS server.
+//! `cargo local` runs it; the tests start it.
+
+pub mod dns;
+pub mod dynamodb;
+pub mod fault;
+pub mod template;
+pub mod zone;
