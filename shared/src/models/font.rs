@@ -51,8 +51,8 @@ impl FromStr for FontFamily {
     }
 }
 
-/// Keywords that mean a value of another place and cannot be part of a font's name (CSS Values 4, section 4.2;
-/// CSS Cascade 5, section 7.3).
+/// Keywords that mean a value of another place and cannot be part of a font's name (CSS Values 4, section 4.2; CSS
+/// Cascade, section 7.3, with `revert-rule` of its newest level).
 const KEYWORDS: &[&str] = &[
     "default",
     "inherit",
