@@ -12,7 +12,11 @@ pub fn init() {
         .find(|value| !value.is_empty())
         .unwrap_or_else(|| "info".to_owned());
     let filter = EnvFilter::builder().parse_lossy(directives);
-    let layer = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+    let layer = fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false);
     let layer = layer.with_ansi(false).with_writer(io::stdout);
     // A second call, as by tests of one process, finds a subscriber and leaves it.
     let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();

@@ -6,7 +6,10 @@ use axum::{
     body::Body as RawBody,
     extract::{FromRequest, Request},
 };
-use http::{HeaderMap, HeaderName, header::{CONTENT_TYPE, IF_MATCH}};
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONTENT_TYPE, IF_MATCH},
+};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{
     Deserialize, Deserializer,
@@ -60,7 +63,10 @@ impl<T: Input> FromRequest<App> for Update<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let (value, headers) = read(request).await?;
-        Ok(Self { body: parse(value, app)?, if_match: if_match(&headers) })
+        Ok(Self {
+            body: parse(value, app)?,
+            if_match: if_match(&headers),
+        })
     }
 }
 
@@ -70,7 +76,10 @@ impl<T: Input> FromRequest<App> for Create<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let (value, headers) = read(request).await?;
         let key = idempotency_key(&headers, &value)?;
-        Ok(Self { body: parse(value, app)?, key })
+        Ok(Self {
+            body: parse(value, app)?,
+            key,
+        })
     }
 }
 
@@ -101,7 +110,10 @@ async fn collect(body: RawBody) -> Result<Vec<u8>, Problem> {
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes().into()),
         Err(error) if error.is::<LengthLimitError>() => Err(ProblemCode::BodyTooLarge.into()),
-        Err(_) => Err(Problem::new(ProblemCode::InvalidJson, "The body ended before its time.")),
+        Err(_) => Err(Problem::new(
+            ProblemCode::InvalidJson,
+            "The body ended before its time.",
+        )),
     }
 }
 
@@ -111,7 +123,9 @@ fn is_json(headers: &HeaderMap) -> bool {
         return false;
     };
     let mut parts = value.split(';').map(str::trim);
-    let json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let json = parts
+        .next()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
     // JSON is UTF-8 (RFC 8259, section 8.1); another charset would be read as something else than was meant.
     json && parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
@@ -126,12 +140,15 @@ fn idempotency_key(headers: &HeaderMap, body: &Value) -> Result<Option<Idempoten
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    let key = value.to_str().ok().filter(|key| {
-        (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
-    });
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()));
     match (key, values.next()) {
         (Some(key), None) => Ok(Some(IdempotencyKey::new(key, body))),
-        _ => Err(invalid("Idempotency-Key must be one value of 1 to 255 visible ASCII characters.")),
+        _ => Err(invalid(
+            "Idempotency-Key must be one value of 1 to 255 visible ASCII characters.",
+        )),
     }
 }
 

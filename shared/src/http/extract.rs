@@ -28,8 +28,15 @@ impl FromRequestParts<App> for Member {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let now = app.clock.now();
         let principal: Principal = app.auth.authenticate(&parts.headers, now).await?;
-        let request_id = parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
-        Ok(Self(Caller { principal, request_id, now }))
+        let request_id = parts
+            .extensions
+            .get::<RequestId>()
+            .map_or_else(String::new, |id| id.0.clone());
+        Ok(Self(Caller {
+            principal,
+            request_id,
+            now,
+        }))
     }
 }
 
@@ -66,7 +73,9 @@ impl<S: Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let query = parts.uri.query().unwrap_or_default();
-        Ok(Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
+        Ok(Self(
+            form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        ))
     }
 }
 
@@ -76,7 +85,11 @@ impl Query {
     /// # Errors
     /// `invalid-parameter` where it is repeated or empty.
     pub fn optional(&self, name: &'static str) -> Result<Option<&str>, Problem> {
-        let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let mut values = self
+            .0
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
             (Some(""), None) => Err(invalid(format!("The parameter {name} is empty."))),
@@ -107,7 +120,10 @@ impl Query {
                 .filter(|limit| (1..=PageRequest::MAX).contains(limit))
                 .ok_or_else(|| invalid("The parameter limit must be a number from 1 to 1000."))?,
         };
-        Ok(PageRequest { limit, cursor: self.optional("cursor")?.map(str::to_owned) })
+        Ok(PageRequest {
+            limit,
+            cursor: self.optional("cursor")?.map(str::to_owned),
+        })
     }
 }
 

@@ -1,6 +1,10 @@
 //! The edge: what is the same for every request, whatever it asks for.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe, time::{Duration, Instant}};
+use std::{
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -14,7 +18,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS},
 };
-use tower::{Service, ServiceExt, util::BoxCloneSyncService};
+use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use crate::app::App;
 
@@ -65,7 +69,12 @@ async fn edge(router: Router, mut request: Request<Body>) -> Response {
     request.extensions_mut().insert(RequestId(request_id.clone()));
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let none_match = request.headers().get_all(IF_NONE_MATCH).iter().cloned().collect::<Vec<_>>();
+    let none_match = request
+        .headers()
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .cloned()
+        .collect::<Vec<_>>();
 
     let handled = AssertUnwindSafe(router.oneshot(request)).catch_unwind();
     let mut response = match tokio::time::timeout(TIME_LIMIT, handled).await {
@@ -75,13 +84,21 @@ async fn edge(router: Router, mut request: Request<Body>) -> Response {
         Err(_) => Problem::from(ProblemCode::Timeout).into_response(),
     };
 
-    let route = response.extensions_mut().remove::<Route>().map_or_else(String::new, |route| route.0);
+    let route = response
+        .extensions_mut()
+        .remove::<Route>()
+        .map_or_else(String::new, |route| route.0);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let mut rendered = problem.render(&path, &request_id);
-        rendered.headers_mut().extend(std::mem::take(response.headers_mut()).into_iter().filter_map(
-            // What the router added, such as `Allow`; the empty answer's own headers are not the body's.
-            |(name, value)| name.filter(|name| *name != CONTENT_TYPE && *name != CONTENT_LENGTH).map(|name| (name, value)),
-        ));
+        rendered
+            .headers_mut()
+            .extend(std::mem::take(response.headers_mut()).into_iter().filter_map(
+                // What the router added, such as `Allow`; the empty answer's own headers are not the body's.
+                |(name, value)| {
+                    name.filter(|name| *name != CONTENT_TYPE && *name != CONTENT_LENGTH)
+                        .map(|name| (name, value))
+                },
+            ));
         response = rendered;
     }
     if matches!(method, Method::GET | Method::HEAD) && is_known(response.headers(), &none_match) {
@@ -97,7 +114,9 @@ async fn edge(router: Router, mut request: Request<Body>) -> Response {
     if let Ok(id) = HeaderValue::try_from(&request_id) {
         headers.insert(X_REQUEST_ID, id);
     }
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     tracing::info!(
         request_id,
@@ -115,7 +134,10 @@ async fn edge(router: Router, mut request: Request<Body>) -> Response {
 struct Route(String);
 
 async fn remember_route(request: axum::extract::Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(|path| Route(path.as_str().to_owned()));
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| Route(path.as_str().to_owned()));
     let mut response = next.run(request).await;
     if let Some(route) = route {
         response.extensions_mut().insert(route);
@@ -133,7 +155,10 @@ async fn method_not_allowed(method: Method) -> Response {
 
 /// Removes the prefix that a custom domain's mapping may have left in the path.
 fn strip(uri: &mut Uri, base_path: &str) {
-    let Some(path) = uri.path().strip_prefix(base_path).filter(|path| path.is_empty() || path.starts_with('/'))
+    let Some(path) = uri
+        .path()
+        .strip_prefix(base_path)
+        .filter(|path| path.is_empty() || path.starts_with('/'))
     else {
         return;
     };

@@ -80,7 +80,10 @@ impl ProblemCode {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "The resource does not have this method.",
             ),
-            P::SlugTaken => (StatusCode::CONFLICT, "Another client of the agency has this slug."),
+            P::SlugTaken => (
+                StatusCode::CONFLICT,
+                "Another client of the agency has this slug.",
+            ),
             P::HostnameTaken => (StatusCode::CONFLICT, "This host name is taken."),
             P::LimitReached => (
                 StatusCode::CONFLICT,
@@ -90,10 +93,7 @@ impl ProblemCode {
                 StatusCode::PRECONDITION_FAILED,
                 "The resource has changed since it was read.",
             ),
-            P::BodyTooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "A body may have 64 KiB at most.",
-            ),
+            P::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "A body may have 64 KiB at most."),
             P::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "The body must be sent as application/json.",
@@ -106,10 +106,7 @@ impl ProblemCode {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "This idempotency key was used with another body.",
             ),
-            P::TooManyRequests => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "This domain was checked just now.",
-            ),
+            P::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "This domain was checked just now."),
             P::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Something went wrong on our side.",
@@ -176,16 +173,27 @@ pub struct ProblemOut<'a> {
 impl Problem {
     /// A problem with other words than its usual ones.
     pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+        }
     }
 
     /// A body that does not fit.
     pub fn invalid_body(errors: Vec<Fault>) -> Self {
-        Self { errors, ..P::InvalidBody.into() }
+        Self {
+            errors,
+            ..P::InvalidBody.into()
+        }
     }
 
     fn retry_after(self, seconds: u64) -> Self {
-        Self { retry_after: Some(seconds), ..self }
+        Self {
+            retry_after: Some(seconds),
+            ..self
+        }
     }
 
     /// The whole answer.
@@ -220,15 +228,18 @@ impl Problem {
         }
         let text = self.detail.replace(['"', '\\'], "'");
         let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{text}\"");
-        HeaderValue::try_from(challenge)
-            .unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""))
+        HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""))
     }
 }
 
 impl From<ProblemCode> for Problem {
     fn from(code: ProblemCode) -> Self {
         let problem = Self::new(code, code.about().1);
-        if code == P::Unavailable { problem.retry_after(1) } else { problem }
+        if code == P::Unavailable {
+            problem.retry_after(1)
+        } else {
+            problem
+        }
     }
 }
 
@@ -296,17 +307,33 @@ impl IntoResponse for Problem {
 }
 
 /// Every operation but the public ones.
-pub const USER: &[ProblemCode] =
-    &[P::MissingToken, P::InvalidToken, P::ExpiredToken, P::Internal, P::Unavailable, P::Timeout];
+pub const USER: &[ProblemCode] = &[
+    P::MissingToken,
+    P::InvalidToken,
+    P::ExpiredToken,
+    P::Internal,
+    P::Unavailable,
+    P::Timeout,
+];
 /// Public operations that read the table.
-pub const PUBLIC: &[ProblemCode] = &[P::InvalidParameter, P::NoPortal, P::Internal, P::Unavailable, P::Timeout];
+pub const PUBLIC: &[ProblemCode] = &[
+    P::InvalidParameter,
+    P::NoPortal,
+    P::Internal,
+    P::Unavailable,
+    P::Timeout,
+];
 /// Operations that need the role `owner` or `admin`.
 pub const ADMIN: &[ProblemCode] = &[P::RoleTooLow];
 /// Operations of an agency.
 pub const AGENCY: &[ProblemCode] = &[P::AgencyNotEnabled];
 /// Operations with a body.
-pub const BODY: &[ProblemCode] =
-    &[P::InvalidJson, P::BodyTooLarge, P::UnsupportedMediaType, P::InvalidBody];
+pub const BODY: &[ProblemCode] = &[
+    P::InvalidJson,
+    P::BodyTooLarge,
+    P::UnsupportedMediaType,
+    P::InvalidBody,
+];
 /// Operations that honour `Idempotency-Key`.
 pub const IDEMPOTENT: &[ProblemCode] = &[P::InvalidParameter, P::IdempotencyMismatch];
 /// Lists.
@@ -339,7 +366,10 @@ pub fn responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, RefOr<ResponseDo
                 errors: &errors,
             };
             let example = serde_json::to_value(example).ok();
-            (code.as_str(), RefOr::T(ExampleBuilder::new().value(example).build()))
+            (
+                code.as_str(),
+                RefOr::T(ExampleBuilder::new().value(example).build()),
+            )
         });
         let content = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name("Problem")))
@@ -351,14 +381,19 @@ pub fn responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, RefOr<ResponseDo
             .content("application/problem+json", content);
         let header = |name: &HeaderName, kind, response: ResponseBuilder| {
             let header = HeaderBuilder::new()
-                .schema(utoipa::openapi::ObjectBuilder::new().schema_type(kind).build())
+                .schema(Some(
+                    utoipa::openapi::ObjectBuilder::new().schema_type(kind).build(),
+                ))
                 .build();
             response.header(name.as_str(), header)
         };
         if status == StatusCode::UNAUTHORIZED {
             response = header(&WWW_AUTHENTICATE, Type::String, response);
         }
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             response = header(&RETRY_AFTER, Type::Integer, response);
         }
         (status.as_u16().to_string(), RefOr::T(response.build()))

@@ -51,7 +51,10 @@ impl<T: Serialize> Tagged<T> {
     pub fn by_content(body: T) -> Self {
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
         let sha256 = digest::digest(&digest::SHA256, &bytes);
-        Self { body, tag: BASE64_URL_SAFE_NO_PAD.encode(&sha256.as_ref()[..18]) }
+        Self {
+            body,
+            tag: BASE64_URL_SAFE_NO_PAD.encode(&sha256.as_ref()[..18]),
+        }
     }
 }
 
