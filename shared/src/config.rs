@@ -138,6 +138,10 @@ impl Config {
             region: variables.optional("AWS_REGION")?,
         })
     }
+    /// A path of the API as its clients write it.
+    pub fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.base_path.as_deref().unwrap_or_default())
+    }
 }
 
 struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
