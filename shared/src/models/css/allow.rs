@@ -61,6 +61,9 @@ const SELECTORS: &[&str] = &[
 /// Functions of the conditions of `@supports` and `@container`.
 const CONDITIONS: &[&str] = &["font-format", "font-tech", "scroll-state", "selector", "style"];
 
+/// Functions that load, for a clearer refusal: none that is not on the lists above passes.
+const LOADS: &[&str] = &["cross-fade", "element", "image", "image-set", "src", "url"];
+
 /// Properties with which an old engine runs or loads what it is given, a string included, and IE's `progid:`.
 const RUN: &[&str] = &[
     "-moz-binding",
@@ -98,6 +101,11 @@ pub fn condition(name: &str) -> Option<&'static str> {
     find(CONDITIONS, name)
 }
 
+/// Whether the function loads something.
+pub fn loads(name: &str) -> bool {
+    find(LOADS, name).is_some()
+}
+
 /// Whether an old engine could run what follows this name and a colon. IE reads `_name` as `name`.
 pub fn runs(name: &str) -> bool {
     let name = name.trim_start_matches('_').to_ascii_lowercase();
@@ -121,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_lists_are_sorted_and_lower_case() {
-        for list in [AT_RULES, VALUES, SELECTORS, CONDITIONS, RUN] {
+        for list in [AT_RULES, VALUES, SELECTORS, CONDITIONS, LOADS, RUN] {
             assert!(list.is_sorted());
             assert!(list.iter().all(|name| *name == name.to_ascii_lowercase()));
         }
@@ -137,5 +145,10 @@ mod tests {
         assert_eq!(value("-o-linear-gradient"), None);
         assert_eq!(value("-webkit--moz-calc"), None);
         assert_eq!(value("-webkit-image-set"), None);
+        assert!(
+            LOADS
+                .iter()
+                .all(|name| value(name).or(selector(name)).or(condition(name)).is_none())
+        );
     }
 }

@@ -87,16 +87,7 @@ fn admit(token: &Token, at: usize) -> Checked {
 
 fn unknown_function(name: &str, at: usize) -> Refusal {
     let shown = quoted(&format!("{name}()"));
-    let loads = [
-        "url",
-        "src",
-        "image",
-        "image-set",
-        "-webkit-image-set",
-        "cross-fade",
-        "-webkit-cross-fade",
-    ];
-    if loads.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+    if allow::loads(name) {
         Refusal::forbidden(
             at,
             format!("{shown} is not allowed: a stylesheet loads nothing, images have settings of their own"),
