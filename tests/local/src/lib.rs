@@ -3,6 +3,9 @@
 
 pub mod dns;
 pub mod dynamodb;
+pub mod environment;
 pub mod fault;
+pub mod gateway;
 pub mod template;
+pub mod token;
 pub mod zone;
