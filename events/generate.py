@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Writes every event and env.json anew: python3 events/generate.py (needs the package `cryptography`).
+
+The tokens are signed by a key pair made here; its public half goes to env.json, its private half nowhere. So all events
+are always written together. replay.json, the order and the expected answers, is written by hand.
+"""
+
+import base64
+import json
+import pathlib
+import time
+import uuid
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+HERE = pathlib.Path(__file__).parent
+ISSUER, AUDIENCE, KEY_ID = "https://id.example.com/", "agency-api", "events"
+PORTAL_DOMAIN = "portal.example.com"
+# Ids that no table has; whoever replays the events may put real ones in their place.
+CLIENT = "cli_0193575b-8c00-7000-8000-000000000001"
+DOMAIN = "dom_0193575b-8c00-7000-8000-000000000002"
+
+# function, operation, method, path template, path parameters, query, body, whether it needs a token
+OPERATIONS = [
+    ("agency", "enableAgency", "POST", "/agency/enable", {}, "", None, True),
+    ("agency", "getOverview", "GET", "/agency/overview", {}, "", None, True),
+    ("agency", "listAuditEntries", "GET", "/agency/audit", {}, "limit=50", None, True),
+    ("branding", "getBranding", "GET", "/agency/branding", {}, "", None, True),
+    ("branding", "putBranding", "PUT", "/agency/branding", {}, "", {
+        "primaryColor": "#0B5FFF",
+        "accentColor": "#f5a623",
+        "logoUrl": "https://assets.example.com/acme/logo.svg",
+        "fontFamily": "Inter, system-ui, sans-serif",
+        "footerText": "© Acme Hosting",
+        "customCss": ".login { border-radius: 8px }",
+    }, True),
+    ("clients", "listClients", "GET", "/agency/clients", {}, "limit=50", None, True),
+    ("clients", "createClient", "POST", "/agency/clients", {}, "", {"name": "Bäckerei Müller"}, True),
+    ("clients", "getClient", "GET", "/agency/clients/{clientOrgId}", {"clientOrgId": CLIENT}, "", None, True),
+    ("clients", "updateClient", "PATCH", "/agency/clients/{clientOrgId}", {"clientOrgId": CLIENT}, "",
+        {"name": "Müller & Söhne"}, True),
+    ("clients", "deleteClient", "DELETE", "/agency/clients/{clientOrgId}", {"clientOrgId": CLIENT}, "", None, True),
+    ("portal", "getPortalConfig", "GET", "/agency/portal-config", {}, "", None, True),
+    ("portal", "putPortalConfig", "PUT", "/agency/portal-config", {}, "",
+        {"featureTerminal": True, "infrastructureVisibility": "summary"}, True),
+    ("portal", "getPortalContext", "GET", "/portal/context", {}, "", None, True),
+    ("portal", "getPublicBranding", "GET", "/portal/branding", {}, f"host=acme.{PORTAL_DOMAIN}", None, False),
+    ("portal", "getThemeCss", "GET", "/portal/theme.css", {}, f"host=acme.{PORTAL_DOMAIN}", None, False),
+    ("portal", "checkTls", "GET", "/portal/tls-check", {}, f"domain=acme.{PORTAL_DOMAIN}", None, False),
+    ("portal", "getHealth", "GET", "/health", {}, "", None, False),
+    ("domains", "listPortalDomains", "GET", "/agency/portal-domains", {}, "limit=50", None, True),
+    ("domains", "createPortalDomain", "POST", "/agency/portal-domains", {}, "", {"subdomain": "acme"}, True),
+    ("domains", "getPortalDomain", "GET", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "", None, True),
+    ("domains", "deletePortalDomain", "DELETE", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "", None,
+        True),
+    ("domains", "verifyPortalDomain", "POST", "/agency/portal-domains/{domainId}/verify", {"domainId": DOMAIN}, "",
+        None, True),
+]
+
+
+def b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def token(key: ec.EllipticCurvePrivateKey) -> str:
+    header = {"alg": "ES256", "typ": "JWT", "kid": KEY_ID}
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "user_01",
+        "org_id": "org_acme",
+        "role": "owner",
+        "iat": 1735689600,
+        "exp": 4070908800,  # 2099-01-01
+    }
+    signed = ".".join(b64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
+    r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+    return f"{signed}.{b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
+def jwks(key: ec.EllipticCurvePrivateKey) -> str:
+    point = key.public_key().public_numbers()
+    jwk = {
+        "kty": "EC",
+        "crv": "P-256",
+        "use": "sig",
+        "alg": "ES256",
+        "kid": KEY_ID,
+        "x": b64(point.x.to_bytes(32, "big")),
+        "y": b64(point.y.to_bytes(32, "big")),
+    }
+    return json.dumps({"keys": [jwk]}, separators=(",", ":"))
+
+
+def event(key, index, method, template, parameters, query, body, needs_token):
+    path = template.format(**parameters)
+    host = "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com"
+    at = 1764000000 + index
+    text = None if body is None else json.dumps(body, ensure_ascii=False)
+    headers = {
+        "accept": "*/*",
+        "accept-encoding": "gzip, deflate, br",
+        "content-length": str(len((text or "").encode())),
+        "host": host,
+        "user-agent": "curl/8.11.0",
+        "x-amzn-trace-id": f"Root=1-{at:x}-{uuid.uuid5(uuid.NAMESPACE_URL, method + path).hex[:24]}",
+        "x-forwarded-for": "198.51.100.7",
+        "x-forwarded-port": "443",
+        "x-forwarded-proto": "https",
+    }
+    if needs_token:
+        headers["authorization"] = f"Bearer {token(key)}"
+    if text is not None:
+        headers["content-type"] = "application/json"
+    made = {
+        "version": "2.0",
+        "routeKey": f"ANY {template}",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": dict(sorted(headers.items())),
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": host.split(".")[0],
+            "domainName": host,
+            "domainPrefix": host.split(".")[0],
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "198.51.100.7",
+                "userAgent": "curl/8.11.0",
+            },
+            "requestId": f"{b64(uuid.uuid5(uuid.NAMESPACE_DNS, method + path).bytes)[:15]}=",
+            "routeKey": f"ANY {template}",
+            "stage": "$default",
+            "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(at)),
+            "timeEpoch": at * 1000,
+        },
+        "isBase64Encoded": False,
+    }
+    if query:
+        made["queryStringParameters"] = dict(pair.split("=") for pair in query.split("&"))
+    if parameters:
+        made["pathParameters"] = parameters
+    if text is not None:
+        made["body"] = text
+    return made
+
+
+def write(path: pathlib.Path, document) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def main() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    for index, (function, operation, *rest) in enumerate(OPERATIONS):
+        write(HERE / function / f"{operation}.json", event(key, index, *rest))
+    # What `sam local --env-vars` sets. From a container, `cargo local` is at these addresses of its host.
+    write(HERE / "env.json", {"Parameters": {
+        "TABLE_NAME": "agency",
+        "AUTH_ISSUER": ISSUER,
+        "AUTH_AUDIENCE": AUDIENCE,
+        "AUTH_JWKS_URL": "",
+        "AUTH_JWKS": jwks(key),
+        "PORTAL_DOMAIN": PORTAL_DOMAIN,
+        "DNS_RESOLVERS": "172.17.0.1:5300",
+        "DNS_AUTHORITY_PORT": "5300",
+        "DNS_ALLOW_PRIVATE": "true",
+        "ALLOW_SPECIAL_USE_DOMAINS": "true",
+        "AWS_ENDPOINT_URL_DYNAMODB": "http://host.docker.internal:8000",
+    }})
+
+
+if __name__ == "__main__":
+    main()
