@@ -10,6 +10,8 @@ pub const ISSUER: &str = "https://issuer.localhost/";
 pub const AUDIENCE: &str = "agency-api";
 /// The table's name.
 pub const TABLE: &str = "agency";
+/// The region, which embedded tables have none of.
+pub const REGION: &str = "us-east-1";
 /// Subdomains are names below it. Browsers and curl take every name under `localhost` for this machine, and nobody
 /// can own one, so that a custom domain of a test never is one of ours.
 pub const PORTAL_DOMAIN: &str = "portal.localhost";
@@ -74,7 +76,7 @@ impl<'a> Environment<'a> {
             // There is no name server but that one, so none to find by delegation.
             "DNS_MODE" if own_dns.is_some() => "recursive",
             "DNS_ALLOW_PRIVATE" | "ALLOW_SPECIAL_USE_DOMAINS" => "true",
-            "AWS_REGION" => "us-east-1",
+            "AWS_REGION" => REGION,
             _ => return None,
         };
         Some(value.to_owned())
