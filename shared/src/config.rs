@@ -95,6 +95,14 @@ impl Config {
             Some(target) => target,
             None => parsed("PORTAL_DOMAIN", &format!("cname.{portal_domain}"))?,
         };
+        // Tokens and subdomains would be names on one level, and nothing could keep them apart.
+        if target == portal_domain {
+            let reason = "must differ from PORTAL_DOMAIN".to_owned();
+            return Err(Error {
+                variable: "PORTAL_DOMAIN_TARGET",
+                reason,
+            });
+        }
         Ok(Self {
             table: variables.required("TABLE_NAME")?,
             auth: AuthConfig {
@@ -123,10 +131,16 @@ impl Config {
                 authority_port: variables.or("DNS_AUTHORITY_PORT", "53")?,
                 allow_private: variables.or("DNS_ALLOW_PRIVATE", "false")?,
             },
-            base_path: variables.optional::<BasePath>("API_BASE_PATH")?.map(|path| path.0),
+            base_path: variables
+                .optional::<BasePath>("API_BASE_PATH")?
+                .map(|path| path.0),
             dynamodb_endpoint: variables.optional("AWS_ENDPOINT_URL_DYNAMODB")?,
             region: variables.optional("AWS_REGION")?,
         })
+    }
+    /// A path of the API as its clients write it.
+    pub fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.base_path.as_deref().unwrap_or_default())
     }
 }
 
@@ -142,7 +156,10 @@ impl Variables<'_> {
     }
 
     fn required<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<T> {
-        self.optional(name)?.ok_or_else(|| Error { variable: name, reason: "is required".to_owned() })
+        self.optional(name)?.ok_or_else(|| Error {
+            variable: name,
+            reason: "is required".to_owned(),
+        })
     }
 
     fn or<T: FromStr<Err: fmt::Display>>(&self, name: &'static str, default: &str) -> Result<T> {
@@ -163,14 +180,18 @@ impl Variables<'_> {
             [None, None, Some(secret)] => Ok(KeySource::Secret(parsed(SOURCES[2], &secret)?)),
             _ => Err(Error {
                 variable: SOURCES[0],
-                reason: "exactly one of AUTH_JWKS_URL, AUTH_JWKS and AUTH_HS256_SECRET is required".to_owned(),
+                reason: "exactly one of AUTH_JWKS_URL, AUTH_JWKS and AUTH_HS256_SECRET is required"
+                    .to_owned(),
             }),
         }
     }
 }
 
 fn parsed<T: FromStr<Err: fmt::Display>>(variable: &'static str, value: &str) -> Result<T> {
-    value.trim().parse().map_err(|error: T::Err| Error { variable, reason: error.to_string() })
+    value.trim().parse().map_err(|error: T::Err| Error {
+        variable,
+        reason: error.to_string(),
+    })
 }
 
 impl FromStr for DnsMode {
@@ -194,7 +215,9 @@ impl FromStr for BasePath {
         let path = text.trim_end_matches('/');
         let plain = |segment: &str| {
             !segment.is_empty()
-                && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+                && segment
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
                 && segment != "."
                 && segment != ".."
         };

@@ -16,3 +16,9 @@ pub fn below(bound: u32) -> u32 {
     // The bias of a 128-bit number's remainder is below 2^-96.
     (u128::from_be_bytes(bits()) % u128::from(bound.max(1))) as u32
 }
+
+/// Six random bytes.
+pub fn six_bytes() -> [u8; 6] {
+    let [a, b, c, d, e, f, ..] = bits();
+    [a, b, c, d, e, f]
+}

@@ -120,7 +120,8 @@ pub fn snapshot(resource: &impl Serialize) -> Option<Value> {
 /// The properties that differ between two resources: as they were, and as they are. Its time of update is the
 /// entry's own.
 pub fn changes(before: &impl Serialize, after: &impl Serialize) -> (Option<Value>, Option<Value>) {
-    let (Some(Value::Object(mut before)), Some(Value::Object(mut after))) = (snapshot(before), snapshot(after))
+    let (Some(Value::Object(mut before)), Some(Value::Object(mut after))) =
+        (snapshot(before), snapshot(after))
     else {
         return (None, None);
     };

@@ -43,18 +43,21 @@ pub struct BrandingSettings {
 impl BrandingSettings {
     /// What may be hard to read or to see. Never a refusal.
     pub fn warnings(&self) -> Vec<Warning> {
-        [("/accentColor", self.accent_color), ("/primaryColor", self.primary_color)]
-            .into_iter()
-            .filter_map(|(pointer, color)| Some((pointer, color.filter(|color| color.low_contrast())?)))
-            .map(|(pointer, color)| Warning {
-                code: WarningCode::LowContrast,
-                pointer,
-                detail: format!(
-                    "{color} has a contrast of {:.2}:1 against white; controls need 3:1 (WCAG 2.2, 1.4.11).",
-                    color.contrast(Color::WHITE)
-                ),
-            })
-            .collect()
+        [
+            ("/accentColor", self.accent_color),
+            ("/primaryColor", self.primary_color),
+        ]
+        .into_iter()
+        .filter_map(|(pointer, color)| Some((pointer, color.filter(|color| color.low_contrast())?)))
+        .map(|(pointer, color)| Warning {
+            code: WarningCode::LowContrast,
+            pointer,
+            detail: format!(
+                "{color} has a contrast of {:.2}:1 against white; controls need 3:1 (WCAG 2.2, 1.4.11).",
+                color.contrast(Color::WHITE)
+            ),
+        })
+        .collect()
     }
 }
 

@@ -62,7 +62,10 @@ pub struct ClientOrgUpdate {
 impl Input for ClientOrgUpdate {
     fn read(fields: &mut Fields, _: &HostPolicy) -> Option<Self> {
         fields.ignore(&["id", "agencyId", "createdAt", "updatedAt"]);
-        Some(Self { name: fields.present("name"), slug: fields.present("slug") })
+        Some(Self {
+            name: fields.present("name"),
+            slug: fields.present("slug"),
+        })
     }
 }
 

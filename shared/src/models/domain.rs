@@ -373,7 +373,11 @@ impl Domain {
 
     /// What a link to the portal needs to know of it.
     pub fn primary(&self) -> PrimaryDomain {
-        PrimaryDomain { hostname: self.hostname.clone(), kind: self.kind, status: self.status }
+        PrimaryDomain {
+            hostname: self.hostname.clone(),
+            kind: self.kind,
+            status: self.status,
+        }
     }
 
     /// As the API shows it. `addresses` are those of the edge, for an apex name.
@@ -411,7 +415,13 @@ impl Domain {
             state,
         };
         let route = |kind, value| {
-            record(kind, self.hostname.to_string(), value, Purpose::Routing, self.route)
+            record(
+                kind,
+                self.hostname.to_string(),
+                value,
+                Purpose::Routing,
+                self.route,
+            )
         };
         let mut records = vec![record(
             RecordType::Txt,
@@ -427,7 +437,11 @@ impl Domain {
             records.push(route(RecordType::Alias, token.cname_target(names)));
         } else {
             records.extend(addresses.iter().map(|address| {
-                let kind = if address.is_ipv4() { RecordType::A } else { RecordType::Aaaa };
+                let kind = if address.is_ipv4() {
+                    RecordType::A
+                } else {
+                    RecordType::Aaaa
+                };
                 route(kind, address.to_string())
             }));
         }

@@ -81,9 +81,12 @@ impl Fields {
                 detail: "The body must be a JSON object.".into(),
             }]);
         };
-        let mut fields = Self { rest, faults: Vec::new() };
+        let mut fields = Self {
+            rest,
+            faults: Vec::new(),
+        };
         let value = T::read(&mut fields, names);
-        for name in std::mem::take(&mut fields.rest).into_keys() {
+        for (name, _) in std::mem::take(&mut fields.rest) {
             if fields.faults.len() >= Self::MAX_FAULTS {
                 break;
             }
@@ -98,12 +101,20 @@ impl Fields {
     /// Notes a fault of the property `name`.
     pub fn fault(&mut self, name: &str, code: Code, detail: impl Into<Cow<'static, str>>) {
         let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-        self.faults.push(Fault { pointer, code, detail: detail.into() });
+        self.faults.push(Fault {
+            pointer,
+            code,
+            detail: detail.into(),
+        });
     }
 
     /// Notes a fault of the body as a whole.
     pub fn fault_of_all(&mut self, code: Code, detail: &'static str) {
-        self.faults.push(Fault { pointer: String::new(), code, detail: detail.into() });
+        self.faults.push(Fault {
+            pointer: String::new(),
+            code,
+            detail: detail.into(),
+        });
     }
 
     /// Drops read-only properties, so that a client can send back what it got.

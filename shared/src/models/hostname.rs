@@ -49,7 +49,7 @@ impl Hostname {
         check_shape(text)?;
         let text = text.strip_suffix(DOTS).unwrap_or(text);
         // No mapping shrinks a real name to a quarter, and the work on a huge one is saved.
-        if text.chars().nth(4 * Self::MAX).is_some() {
+        if text.chars().nth(LONGEST_SENT).is_some() {
             return refuse(Code::NameTooLong, NAME_TOO_LONG);
         }
         let Some(ascii) = to_ascii(text) else {
@@ -75,7 +75,7 @@ impl Hostname {
 
     /// Whether this is `other` or a name below it.
     pub fn is_at_or_under(&self, other: &Self) -> bool {
-        self.label_over(other).is_some()
+        above(&self.0, &other.0).is_some()
     }
 
     /// Whether there is but one label.
@@ -94,7 +94,7 @@ impl Hostname {
         psl::List.suffix(self.0.as_bytes()).is_some_and(|s| s.is_known())
     }
 
-    /// Whether the name is, or is under, a [top-level domain that DNS does not delegate to people](SPECIAL_USE).
+    /// Whether the top-level domain is one under which nobody can own a name on the Internet (RFC 6761).
     pub fn is_special_use(&self) -> bool {
         let top = self.0.rsplit('.').next().unwrap_or_default();
         SPECIAL_USE.contains(&top)
@@ -103,15 +103,6 @@ impl Hostname {
     /// The name of the record that proves ownership.
     pub fn challenge(&self) -> String {
         format!("{}.{self}", Self::CHALLENGE)
-    }
-
-    /// The label directly under `other`, empty if the names are equal, `None` if this is no name under it.
-    fn label_over(&self, other: &Self) -> Option<&str> {
-        let above = self.0.strip_suffix(&other.0)?;
-        if above.is_empty() {
-            return Some("");
-        }
-        above.strip_suffix('.')?.rsplit('.').next()
     }
 }
 
@@ -253,7 +244,8 @@ impl HostPolicy {
     /// Reads the label of a subdomain, and refuses one that is kept back.
     pub fn subdomain(&self, text: &str) -> Result<Label, Invalid> {
         let label: Label = text.parse()?;
-        let is_targets = self.target.label_over(&self.portal_domain) == Some(label.as_str());
+        let target = above(self.target.as_str(), self.portal_domain.as_str());
+        let is_targets = target.and_then(|labels| labels.rsplit('.').next()) == Some(label.as_str());
         if label.is_reserved() || is_targets {
             return refuse(Code::Reserved, "This subdomain is reserved; choose another.");
         }
@@ -294,42 +286,39 @@ const DOCUMENTATION: &[&str] = &["example.com", "example.net", "example.org"];
 /// own, and names that the operator will want.
 #[rustfmt::skip]
 const RESERVED: &[&str] = &[
-    "abuse", "access", "account", "accounts", "acme-challenge", "admin", "administrator", "ads", "agencies",
-    "agency", "analytics", "anonymous", "api", "apis", "app", "apps", "archive", "assets", "audit", "auth",
-    "authorize", "autoconfig", "autodiscover", "backend", "backup", "backups", "beta", "billing", "blog",
-    "broadcasthost", "cache", "calendar", "canary", "careers", "cdn", "checkout", "cloud", "cluster", "cname",
-    "code", "community", "config", "console", "contact", "control", "corporate", "cpanel", "css", "customer",
-    "customers", "dashboard", "data", "database", "db", "debug", "default", "demo", "deploy", "dev",
-    "developer", "developers", "devops", "dkim", "dmarc", "dns", "docs", "documentation", "domain", "domains",
-    "download", "downloads", "edge", "email", "exchange", "faq", "feedback", "files", "finance", "forum",
-    "ftp", "ftps", "gateway", "git", "go", "grafana", "graphql", "guest", "health", "healthcheck", "help",
-    "helpdesk", "home", "host", "hosting", "hostmaster", "hosts", "http", "https", "id", "identity", "idp",
-    "image", "images", "imap", "imaps", "img", "info", "ingress", "internal", "intranet", "invoice", "ip",
-    "isatap", "jenkins", "jobs", "js", "kubernetes", "ldap", "legal", "lists", "live", "localdomain",
-    "localhost", "login", "logout", "logs", "lyncdiscover", "mail", "mailer-daemon", "mailserver", "manage",
-    "manager", "marketing", "media", "metrics", "mobile", "monitor", "monitoring", "mta-sts", "mx", "my",
-    "mysql", "network", "news", "newsletter", "no-reply", "nobody", "noc", "noreply", "ns", "null", "oauth",
-    "oauth2", "office", "oidc", "openid", "operator", "ops", "origin", "owa", "panel", "partner", "partners",
-    "password", "pay", "payment", "payments", "ping", "platform", "pop", "pop3", "pop3s", "pops", "portal",
-    "portals", "postgres", "postmaster", "preview", "pricing", "privacy", "private", "prod", "production",
-    "profile", "proxy", "public", "qa", "recovery", "redirect", "register", "relay", "remote", "reset",
-    "root", "router", "s3", "sales", "saml", "sandbox", "scim", "secure", "security", "server", "servers",
-    "service", "services", "settings", "setup", "sftp", "shop", "signin", "signup", "sip", "site", "sites",
-    "smtp", "smtps", "spf", "sql", "ssh", "ssl", "ssladmin", "ssladministrator", "sslwebmaster", "sso",
-    "stage", "staging", "stat", "static", "stats", "status", "storage", "store", "stun", "subdomain", "sudo",
-    "support", "sysadmin", "system", "team", "telnet", "terms", "test", "testing", "time", "tls", "tracking",
-    "trust", "turn", "undefined", "unsubscribe", "update", "updates", "upload", "uploads", "usenet", "user",
-    "users", "uucp", "vault", "verification", "verify", "vpn", "webdisk", "webhook", "webhooks", "webmail",
-    "webmaster", "website", "well-known", "wiki", "wpad", "www", "xmpp",
+    "abuse", "access", "account", "accounts", "acme-challenge", "admin", "administrator", "analytics",
+    "anonymous", "api", "apis", "app", "apps", "assets", "audit", "auth", "authorize", "autoconfig",
+    "autodiscover", "backend", "backup", "backups", "beta", "billing", "blog", "broadcasthost", "cache",
+    "canary", "cdn", "cluster", "cname", "config", "console", "control", "cpanel", "crl", "css", "dashboard",
+    "database", "db", "debug", "default", "demo", "deploy", "dev", "developer", "developers", "devops",
+    "dkim", "dmarc", "dns", "docs", "documentation", "domain", "domains", "download", "downloads", "edge",
+    "email", "exchange", "faq", "files", "ftp", "ftps", "gateway", "git", "grafana", "graphql", "health",
+    "healthcheck", "help", "helpdesk", "hosting", "hostmaster", "http", "https", "id", "identity", "idp",
+    "imap", "imaps", "img", "info", "ingress", "internal", "intranet", "invoice", "ip", "isatap", "jenkins",
+    "js", "kubernetes", "ldap", "legal", "localdomain", "localhost", "login", "logout", "logs",
+    "lyncdiscover", "mail", "mailer-daemon", "mailserver", "manage", "manager", "marketing", "metrics",
+    "monitor", "monitoring", "mta-sts", "mx", "mysql", "news", "no-reply", "nobody", "noc", "noreply", "ns",
+    "null", "oauth", "oauth2", "ocsp", "oidc", "openid", "operator", "ops", "origin", "owa", "panel",
+    "password", "pay", "payment", "payments", "ping", "pki", "platform", "pop", "pop3", "pop3s", "pops",
+    "portal", "portals", "postgres", "postmaster", "privacy", "prod", "production", "profile", "proxy", "qa",
+    "recovery", "register", "relay", "remote", "reset", "root", "router", "s3", "sales", "saml", "sandbox",
+    "scim", "secure", "security", "server", "servers", "service", "services", "settings", "setup", "sftp",
+    "signin", "signup", "sip", "smtp", "smtps", "spf", "sql", "ssh", "ssl", "ssladmin", "ssladministrator",
+    "sslwebmaster", "sso", "staging", "stat", "static", "stats", "status", "storage", "stun", "subdomain",
+    "sudo", "support", "sysadmin", "system", "telnet", "terms", "test", "testing", "tls", "trust", "turn",
+    "undefined", "unsubscribe", "update", "updates", "upload", "uploads", "usenet", "user", "users", "uucp",
+    "vault", "verification", "verify", "vpn", "webdisk", "webhook", "webhooks", "webmail", "webmaster",
+    "well-known", "wiki", "wpad", "www", "xmpp",
 ];
 
 /// Labels that are kept back with any number after them as well: `ns1`, `www2`, `mx10`.
-const RESERVED_NUMBERED: &[&str] = &[
-    "dns", "ftp", "imap", "mail", "mx", "ns", "pop", "smtp", "web", "www",
-];
+const RESERVED_NUMBERED: &[&str] = &["dns", "ftp", "imap", "mail", "mx", "ns", "pop", "smtp", "www"];
 
 /// The full stops that UTS #46 takes for a dot.
 pub(super) const DOTS: [char; 4] = ['.', '\u{3002}', '\u{FF0E}', '\u{FF61}'];
+
+/// In characters, before anything is mapped.
+const LONGEST_SENT: usize = 1000;
 
 const NAME_TOO_LONG: &str = "A host name has 253 characters at most, counted in its ASCII form.";
 const EMPTY_LABEL: &str = "A host name has something before, between and after its dots.";
@@ -362,7 +351,7 @@ fn check_shape(text: &str) -> Result<(), Invalid> {
     if text.contains('@') {
         return refuse(
             Code::InvalidName,
-            "Give the host name alone; this is an address of a person.",
+            "Give the host name alone, without a user before an @.",
         );
     }
     if text.contains('*') {
@@ -424,11 +413,17 @@ fn ends_in_number(name: &str) -> bool {
 }
 
 fn is_documentation(name: &Hostname) -> bool {
-    let mut labels = name.as_str().rmatch_indices('.').map(|(dot, _)| dot + 1);
-    let second_level = labels.nth(1).unwrap_or(0);
-    name.as_str()
-        .get(second_level..)
-        .is_some_and(|name| DOCUMENTATION.contains(&name))
+    DOCUMENTATION
+        .iter()
+        .any(|domain| above(name.as_str(), domain).is_some())
+}
+
+/// The labels of a name that stand above `domain`: none if it is that domain, `None` if it is not under it.
+fn above<'a>(name: &'a str, domain: &str) -> Option<&'a str> {
+    match name.strip_suffix(domain)? {
+        "" => Some(""),
+        labels => labels.strip_suffix('.'),
+    }
 }
 
 #[cfg(test)]
@@ -462,6 +457,7 @@ mod tests {
             ("BU\u{308}CHER.de", "xn--bcher-kva.de"),
             ("XN--BCHER-KVA.de", "xn--bcher-kva.de"),
             ("faß.de", "xn--fa-hia.de"),
+            ("пример.рф", "xn--e1afmkfd.xn--p1ai"),
             ("☃.net", "xn--n3h.net"),
             ("💩.la", "xn--ls8h.la"),
             ("аpple.com", "xn--pple-43d.com"), // a Cyrillic first letter
@@ -566,6 +562,7 @@ mod tests {
             (&long_unicode_label, Code::LabelTooLong),
             (&long_name, Code::NameTooLong),
             (&long_challenge, Code::NameTooLong),
+            (&"ü".repeat(1_000), Code::NameTooLong),
             (&"ü".repeat(60_000), Code::NameTooLong),
             ("acme", Code::SingleLabel),
             ("com", Code::SingleLabel),
@@ -705,6 +702,7 @@ mod tests {
             ("api-team", "api-team"),
             ("nsa", "nsa"),
             ("webworks", "webworks"),
+            ("web3", "web3"),
         ] {
             let label = policy().subdomain(text).unwrap();
             assert_eq!(label.as_str(), stored);

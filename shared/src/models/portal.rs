@@ -12,8 +12,8 @@ use super::{
     fields::{Change, Fields, Input},
     font::FontFamily,
     hostname::{HostPolicy, Hostname},
-    image_url::ImageUrl,
     id::OrgId,
+    image_url::ImageUrl,
     slug::Slug,
     text::{ClientName, FooterText},
     time::Timestamp,
@@ -72,7 +72,10 @@ impl std::str::FromStr for InfrastructureVisibility {
             "hidden" => Ok(Self::Hidden),
             "summary" => Ok(Self::Summary),
             "full" => Ok(Self::Full),
-            _ => Err(Invalid::new(Code::InvalidFormat, "This must be hidden, summary or full.")),
+            _ => Err(Invalid::new(
+                Code::InvalidFormat,
+                "This must be hidden, summary or full.",
+            )),
         }
     }
 }
@@ -142,18 +145,30 @@ impl PortalConfigUpdate {
     /// The settings after this update.
     pub fn apply(self, mut settings: PortalSettings) -> PortalSettings {
         let default = PortalSettings::default();
-        self.feature_backups.apply_or(&mut settings.feature_backups, default.feature_backups);
-        self.feature_databases.apply_or(&mut settings.feature_databases, default.feature_databases);
-        self.feature_domains.apply_or(&mut settings.feature_domains, default.feature_domains);
-        self.feature_file_editor.apply_or(&mut settings.feature_file_editor, default.feature_file_editor);
-        self.feature_logs.apply_or(&mut settings.feature_logs, default.feature_logs);
-        self.feature_monitoring.apply_or(&mut settings.feature_monitoring, default.feature_monitoring);
-        self.feature_odoo_shell.apply_or(&mut settings.feature_odoo_shell, default.feature_odoo_shell);
-        self.feature_terminal.apply_or(&mut settings.feature_terminal, default.feature_terminal);
-        self.infrastructure_visibility
-            .apply_or(&mut settings.infrastructure_visibility, default.infrastructure_visibility);
-        self.team_management_enabled
-            .apply_or(&mut settings.team_management_enabled, default.team_management_enabled);
+        self.feature_backups
+            .apply_or(&mut settings.feature_backups, default.feature_backups);
+        self.feature_databases
+            .apply_or(&mut settings.feature_databases, default.feature_databases);
+        self.feature_domains
+            .apply_or(&mut settings.feature_domains, default.feature_domains);
+        self.feature_file_editor
+            .apply_or(&mut settings.feature_file_editor, default.feature_file_editor);
+        self.feature_logs
+            .apply_or(&mut settings.feature_logs, default.feature_logs);
+        self.feature_monitoring
+            .apply_or(&mut settings.feature_monitoring, default.feature_monitoring);
+        self.feature_odoo_shell
+            .apply_or(&mut settings.feature_odoo_shell, default.feature_odoo_shell);
+        self.feature_terminal
+            .apply_or(&mut settings.feature_terminal, default.feature_terminal);
+        self.infrastructure_visibility.apply_or(
+            &mut settings.infrastructure_visibility,
+            default.infrastructure_visibility,
+        );
+        self.team_management_enabled.apply_or(
+            &mut settings.team_management_enabled,
+            default.team_management_enabled,
+        );
         settings
     }
 }
@@ -236,7 +251,11 @@ pub struct PublicBranding {
 
 impl From<BrandingSettings> for PublicBranding {
     fn from(settings: BrandingSettings) -> Self {
-        let PortalBranding { settings, on_primary_color, on_accent_color } = settings.into();
+        let PortalBranding {
+            settings,
+            on_primary_color,
+            on_accent_color,
+        } = settings.into();
         Self {
             accent_color: settings.accent_color,
             custom_css: settings.custom_css,

@@ -1,6 +1,7 @@
 //! The agency itself.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::models::{
     agency::{Agency as AgencyOut, DomainCounts, Overview},
@@ -10,7 +11,7 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Error, Item, Page, PageRequest, Record, Result, item,
+    Agency, Error, Page, PageRequest, Record, Result, item,
     keys::{self, List},
     parse, settings,
     transaction::{Condition, Outcome, Part},
@@ -62,7 +63,7 @@ impl Agency<'_> {
             transaction.put(Part::Free, settings, None)?;
         }
         for list in List::ALL {
-            let head = item(list.head(self.org), "head", &Item::new())?;
+            let head = item(list.head(self.org), "head", &json!({}))?;
             transaction.put(Part::Free, head, None)?;
         }
         self.audit(

@@ -36,8 +36,17 @@ impl Store {
     /// [`Error::NotFound`]
     pub async fn membership(&self, id: ClientOrgId) -> Result<Membership> {
         let item = self.get(keys::membership(id)).await?.ok_or(Error::NotFound)?;
-        let MembershipItem { agency_id, name, slug } = parse(item)?;
-        Ok(Membership { id, agency: agency_id, name, slug })
+        let MembershipItem {
+            agency_id,
+            name,
+            slug,
+        } = parse(item)?;
+        Ok(Membership {
+            id,
+            agency: agency_id,
+            name,
+            slug,
+        })
     }
 }
 
@@ -54,8 +63,13 @@ impl Agency<'_> {
     ///
     /// # Errors
     /// [`Error::NotEnabled`]
-    pub async fn client_by_slug(&self, slug: &Slug) -> Result<Option<ClientOrg>> {
-        match self.item(keys::slug(self.org, slug)).await {
+    pub async fn client_by_slug(&self, slug: Option<&Slug>) -> Result<Option<ClientOrg>> {
+        // A slug in no valid form is asked for like a client that does not exist: the agency must be there still.
+        let key = match slug {
+            Some(slug) => keys::slug(self.org, slug),
+            None => keys::client(self.org, ClientOrgId::NIL),
+        };
+        match self.item(key).await {
             Ok(item) => Ok(Some(parse(item)?)),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -83,7 +97,7 @@ impl Agency<'_> {
         new: &ClientOrgCreate,
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<ClientOrg>> {
-        let made = Slug::from_name(&new.name, crate::random::below);
+        let made = Slug::from_name(&new.name, crate::random::six_bytes);
         let mut retry = Retry::new();
         let mut taken = 0;
         loop {
@@ -118,11 +132,24 @@ impl Agency<'_> {
         };
         let mut transaction = self.transaction();
         self.count_clients(&mut transaction, 1)?;
-        self.write_client(&mut transaction, &client, Condition::absent(), Condition::absent())?;
+        self.write_client(
+            &mut transaction,
+            &client,
+            Condition::absent(),
+            Condition::absent(),
+        )?;
         self.remember(&mut transaction, "createClient", key, &client)?;
-        self.audit_client(&mut transaction, client.id, Action::ClientCreated, (None, snapshot(&client)))?;
+        self.audit_client(
+            &mut transaction,
+            client.id,
+            Action::ClientCreated,
+            (None, snapshot(&client)),
+        )?;
         match transaction.commit().await? {
-            Outcome::Done => Ok(Created { resource: client, replayed: false }),
+            Outcome::Done => Ok(Created {
+                resource: client,
+                replayed: false,
+            }),
             Outcome::Refused(refused) => {
                 if let Some(replay) = Self::replay(&refused, key)? {
                     Ok(replay)
@@ -157,7 +184,12 @@ impl Agency<'_> {
                 transaction.delete(Part::Free, keys::slug(self.org, &before.value.slug), None)?;
             }
             let free = if renamed { Condition::absent() } else { None };
-            self.write_client(&mut transaction, &client, Condition::unchanged(&before.write_id), free)?;
+            self.write_client(
+                &mut transaction,
+                &client,
+                Condition::unchanged(&before.write_id),
+                free,
+            )?;
             self.audit_client(
                 &mut transaction,
                 id,
@@ -192,7 +224,12 @@ impl Agency<'_> {
             )?;
             transaction.delete(Part::Free, keys::slug(self.org, &before.value.slug), None)?;
             transaction.delete(Part::Free, keys::membership(id), None)?;
-            self.audit_client(&mut transaction, id, Action::ClientDeleted, (snapshot(&before.value), None))?;
+            self.audit_client(
+                &mut transaction,
+                id,
+                Action::ClientDeleted,
+                (snapshot(&before.value), None),
+            )?;
             match transaction.commit().await {
                 Ok(Outcome::Done) => return Ok(()),
                 Ok(Outcome::Refused(_)) | Err(Error::Conflict) => retry.wait().await?,
@@ -232,7 +269,11 @@ impl Agency<'_> {
             name: client.name.clone(),
             slug: client.slug.clone(),
         };
-        transaction.put(Part::Free, item(keys::membership(client.id), "membership", &membership)?, None)
+        transaction.put(
+            Part::Free,
+            item(keys::membership(client.id), "membership", &membership)?,
+            None,
+        )
     }
 
     fn audit_client(
@@ -243,6 +284,15 @@ impl Agency<'_> {
         (before, after): (Option<serde_json::Value>, Option<serde_json::Value>),
     ) -> Result<()> {
         let target = (TargetType::Client, id.to_string());
-        self.audit(transaction, Record { action, target, before, after, flat: Vec::new() })
+        self.audit(
+            transaction,
+            Record {
+                action,
+                target,
+                before,
+                after,
+                flat: Vec::new(),
+            },
+        )
     }
 }

@@ -118,7 +118,9 @@ impl Agency<'_> {
             PortalDomainCreate::Subdomain { subdomain } => {
                 Domain::subdomain(id, org, names.hostname(&subdomain), now)
             }
-            PortalDomainCreate::Custom { custom_domain } => Domain::custom(id, org, custom_domain, token, now),
+            PortalDomainCreate::Custom { custom_domain } => {
+                Domain::custom(id, org, custom_domain, token, now)
+            }
         };
         let answer = show(domain.clone());
         let mut retry = Retry::new();
@@ -143,24 +145,48 @@ impl Agency<'_> {
             [(":limit", number(limit))],
         );
         self.count_domains(&mut transaction, None, Some(domain.status), room)?;
-        let record = DomainRecord { stored: Stored::new(domain.clone()), slot_at: None, slot_id: None };
+        let record = DomainRecord {
+            stored: Stored::new(domain.clone()),
+            slot_at: None,
+            slot_id: None,
+        };
         self.write_domain(&mut transaction, None, &record, Condition::absent())?;
-        let claim = item(keys::name(self.org, &domain.hostname), "name", &json!({"domain": domain.id}))?;
+        let claim = item(
+            keys::name(self.org, &domain.hostname),
+            "name",
+            &json!({"domain": domain.id}),
+        )?;
         transaction.put(Part::Name, claim, Condition::absent())?;
         if let Some(token) = &domain.token {
-            let token = item(keys::token(self.org, token), "token", &json!({"domain": domain.id}))?;
+            let token = item(
+                keys::token(self.org, token),
+                "token",
+                &json!({"domain": domain.id}),
+            )?;
             transaction.put(Part::Free, token, None)?;
         } else {
             let free = Condition::new(
                 "attribute_not_exists(PK) OR keepUntil <= :now OR (attribute_exists(keepUntil) AND agency = :me)",
-                [(":now", number(self.caller.now.seconds())), (":me", text(self.org))],
+                [
+                    (":now", number(self.caller.now.seconds())),
+                    (":me", text(self.org)),
+                ],
             );
             transaction.put(Part::Holder, self.holds(domain)?, free)?;
         }
         self.remember(&mut transaction, "createPortalDomain", key, answer)?;
-        self.audit_domain(&mut transaction, domain, Action::DomainCreated, (None, snapshot(answer)), [])?;
+        self.audit_domain(
+            &mut transaction,
+            domain,
+            Action::DomainCreated,
+            (None, snapshot(answer)),
+            [],
+        )?;
         match transaction.commit().await? {
-            Outcome::Done => Ok(Created { resource: answer.clone(), replayed: false }),
+            Outcome::Done => Ok(Created {
+                resource: answer.clone(),
+                replayed: false,
+            }),
             Outcome::Refused(refused) => {
                 if let Some(replay) = Self::replay(&refused, key)? {
                     Ok(replay)
@@ -277,7 +303,10 @@ impl Agency<'_> {
     /// [`Error::NotFound`] where the domain was deleted meanwhile.
     pub async fn finish_check(&self, before: &DomainRecord, after: Domain) -> Result<Checked> {
         let mut retry = Retry::new();
-        let record = DomainRecord { stored: Stored::new(after), ..before.clone() };
+        let record = DomainRecord {
+            stored: Stored::new(after),
+            ..before.clone()
+        };
         let (was, is) = (before.domain(), record.domain());
         loop {
             let mut transaction = self.transaction();
@@ -350,7 +379,13 @@ impl Agency<'_> {
             _ => {}
         }
         let expression = format!("ADD {}", changes.join(", "));
-        transaction.update(Part::Agency, keys::agency(self.org), expression, condition, values)
+        transaction.update(
+            Part::Agency,
+            keys::agency(self.org),
+            expression,
+            condition,
+            values,
+        )
     }
 
     /// The domain, its place in the index of what is due, and its place among the candidates for the primary domain.
@@ -385,7 +420,11 @@ impl Agency<'_> {
     }
 
     fn holds(&self, domain: &Domain) -> Result<Item> {
-        let holder = Holder { agency: self.org.clone(), domain: domain.id, keep_until: None };
+        let holder = Holder {
+            agency: self.org.clone(),
+            domain: domain.id,
+            keep_until: None,
+        };
         item(keys::holder(&domain.hostname), "holder", &holder)
     }
 
@@ -405,6 +444,15 @@ impl Agency<'_> {
             flat.push(("hostname", domain.hostname.to_string()));
         }
         let target = (TargetType::Domain, domain.id.to_string());
-        self.audit(transaction, Record { action, target, before, after, flat })
+        self.audit(
+            transaction,
+            Record {
+                action,
+                target,
+                before,
+                after,
+                flat,
+            },
+        )
     }
 }

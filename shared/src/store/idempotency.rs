@@ -25,7 +25,10 @@ impl IdempotencyKey {
     /// A key and the JSON value of the body.
     pub fn new(key: &str, body: &serde_json::Value) -> Self {
         // Objects keep their properties in the order of their names, so equal values have equal text.
-        Self { key: sha256(key), body: sha256(&body.to_string()) }
+        Self {
+            key: sha256(key),
+            body: sha256(&body.to_string()),
+        }
     }
 }
 
@@ -61,8 +64,16 @@ impl Agency<'_> {
         };
         let now = self.caller.now;
         let until = (now + MEMORY).seconds();
-        let record = Remembered { body: key.body.clone(), answer, keep_until: until };
-        let mut item = item(keys::idempotency(self.org, operation, &key.key), "idempotency", &record)?;
+        let record = Remembered {
+            body: key.body.clone(),
+            answer,
+            keep_until: until,
+        };
+        let mut item = item(
+            keys::idempotency(self.org, operation, &key.key),
+            "idempotency",
+            &record,
+        )?;
         item.insert(keys::TTL.to_owned(), number(until));
         let free = Condition::new(
             "attribute_not_exists(PK) OR keepUntil <= :now",
@@ -86,7 +97,10 @@ impl Agency<'_> {
             return Err(Error::IdempotencyMismatch);
         }
         let record: Remembered<T> = parse(old.clone())?;
-        Ok(Some(Created { resource: record.answer, replayed: true }))
+        Ok(Some(Created {
+            resource: record.answer,
+            replayed: true,
+        }))
     }
 }
 

@@ -70,7 +70,10 @@ pub fn partition(org: &OrgId) -> String {
 }
 
 fn of(org: &OrgId, sk: String) -> Key {
-    Key { pk: partition(org), sk }
+    Key {
+        pk: partition(org),
+        sk,
+    }
 }
 
 /// The agency's settings, itself and the best candidate for its primary domain sort between these two, the upper one
@@ -172,12 +175,18 @@ pub fn idempotency(org: &OrgId, operation: &str, sha256: &str) -> Key {
 
 /// Whose client an organization is.
 pub fn membership(client: ClientOrgId) -> Key {
-    Key { pk: format!("C#{client}"), sk: "C".to_owned() }
+    Key {
+        pk: format!("C#{client}"),
+        sk: "C".to_owned(),
+    }
 }
 
 /// Who holds a host name.
 pub fn holder(hostname: &Hostname) -> Key {
-    Key { pk: format!("H#{hostname}"), sk: "H".to_owned() }
+    Key {
+        pk: format!("H#{hostname}"),
+        sk: "H".to_owned(),
+    }
 }
 
 /// The place of a domain in the index of what is due.

@@ -32,10 +32,10 @@ mod portal;
 mod settings;
 mod transaction;
 
+pub use domains::{Checked, DomainRecord, Holder};
 pub use idempotency::{Created, IdempotencyKey};
 pub use page::{Cursor, Page, PageRequest};
 pub use settings::IfMatch;
-pub use domains::{Checked, DomainRecord, Holder};
 
 use keys::Key;
 use transaction::{Condition, Part, Transaction, number, text};
@@ -91,7 +91,11 @@ impl Store {
     /// [`Error::NotEnabled`] where the caller acts for a client organization.
     pub fn agency<'a>(&'a self, caller: &'a Caller) -> Result<Agency<'a>> {
         match &caller.principal.tenant {
-            Tenant::Agency(org) => Ok(Agency { store: self, org, caller }),
+            Tenant::Agency(org) => Ok(Agency {
+                store: self,
+                org,
+                caller,
+            }),
             Tenant::Client(_) | Tenant::Nobody => Err(Error::NotEnabled),
         }
     }
@@ -144,9 +148,18 @@ impl Agency<'_> {
                 .consistent_read(true)
                 .build()
                 .map_err(Error::internal)?;
-            let call = self.store.client.batch_get_item().request_items(&self.store.table, asked);
+            let call = self
+                .store
+                .client
+                .batch_get_item()
+                .request_items(&self.store.table, asked);
             let answer = call.send().await.map_err(sdk_error)?;
-            for item in answer.responses.into_iter().flat_map(HashMap::into_values).flatten() {
+            for item in answer
+                .responses
+                .into_iter()
+                .flat_map(HashMap::into_values)
+                .flatten()
+            {
                 if item.get(keys::SK) == Some(&text(&agency.sk)) {
                     enabled = true;
                 } else {
@@ -160,7 +173,11 @@ impl Agency<'_> {
                 .flat_map(|asked| asked.keys)
                 .collect();
             if wanted.is_empty() {
-                return if enabled { found.ok_or(Error::NotFound) } else { Err(Error::NotEnabled) };
+                return if enabled {
+                    found.ok_or(Error::NotFound)
+                } else {
+                    Err(Error::NotEnabled)
+                };
             }
         }
         Err(Error::Unavailable("keys of a batch stayed unprocessed".into()))
@@ -171,9 +188,15 @@ impl Agency<'_> {
         let entry = AuditEntry {
             id: AuditId::new(self.caller.now),
             at: self.caller.now,
-            actor: Actor { kind: ActorType::User, id: Some(self.caller.principal.user.clone()) },
+            actor: Actor {
+                kind: ActorType::User,
+                id: Some(self.caller.principal.user.clone()),
+            },
             action: record.action,
-            target: Target { kind: record.target.0, id: record.target.1 },
+            target: Target {
+                kind: record.target.0,
+                id: record.target.1,
+            },
             request_id: Some(self.caller.request_id.clone()),
             before: record.before,
             after: record.after,
@@ -209,7 +232,10 @@ struct Stored<T> {
 
 impl<T> Stored<T> {
     fn new(value: T) -> Self {
-        Self { value, write_id: Uuid::new_v4().simple().to_string() }
+        Self {
+            value,
+            write_id: Uuid::new_v4().simple().to_string(),
+        }
     }
 }
 

@@ -42,7 +42,10 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// The same page with each entry shown otherwise.
     pub fn map<U>(self, show: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(show).collect(), next_cursor: self.next_cursor }
+        Page {
+            items: self.items.into_iter().map(show).collect(),
+            next_cursor: self.next_cursor,
+        }
     }
 }
 
@@ -70,8 +73,12 @@ impl Cursor {
         if text.len() > Self::MAX_BYTES {
             return Err(Error::InvalidCursor);
         }
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::InvalidCursor)?;
-        let (checksum, sk) = bytes.split_at_checked(Self::CHECKSUM_BYTES).ok_or(Error::InvalidCursor)?;
+        let bytes = BASE64_URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|_| Error::InvalidCursor)?;
+        let (checksum, sk) = bytes
+            .split_at_checked(Self::CHECKSUM_BYTES)
+            .ok_or(Error::InvalidCursor)?;
         let sk = std::str::from_utf8(sk).map_err(|_| Error::InvalidCursor)?;
         if checksum != Self::checksum(org, list, sk) {
             return Err(Error::InvalidCursor);
@@ -97,7 +104,10 @@ impl Agency<'_> {
             .as_deref()
             .map(|cursor| Cursor::decode(self.org, list, cursor))
             .transpose()?
-            .map(|sk| Key { pk: keys::partition(self.org), sk });
+            .map(|sk| Key {
+                pk: keys::partition(self.org),
+                sk,
+            });
         let first = after.is_none();
         let limit = usize::from(page.limit);
         let (from, to) = list.bounds();

@@ -9,10 +9,7 @@ use crate::{
     },
 };
 
-use super::{
-    Caller, Error, Result, Store, keys, parse,
-    settings::settings,
-};
+use super::{Caller, Error, Result, Store, keys, parse, settings::settings};
 
 impl Store {
     /// The portal that the caller sees: the agency's own, or the one of the agency whose client the caller is.
@@ -63,6 +60,10 @@ impl Store {
     /// [`Error::NoPortal`]
     pub async fn public_branding(&self, hostname: &Hostname) -> Result<BrandingSettings> {
         let holder = self.holder(hostname).await?.ok_or(Error::NoPortal)?;
-        settings(self.get(keys::branding(&holder.agency)).await?.ok_or(Error::NoPortal)?)
+        settings(
+            self.get(keys::branding(&holder.agency))
+                .await?
+                .ok_or(Error::NoPortal)?,
+        )
     }
 }

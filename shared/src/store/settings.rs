@@ -53,8 +53,16 @@ const CONFIG: &str = "portal-config";
 /// The items that `enable` makes.
 pub(super) fn initial(org: &OrgId) -> Result<[Item; 2]> {
     Ok([
-        item(keys::config(org), CONFIG, &Stored::new(Settings::<PortalSettings>::default()))?,
-        item(keys::branding(org), BRANDING, &Stored::new(Settings::<BrandingSettings>::default()))?,
+        item(
+            keys::config(org),
+            CONFIG,
+            &Stored::new(Settings::<PortalSettings>::default()),
+        )?,
+        item(
+            keys::branding(org),
+            BRANDING,
+            &Stored::new(Settings::<BrandingSettings>::default()),
+        )?,
     ])
 }
 
@@ -153,7 +161,13 @@ impl Agency<'_> {
                 item(key.clone(), entity, &after)?,
                 Condition::unchanged(&before.write_id),
             )?;
-            let record = Record { action, target, before: was, after: is, flat: Vec::new() };
+            let record = Record {
+                action,
+                target,
+                before: was,
+                after: is,
+                flat: Vec::new(),
+            };
             self.audit(&mut transaction, record)?;
             match transaction.commit().await {
                 Ok(Outcome::Done) => return Ok(after),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::{
-    error::{ProvideErrorMetadata, SdkError},
+    error::SdkError,
     operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
 };
@@ -39,8 +39,14 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    pub(super) fn new(expression: &str, values: impl Into<Vec<(&'static str, AttributeValue)>>) -> Option<Self> {
-        Some(Self { expression: expression.to_owned(), values: values.into() })
+    pub(super) fn new(
+        expression: &str,
+        values: impl Into<Vec<(&'static str, AttributeValue)>>,
+    ) -> Option<Self> {
+        Some(Self {
+            expression: expression.to_owned(),
+            values: values.into(),
+        })
     }
 
     /// There is no such item.
@@ -81,7 +87,11 @@ pub(super) struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
-        Self { store, items: Vec::new(), parts: Vec::new() }
+        Self {
+            store,
+            items: Vec::new(),
+            parts: Vec::new(),
+        }
     }
 
     pub(super) fn put(&mut self, part: Part, item: Item, condition: Option<Condition>) -> Result<(), Error> {
@@ -152,7 +162,11 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// [`Error::Conflict`] where another transaction was under way on the same items.
     pub(super) async fn commit(self) -> Result<Outcome, Error> {
-        let call = self.store.client.transact_write_items().set_transact_items(Some(self.items));
+        let call = self
+            .store
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(self.items));
         let failure = match call.send().await {
             Ok(_) => return Ok(Outcome::Done),
             Err(failure) => failure,
@@ -170,7 +184,9 @@ impl<'a> Transaction<'a> {
             match reason.code() {
                 None | Some("None") => {}
                 Some("ConditionalCheckFailed") => {
-                    refused.0.push((*part, reason.item().cloned().unwrap_or_default()));
+                    refused
+                        .0
+                        .push((*part, reason.item().cloned().unwrap_or_default()));
                 }
                 Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded") => {
                     return Err(Error::Conflict);
@@ -202,7 +218,10 @@ impl Retry {
     const LONGEST_MS: u64 = 1000;
 
     pub(super) fn new() -> Self {
-        Self { since: Instant::now(), tries: 0 }
+        Self {
+            since: Instant::now(),
+            tries: 0,
+        }
     }
 
     /// Waits before the next try.
