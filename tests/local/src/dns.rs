@@ -74,18 +74,19 @@ impl Dns {
     }
 
     /// Follows a zone file for ever: each change is served within a second. `suffix` is text to have after the file's.
-    /// A file that cannot be read or parsed is one line on standard error, and the last good one goes on being served.
+    /// Each change is one line on standard error; one that cannot be read or parsed changes nothing else.
     pub async fn follow(&self, file: &Path, suffix: &str) {
-        let mut last = String::new();
+        let mut last = None;
         loop {
             let now = read(file, suffix).await;
-            let text = now.as_ref().unwrap_or_else(|error| error);
-            if *text != last {
-                last.clone_from(text);
+            let text = now.clone().unwrap_or_else(|error| error);
+            if last.as_ref() != Some(&text) {
                 match now.and_then(|text| self.set_zone(&text).map_err(|error| error.to_string())) {
-                    Ok(()) => eprintln!("dns: {} is served as it is now", file.display()),
-                    Err(error) => eprintln!("dns: {}: {error}; the last good one stays", file.display()),
+                    Ok(()) if last.is_none() => {}
+                    Ok(()) => eprintln!("{}: its records are served as they are now", file.display()),
+                    Err(error) => eprintln!("{}: {error}; what was served is still served", file.display()),
                 }
+                last = Some(text);
             }
             tokio::time::sleep(RELOAD_EVERY).await;
         }

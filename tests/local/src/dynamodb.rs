@@ -70,12 +70,13 @@ pub fn shared() -> SocketAddr {
     })
 }
 
-/// A client of the database at `endpoint` (`http://127.0.0.1:8000`), with credentials that mean nothing.
-pub fn client(endpoint: &str) -> Client {
+/// A client of the database at `endpoint` (`http://127.0.0.1:8000`), with credentials that mean nothing. Some emulators
+/// keep regions apart.
+pub fn client(endpoint: &str, region: &str) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .endpoint_url(endpoint)
-        .region(Region::from_static("us-east-1"))
+        .region(Region::new(region.to_owned()))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .build();
     Client::from_conf(config)
@@ -93,13 +94,13 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::template::Table;
+    use crate::{environment::REGION, template::Table};
 
     const TABLE: &str = "emulator";
     const OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
 
     async fn table(name: &str) -> Client {
-        let client = client(&format!("http://{}", shared()));
+        let client = client(&format!("http://{}", shared()), REGION);
         Table::from_template()
             .unwrap()
             .create(&client, name)

@@ -380,18 +380,18 @@ mod tests {
     };
 
     use super::*;
-    use crate::{dynamodb, template::Table};
+    use crate::{dynamodb, environment::REGION, template::Table};
 
     /// A client through a proxy, which by itself tries once.
     async fn through(table: &str, attempts: u32) -> (Client, Proxy) {
-        let direct = dynamodb::client(&format!("http://{}", dynamodb::shared()));
+        let direct = dynamodb::client(&format!("http://{}", dynamodb::shared()), REGION);
         Table::from_template()
             .unwrap()
             .create(&direct, table)
             .await
             .unwrap();
         let proxy = Proxy::start(dynamodb::shared()).await.unwrap();
-        let client = dynamodb::client(&format!("http://{}", proxy.address()));
+        let client = dynamodb::client(&format!("http://{}", proxy.address()), REGION);
         let retries = RetryConfig::standard()
             .with_max_attempts(attempts)
             .with_initial_backoff(Duration::from_millis(1));

@@ -3,6 +3,12 @@
 
 pub mod dns;
 pub mod dynamodb;
+pub mod environment;
 pub mod fault;
+pub mod gateway;
+pub mod openapi;
+pub mod run;
+pub mod system;
 pub mod template;
+pub mod token;
 pub mod zone;

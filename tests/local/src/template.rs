@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     types::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
         ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
@@ -210,13 +210,19 @@ fn refused<E>(action: &str, error: SdkError<E>) -> Error
 where
     E: std::error::Error + 'static,
 {
-    Error(format!("DynamoDB {action}: {}", DisplayErrorContext(&error)))
+    let mut causes = vec![error.to_string()];
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    Error(format!("DynamoDB {action}: {}", causes.join(": ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dynamodb;
+    use crate::{dynamodb, environment::REGION};
 
     #[test]
     fn tags_of_cloudformation_may_stand_anywhere() {
@@ -266,7 +272,7 @@ Resources:
 
     #[tokio::test]
     async fn the_table_of_the_template_can_be_made_twice_and_has_its_index_and_time_to_live() {
-        let client = dynamodb::client(&format!("http://{}", dynamodb::shared()));
+        let client = dynamodb::client(&format!("http://{}", dynamodb::shared()), REGION);
         let table = Table::from_template().unwrap();
         table.create(&client, "template-twice").await.unwrap();
         table.create(&client, "template-twice").await.unwrap();
