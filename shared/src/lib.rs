@@ -1,3 +1,10 @@
-//! What every function shares. See the README's map for what belongs where.
+//! What every function shares. The README's map tells what belongs where.
 
+pub mod app;
+pub mod auth;
+pub mod config;
+pub mod http;
 pub mod models;
+pub mod random;
+pub mod store;
+pub mod telemetry;

@@ -1,1 +1,78 @@
-//! 
+//! Agency mode: `enable`, the overview and the audit log.
+
+use axum::extract::State;
+use shared::{
+    app::App,
+    auth::Tenant,
+    http::{
+        Problem, ProblemCode,
+        extract::{Admin, Member, PageParams, Query},
+        reply::Json,
+    },
+    models::{
+        agency::{Agency, Overview},
+        audit::AuditEntry,
+    },
+    problems,
+    store::Page,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The routes of this function.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(enable_agency))
+        .routes(routes!(get_overview))
+        .routes(routes!(list_audit_entries))
+}
+
+problems!(EnableProblems: USER ADMIN, [ClientOrganization]);
+problems!(OverviewProblems: USER AGENCY);
+problems!(AuditProblems: USER ADMIN AGENCY PAGED);
+
+/// Enable agency mode
+///
+/// Makes the caller's organization an agency. Repeating it changes nothing. A body is ignored.
+#[utoipa::path(
+    post,
+    path = "/agency/enable",
+    operation_id = "enableAgency",
+    tag = "Agency",
+    responses((status = 200, description = "The agency", body = Agency), EnableProblems)
+)]
+async fn enable_agency(State(app): State<App>, Admin(caller): Admin) -> Result<Json<Agency>, Problem> {
+    if !matches!(caller.principal.tenant, Tenant::Agency(_)) {
+        return Err(ProblemCode::ClientOrganization.into());
+    }
+    Ok(Json(app.store.agency(&caller)?.enable().await?))
+}
+
+/// The agency at a glance
+#[utoipa::path(
+    get,
+    path = "/agency/overview",
+    operation_id = "getOverview",
+    tag = "Agency",
+    responses((status = 200, description = "Exact counts and the primary domain", body = Overview), OverviewProblems)
+)]
+async fn get_overview(State(app): State<App>, Member(caller): Member) -> Result<Json<Overview>, Problem> {
+    Ok(Json(app.store.agency(&caller)?.overview().await?))
+}
+
+/// The audit log, newest first
+#[utoipa::path(
+    get,
+    path = "/agency/audit",
+    operation_id = "listAuditEntries",
+    tag = "Agency",
+    params(PageParams),
+    responses((status = 200, description = "A page of entries", body = Page<AuditEntry>), AuditProblems)
+)]
+async fn list_audit_entries(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    query: Query,
+) -> Result<Json<Page<AuditEntry>>, Problem> {
+    let page = query.page(&caller)?;
+    Ok(Json(app.store.agency(&caller)?.audit_entries(&page).await?))
+}

@@ -1,1 +1,68 @@
-//! 
+//! The agency's branding.
+
+use axum::extract::State;
+use shared::{
+    app::App,
+    http::{
+        Problem,
+        body::Update,
+        extract::{Admin, Member},
+        reply::Tagged,
+    },
+    models::branding::{Branding, BrandingUpdate},
+    problems,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The routes of this function.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get_branding, put_branding))
+}
+
+problems!(GetProblems: USER AGENCY);
+problems!(PutProblems: USER ADMIN AGENCY BODY, [Stale]);
+
+/// The branding
+///
+/// Before the first `PUT` every setting is `null`.
+#[utoipa::path(
+    get,
+    path = "/agency/branding",
+    operation_id = "getBranding",
+    tag = "Branding",
+    params(("if-none-match" = Option<String>, Header, description = "An `ETag` that is known already")),
+    responses(
+        (status = 200, description = "The branding", body = Branding,
+            headers(("etag" = String, description = "New with every accepted `PUT`"))),
+        (status = 304, description = "The known `ETag` is still right"),
+        GetProblems
+    )
+)]
+async fn get_branding(State(app): State<App>, Member(caller): Member) -> Result<Tagged<Branding>, Problem> {
+    Ok(Tagged::new(app.store.agency(&caller)?.branding().await?))
+}
+
+/// Change the branding
+///
+/// Settings that are absent stay as they are; `null` or `""` clears one.
+#[utoipa::path(
+    put,
+    path = "/agency/branding",
+    operation_id = "putBranding",
+    tag = "Branding",
+    params(("if-match" = Option<String>, Header, description = "Change it only if this is still its `ETag`")),
+    request_body = BrandingUpdate,
+    responses(
+        (status = 200, description = "The branding as it is now", body = Branding,
+            headers(("etag" = String, description = "New with every accepted `PUT`"))),
+        PutProblems
+    )
+)]
+async fn put_branding(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Update { body, if_match }: Update<BrandingUpdate>,
+) -> Result<Tagged<Branding>, Problem> {
+    let agency = app.store.agency(&caller)?;
+    Ok(Tagged::new(agency.put_branding(body, &if_match).await?))
+}

@@ -1,1 +1,10 @@
-fn main() {}
+//! The Lambda function `branding`.
+
+use shared::{app::App, config::Config, http, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let app = App::new(Config::from_env()?).await;
+    http::run(branding::router().into(), app).await
+}

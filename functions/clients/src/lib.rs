@@ -1,1 +1,152 @@
-//! 
+//! The agency's client organizations.
+
+use axum::extract::State;
+use http::StatusCode;
+use shared::{
+    app::App,
+    http::{
+        Problem,
+        body::{Body, Create},
+        extract::{Admin, Member, PageParams, PathId, Query, invalid},
+        reply::{CreatedAt, Json},
+    },
+    models::{
+        client::{ClientOrg, ClientOrgCreate, ClientOrgUpdate},
+        id::ClientOrgKind,
+    },
+    problems,
+    store::Page,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The routes of this function.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_clients, create_client))
+        .routes(routes!(get_client, update_client, delete_client))
+}
+
+problems!(ListProblems: USER AGENCY PAGED);
+problems!(CreateProblems: USER ADMIN AGENCY BODY IDEMPOTENT, [SlugTaken]);
+problems!(GetProblems: USER AGENCY, [NotFound]);
+problems!(UpdateProblems: USER ADMIN AGENCY BODY, [NotFound, SlugTaken]);
+problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
+
+/// The clients, oldest first
+///
+/// With `slug`: the one client that has it, or none; not together with `limit` or `cursor`.
+#[utoipa::path(
+    get,
+    path = "/agency/clients",
+    operation_id = "listClients",
+    tag = "Clients",
+    params(PageParams, ("slug" = Option<String>, Query, description = "The slug of the wanted client")),
+    responses((status = 200, description = "A page of clients", body = Page<ClientOrg>), ListProblems)
+)]
+async fn list_clients(
+    State(app): State<App>,
+    Member(caller): Member,
+    query: Query,
+) -> Result<Json<Page<ClientOrg>>, Problem> {
+    let page = query.page(&caller)?;
+    if let Some(slug) = query.optional("slug")? {
+        if query.has("limit") || query.has("cursor") {
+            return Err(invalid("The parameter slug does not go with limit or cursor."));
+        }
+        let agency = app.store.agency(&caller)?;
+        let client = agency.client_by_slug(slug.parse().ok().as_ref()).await?;
+        return Ok(Json(Page {
+            items: client.into_iter().collect(),
+            next_cursor: None,
+        }));
+    }
+    Ok(Json(app.store.agency(&caller)?.clients(&page).await?))
+}
+
+/// Create a client
+#[utoipa::path(
+    post,
+    path = "/agency/clients",
+    operation_id = "createClient",
+    tag = "Clients",
+    params(("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
+        description = "For 24 hours the same key with the same body answers as the first success did")),
+    request_body = ClientOrgCreate,
+    responses(
+        (status = 201, description = "The client", body = ClientOrg, headers(
+            ("location" = String, description = "Its path"),
+            ("idempotency-replayed" = bool, description = "`true` where this is the answer to an earlier request"))),
+        CreateProblems
+    )
+)]
+async fn create_client(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Create { body, key }: Create<ClientOrgCreate>,
+) -> Result<CreatedAt<ClientOrg>, Problem> {
+    let created = app
+        .store
+        .agency(&caller)?
+        .create_client(&body, key.as_ref())
+        .await?;
+    let location = app
+        .config
+        .path(&format!("/agency/clients/{}", created.resource.id));
+    Ok(CreatedAt { created, location })
+}
+
+/// A client
+#[utoipa::path(
+    get,
+    path = "/agency/clients/{clientOrgId}",
+    operation_id = "getClient",
+    tag = "Clients",
+    params(("clientOrgId" = String, Path, description = "The client's id")),
+    responses((status = 200, description = "The client", body = ClientOrg), GetProblems)
+)]
+async fn get_client(
+    State(app): State<App>,
+    Member(caller): Member,
+    PathId(id): PathId<ClientOrgKind>,
+) -> Result<Json<ClientOrg>, Problem> {
+    Ok(Json(app.store.agency(&caller)?.client(id).await?))
+}
+
+/// Change a client
+#[utoipa::path(
+    patch,
+    path = "/agency/clients/{clientOrgId}",
+    operation_id = "updateClient",
+    tag = "Clients",
+    params(("clientOrgId" = String, Path, description = "The client's id")),
+    request_body = ClientOrgUpdate,
+    responses((status = 200, description = "The client as it is now", body = ClientOrg), UpdateProblems)
+)]
+async fn update_client(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    PathId(id): PathId<ClientOrgKind>,
+    Body(update): Body<ClientOrgUpdate>,
+) -> Result<Json<ClientOrg>, Problem> {
+    Ok(Json(app.store.agency(&caller)?.update_client(id, &update).await?))
+}
+
+/// Delete a client for good
+///
+/// Its users see no portal any more, and its slug is free at once.
+#[utoipa::path(
+    delete,
+    path = "/agency/clients/{clientOrgId}",
+    operation_id = "deleteClient",
+    tag = "Clients",
+    params(("clientOrgId" = String, Path, description = "The client's id")),
+    responses((status = 204, description = "It is gone"), DeleteProblems)
+)]
+async fn delete_client(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    PathId(id): PathId<ClientOrgKind>,
+) -> Result<StatusCode, Problem> {
+    app.store.agency(&caller)?.delete_client(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

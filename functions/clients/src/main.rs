@@ -1,1 +1,10 @@
-fn main() {}
+//! The Lambda function `clients`.
+
+use shared::{app::App, config::Config, http, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let app = App::new(Config::from_env()?).await;
+    http::run(clients::router().into(), app).await
+}

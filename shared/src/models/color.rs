@@ -1,1 +1,229 @@
-//! 
+//! Colours, and whether one can be told from another.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Code, Invalid, trim};
+
+/// An opaque sRGB colour: `#rgb` or `#rrggbb` in any case, shown in lower case and in the long form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
+#[schema(
+    value_type = String,
+    min_length = 4,
+    max_length = 7,
+    pattern = "^#([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})$",
+    example = "#1a73e8"
+)]
+pub struct Color([u8; 3]);
+
+impl Color {
+    /// `#ffffff`
+    pub const WHITE: Self = Self([255; 3]);
+    /// `#000000`
+    pub const BLACK: Self = Self([0; 3]);
+
+    /// The contrast ratio of two colours, 1 to 21, whichever is the darker (WCAG 2.2, “contrast ratio”).
+    pub fn contrast(self, other: Self) -> f64 {
+        let (a, b) = (self.luminance(), other.luminance());
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    /// Black or white, whichever stands out more on this colour.
+    pub fn on(self) -> Self {
+        if self.contrast(Self::BLACK) >= self.contrast(Self::WHITE) {
+            Self::BLACK
+        } else {
+            Self::WHITE
+        }
+    }
+
+    /// Whether the contrast against white is less than 3:1, which WCAG 2.2 asks for in 1.4.11.
+    pub fn low_contrast(self) -> bool {
+        self.contrast(Self::WHITE) < 3.0
+    }
+
+    /// Relative luminance, 0 to 1 (WCAG 2.2, “relative luminance”).
+    fn luminance(self) -> f64 {
+        let [r, g, b] = self.0.map(|channel| {
+            let channel = f64::from(channel) / 255.0;
+            if channel <= 0.04045 {
+                channel / 12.92
+            } else {
+                ((channel + 0.055) / 1.055).powf(2.4)
+            }
+        });
+        0.2126 * r + 0.7152 * g + 0.0722 * b
+    }
+}
+
+impl fmt::Display for Color {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [r, g, b] = self.0;
+        write!(f, "#{r:02x}{g:02x}{b:02x}")
+    }
+}
+
+impl FromStr for Color {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let text = trim(text);
+        if text.is_empty() {
+            return Err(Invalid::new(Code::TooShort, "This is empty."));
+        }
+        let digits = text.strip_prefix('#').and_then(|digits| {
+            // Seven are enough to see that there are too many.
+            let digits = digits
+                .chars()
+                .take(7)
+                .map(|c| c.to_digit(16).map(|digit| digit as u8));
+            digits.collect::<Option<Vec<u8>>>()
+        });
+        match digits.as_deref() {
+            Some(&[r, g, b]) => Ok(Self([r * 17, g * 17, b * 17])),
+            Some(&[r, s, g, h, b, c]) => Ok(Self([r * 16 + s, g * 16 + h, b * 16 + c])),
+            _ => Err(Invalid::new(
+                Code::InvalidFormat,
+                "A colour is # and three or six hexadecimal digits, such as #1a73e8.",
+            )),
+        }
+    }
+}
+
+impl Serialize for Color {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Color {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse()
+            .map_err(|invalid: Invalid| serde::de::Error::custom(invalid.detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn color(text: &str) -> Color {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn colours_are_stored_in_lower_case_and_in_the_long_form() {
+        for (text, stored) in [
+            ("#1a73e8", "#1a73e8"),
+            ("#1A73E8", "#1a73e8"),
+            ("#abc", "#aabbcc"),
+            ("#F0f", "#ff00ff"),
+            ("#000", "#000000"),
+            (" #fff\u{FEFF}\n", "#ffffff"),
+        ] {
+            assert_eq!(color(text).to_string(), stored);
+        }
+    }
+
+    #[test]
+    fn all_else_is_refused() {
+        for text in [
+            "#",
+            "#1",
+            "#12",
+            "#1234",
+            "#12345",
+            "#1234567",
+            "#12345678",
+            "abc",
+            "aabbcc",
+            "#ggg",
+            "##abc",
+            "# abc",
+            "#ab c",
+            "#+12",
+            "#-1234a",
+            "red",
+            "rgb(1,2,3)",
+            "#１２３",
+            "#abc;",
+            "#abc\0",
+            "#aabbcc/*",
+        ] {
+            assert_eq!(
+                Color::from_str(text).unwrap_err().code,
+                Code::InvalidFormat,
+                "{text:?}"
+            );
+        }
+        assert_eq!(Color::from_str(" ").unwrap_err().code, Code::TooShort);
+    }
+
+    #[test]
+    fn contrast_is_that_of_the_guidelines() {
+        for (a, b, ratio) in [
+            ("#000", "#fff", 21.0),
+            ("#777", "#fff", 4.478),
+            ("#767676", "#fff", 4.542),
+            ("#f00", "#fff", 3.998),
+            ("#ff0", "#fff", 1.074),
+            ("#00f", "#fff", 8.592),
+            ("#123456", "#123456", 1.0),
+        ] {
+            let contrast = color(a).contrast(color(b));
+            assert!((contrast - ratio).abs() < 0.001, "{a} on {b}: {contrast}");
+        }
+    }
+
+    #[test]
+    fn the_text_on_a_colour_is_the_one_that_stands_out() {
+        for (text, on) in [
+            ("#fff", Color::BLACK),
+            ("#000", Color::WHITE),
+            ("#757575", Color::WHITE),
+            ("#767676", Color::BLACK),
+            ("#ff0", Color::BLACK),
+            ("#00f", Color::WHITE),
+        ] {
+            assert_eq!(color(text).on(), on, "{text}");
+        }
+    }
+
+    #[test]
+    fn low_contrast_is_less_than_three_to_one_against_white() {
+        // Of the greys #949494 (3.03:1) is the lightest that passes.
+        assert!(!color("#949494").low_contrast());
+        assert!(color("#959595").low_contrast());
+        assert!(color("#ff0").low_contrast());
+        assert!(!color("#000").low_contrast());
+    }
+
+    #[test]
+    fn json_is_the_text() {
+        let json = serde_json::to_string(&color("#FA0")).unwrap();
+        assert_eq!(json, "\"#ffaa00\"");
+        assert_eq!(serde_json::from_str::<Color>(&json).unwrap(), color("#ffaa00"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_stored_parses_to_itself(text in "(?s:.{0,12})|#[0-9a-fA-F]{0,9}") {
+            if let Ok(color) = Color::from_str(&text) {
+                prop_assert_eq!(color.to_string().parse(), Ok(color));
+            }
+        }
+
+        #[test]
+        fn the_text_on_a_colour_has_the_higher_contrast(rgb: [u8; 3]) {
+            let color = Color(rgb);
+            let contrast = color.contrast(color.on());
+            prop_assert!(contrast >= color.contrast(Color::WHITE) && contrast >= color.contrast(Color::BLACK));
+            prop_assert!(contrast > 4.5);
+        }
+    }
+}

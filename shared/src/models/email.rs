@@ -1,1 +1,204 @@
-//! 
+//! The address that an agency's mail comes from.
+
+use std::str::FromStr;
+
+use email_address::EmailAddress;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    Code, Invalid,
+    hostname::{self, Hostname},
+    text_value, trim,
+};
+
+/// One mailbox (RFC 5321, section 4.1.2): a dot-string of ASCII, `@`, and a domain of two labels or more.
+///
+/// The local part is kept as sent, since its case may matter (section 2.4). The domain is stored in lower-case
+/// A-labels, so that any mailer can use it and two spellings of it are one. Whether the address exists, or may be
+/// used, is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(
+    value_type = String,
+    min_length = 3,
+    max_length = 254,
+    pattern = r#"^[^\s@"<>()\[\]\\,:;]{1,64}@[^\s@\[\]]+$"#,
+    example = "hello@acme.com"
+)]
+pub struct FromEmail(String);
+
+text_value!(FromEmail);
+
+impl FromEmail {
+    /// The longest address in octets: a path of 256 without its angle brackets (RFC 5321, section 4.5.3.1.3).
+    pub const MAX: usize = 254;
+    /// The longest local part in octets (RFC 5321, section 4.5.3.1.1).
+    pub const MAX_LOCAL: usize = 64;
+}
+
+impl FromStr for FromEmail {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let text = trim(text);
+        if text.is_empty() {
+            return Err(Invalid::new(Code::TooShort, "This is empty."));
+        }
+        // The last `@` parts the address, as an earlier one could be quoted; both are refused below.
+        let Some((local, domain)) = text.rsplit_once('@') else {
+            return refuse("An e-mail address has an @.");
+        };
+        if text.ends_with('>') {
+            return refuse("Give the address alone, without a display name or angle brackets.");
+        }
+        if domain.starts_with('[') {
+            return refuse("Give a domain after the @, not an IP address.");
+        }
+        if local.starts_with('"') {
+            return refuse("The part before the @ is not quoted.");
+        }
+        if local.len() > Self::MAX_LOCAL {
+            return too_long("The part before the @ has 64 characters at most.");
+        }
+        if !local.is_ascii() || !EmailAddress::is_valid_local_part(local) {
+            return refuse(
+                "Before the @ stand the letters a to z, digits and !#$%&'*+-/=?^_`{|}~, with single dots between them.",
+            );
+        }
+        // A host name forgives a dot at its end and white space around it, an address does not.
+        let is_bare = trim(domain) == domain && !domain.ends_with(hostname::DOTS);
+        let domain = match Hostname::parse(domain) {
+            Ok(domain) if is_bare && !domain.is_single_label() => domain,
+            Err(invalid) if invalid.code == Code::NameTooLong => return too_long(ADDRESS_TOO_LONG),
+            _ => return refuse("After the @ stands a whole domain, such as acme.com."),
+        };
+        let address = format!("{local}@{domain}");
+        if address.len() > Self::MAX {
+            return too_long(ADDRESS_TOO_LONG);
+        }
+        Ok(Self(address))
+    }
+}
+
+const ADDRESS_TOO_LONG: &str = "An e-mail address has 254 characters at most.";
+
+fn refuse<T>(detail: &'static str) -> Result<T, Invalid> {
+    Err(Invalid::new(Code::InvalidFormat, detail))
+}
+
+fn too_long<T>(detail: &'static str) -> Result<T, Invalid> {
+    Err(Invalid::new(Code::TooLong, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn code(text: &str) -> Option<Code> {
+        FromEmail::from_str(text).err().map(|e| e.code)
+    }
+
+    #[test]
+    fn one_address_is_stored_with_its_domain_in_ascii() {
+        for (text, stored) in [
+            ("hello@acme.com", "hello@acme.com"),
+            (" Hello@ACME.com\n", "Hello@acme.com"),
+            ("first.last+tag@mail.acme.co.uk", "first.last+tag@mail.acme.co.uk"),
+            ("info@bücher.de", "info@xn--bcher-kva.de"),
+            ("info@xn--bcher-kva.de", "info@xn--bcher-kva.de"),
+            ("info@例え。jp", "info@xn--r8jz45g.jp"),
+            ("!#$%&'*+-/=?^_`{|}~@acme.com", "!#$%&'*+-/=?^_`{|}~@acme.com"),
+            ("noreply@example.com", "noreply@example.com"),
+            ("a@b.test", "a@b.test"),
+        ] {
+            assert_eq!(FromEmail::from_str(text).unwrap().as_str(), stored);
+        }
+    }
+
+    #[test]
+    fn all_else_is_refused() {
+        for text in [
+            "acme.com",
+            "@acme.com",
+            "hello@",
+            "@",
+            "Acme <hello@acme.com>",
+            "<hello@acme.com>",
+            "\"Acme\" <hello@acme.com>",
+            "hello@acme.com (Acme)",
+            "\"hello\"@acme.com",
+            "\"a@b\"@acme.com",
+            "hello@[127.0.0.1]",
+            "hello@[IPv6:::1]",
+            "hello@127.0.0.1",
+            "hello@1.2.0x7f",
+            "hello@localhost",
+            "hello@acme.com.",
+            "hello@acme.com。",
+            "hello@acme..com",
+            "hello@.acme.com",
+            "hello@-acme.com",
+            "hello@ac_me.com",
+            "hello@acme.com:25",
+            "hello@https://acme.com",
+            "hello@acme.com,info@acme.com",
+            "hello@acme.com info@acme.com",
+            "hello@acme.com;",
+            "a@b@acme.com",
+            ".hello@acme.com",
+            "hello.@acme.com",
+            "hel..lo@acme.com",
+            "hel lo@acme.com",
+            "hel\tlo@acme.com",
+            "hello@acme.com\r\nBcc: x@acme.com",
+            "hello\0@acme.com",
+            "hello@acme.com\0",
+            "hello @acme.com",
+            "hello@ acme.com",
+            "höllo@acme.com",
+            "a,b@acme.com",
+            "a(b)@acme.com",
+            "a\\b@acme.com",
+            "mailto:hello@acme.com",
+        ] {
+            assert_eq!(code(text), Some(Code::InvalidFormat), "{text:?}");
+        }
+        assert_eq!(code(" \u{200B}"), Some(Code::TooShort));
+    }
+
+    #[test]
+    fn the_parts_and_the_whole_have_their_limits() {
+        let local = "a".repeat(64);
+        let domain = format!("{}com", "b.".repeat(93));
+        let longest = format!("{local}@{domain}");
+        assert_eq!(longest.len(), 254);
+        assert_eq!(code(&longest), None);
+        assert_eq!(code(&format!("{local}@b{domain}")), Some(Code::TooLong));
+        assert_eq!(code(&format!("a{local}@acme.com")), Some(Code::TooLong));
+        assert_eq!(code(&format!("a@{}com", "b.".repeat(200))), Some(Code::TooLong));
+        assert_eq!(
+            code(&format!("a@{}.com", "b".repeat(64))),
+            Some(Code::InvalidFormat)
+        );
+        // Octets count as stored: this domain is longer in ASCII.
+        let domain = format!("{}com", "ü.".repeat(24));
+        assert_eq!(code(&format!("{local}@{domain}")), Some(Code::TooLong));
+        assert_eq!(code(&"@".repeat(60_000)), Some(Code::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_stored_parses_to_itself(
+            text in "(?s:.{0,40})|[a-zA-Z.+\"@ -]{1,8}@[a-zA-Z0-9.ü。-]{1,12}\\.(com|de|1)"
+        ) {
+            if let Ok(email) = FromEmail::from_str(&text) {
+                prop_assert_eq!(email.as_str().parse(), Ok(email.clone()));
+                prop_assert!(email.as_str().bytes().all(|b| b.is_ascii_graphic()));
+                prop_assert_eq!(email.as_str().matches('@').count(), 1);
+            }
+        }
+    }
+}

@@ -1,1 +1,287 @@
-//! 
+//! Fonts.
+
+use std::str::FromStr;
+
+use cssparser::{Parser, Token};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    Code, Invalid,
+    text::{check_length, is_control},
+    text_value, trim,
+};
+
+/// A value of CSS `font-family`: strings and names, parted by commas, 200 characters at most.
+///
+/// Kept as sent after trimming. It stays one value wherever it is printed into CSS: strings are closed, and there
+/// are no functions, comments, backslashes, control characters, `<` or CSS-wide keywords in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(
+    value_type = String,
+    min_length = 1,
+    max_length = 200,
+    pattern = r"^[^<\\\u0000-\u001F\u007F-\u009F]+$",
+    example = "Inter, \"Segoe UI\", sans-serif"
+)]
+pub struct FontFamily(String);
+
+text_value!(FontFamily);
+
+impl FontFamily {
+    /// The longest list, in characters.
+    pub const MAX: usize = 200;
+}
+
+impl FromStr for FontFamily {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let text = trim(text);
+        check_length(text, Self::MAX)?;
+        if text.chars().any(|c| c == '<' || c == '\\' || is_control(c)) {
+            return refuse(
+                Code::InvalidFormat,
+                "A list of fonts is one line without <, backslashes and control characters.",
+            );
+        }
+        check_list(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Keywords that mean a value of another place and cannot be part of a font's name (CSS Values 4, section 4.2; CSS
+/// Cascade, section 7.3, with `revert-rule` of its newest level).
+const KEYWORDS: &[&str] = &[
+    "default",
+    "inherit",
+    "initial",
+    "revert",
+    "revert-layer",
+    "revert-rule",
+    "unset",
+];
+
+/// What stands before the next token.
+#[derive(PartialEq)]
+enum Family {
+    Missing,
+    String,
+    Idents,
+}
+
+/// `[ <string> | <ident>+ ]#` (CSS Fonts 4, section 2.1).
+fn check_list(text: &str) -> Result<(), Invalid> {
+    let mut parser = Parser::new(text);
+    let mut family = Family::Missing;
+    loop {
+        let start = parser.position();
+        let Ok(token) = parser.next_including_whitespace_and_comments() else {
+            break;
+        };
+        let token = token.clone();
+        family = match token {
+            Token::WhiteSpace(_) => continue,
+            Token::QuotedString(_) if family == Family::Missing => {
+                if !is_closed(parser.slice_from(start)) {
+                    return refuse(Code::InvalidFormat, "A quotation mark is missing.");
+                }
+                Family::String
+            }
+            Token::Ident(name) if family != Family::String => {
+                if KEYWORDS.iter().any(|keyword| name.eq_ignore_ascii_case(keyword)) {
+                    return refuse(
+                        Code::NotAllowed,
+                        "Keywords such as inherit are no fonts; put a font of that name into quotation marks.",
+                    );
+                }
+                Family::Idents
+            }
+            Token::Comma if family != Family::Missing => Family::Missing,
+            Token::Comma => return refuse(Code::InvalidFormat, FONT_MISSING),
+            Token::Function(_) | Token::UnquotedUrl(_) | Token::BadUrl(_) => {
+                return refuse(Code::NotAllowed, "A list of fonts has no functions.");
+            }
+            _ => {
+                return refuse(
+                    Code::InvalidFormat,
+                    "Part fonts by commas, and put names with digits or signs into quotation marks.",
+                );
+            }
+        };
+    }
+    if family == Family::Missing {
+        return refuse(Code::InvalidFormat, FONT_MISSING);
+    }
+    Ok(())
+}
+
+const FONT_MISSING: &str = "A font is missing before or after a comma.";
+
+/// Whether a string's text ends with the quotation mark that it begins with: the tokenizer closes an open one at the
+/// end of its input, but not where more CSS follows.
+fn is_closed(string: &str) -> bool {
+    let mut chars = string.chars();
+    chars.next() == chars.next_back()
+}
+
+fn refuse<T>(code: Code, detail: &'static str) -> Result<T, Invalid> {
+    Err(Invalid::new(code, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn code(text: &str) -> Option<Code> {
+        FontFamily::from_str(text).err().map(|e| e.code)
+    }
+
+    #[test]
+    fn lists_are_kept_as_sent() {
+        for text in [
+            "Arial",
+            "sans-serif",
+            "Inter, \"Segoe UI\", sans-serif",
+            "system-ui,-apple-system,'Segoe UI',Roboto",
+            "Open Sans , Arial",
+            "\"Source Sans 3\"",
+            "'O\"Brien'",
+            "\"O'Brien\"",
+            "\"a;b}c{d)e(f/*g!@\"",
+            "\"inherit\"",
+            "inherited",
+            "Noto Sans 日本語",
+            "ヒラギノ角ゴ",
+            "--brand",
+            "_x",
+            "\"\"",
+        ] {
+            assert_eq!(FontFamily::from_str(text).map(|f| f.0).as_deref(), Ok(text));
+        }
+        assert_eq!(
+            FontFamily::from_str(" \u{FEFF}Arial\n").unwrap().as_str(),
+            "Arial"
+        );
+        assert_eq!(code(&"ж".repeat(200)), None);
+    }
+
+    #[test]
+    fn what_is_no_list_of_fonts_has_no_valid_form() {
+        for text in [
+            ",",
+            "Arial,",
+            ",Arial",
+            "Arial,,serif",
+            "\"Arial",
+            "'Arial",
+            "\"",
+            "'",
+            "Arial, \"",
+            "\"Arial'",
+            "'a\", serif",
+            "\"a\" \"b\"",
+            "\"a\"b",
+            "a \"b\"",
+            "Source Sans 3",
+            "3D",
+            "16px Arial",
+            "100%",
+            "Arial; color: red",
+            "Arial}",
+            "{}",
+            "(Arial)",
+            "[Arial]",
+            "Arial)",
+            "Arial !important",
+            "Arial /* comment */",
+            "Arial /*",
+            "/**/Arial",
+            "Arial / serif",
+            "@import",
+            "#id",
+            "a:b",
+            "a.b",
+            "a|b",
+            "a-->",
+            "$x",
+            "-",
+            "a\u{60}b",
+            "</style>",
+            "\"<\"",
+            "Arial\\",
+            "\"a\\\"",
+            "\\75rl(x)",
+            "Arial\nserif",
+            "\"a\nb\"",
+            "Arial\tserif",
+            "Arial\0",
+            "Ari\u{85}al",
+            "Arial\u{2028}serif",
+            "\u{202E}Arial",
+        ] {
+            assert_eq!(code(text), Some(Code::InvalidFormat), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn functions_and_keywords_are_not_allowed() {
+        for text in [
+            "inherit",
+            "Arial, INHERIT",
+            "initial",
+            "unset",
+            "revert",
+            "Revert-Layer",
+            "default",
+            "Arial default",
+            "var(--x)",
+            "url(x)",
+            "url(\"x\")",
+            "URL( x y )",
+            "Arial, expression(1)",
+            "env(x",
+            "generic(kai)",
+        ] {
+            assert_eq!(code(text), Some(Code::NotAllowed), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn length_counts_characters_after_trimming() {
+        assert_eq!(code(""), Some(Code::TooShort));
+        assert_eq!(code("  \u{200B} "), Some(Code::TooShort));
+        assert_eq!(code(&"a".repeat(201)), Some(Code::TooLong));
+        assert_eq!(code(&"(".repeat(60_000)), Some(Code::TooLong));
+    }
+
+    /// Printed into a rule, it is one declaration's value, and what follows is still there.
+    fn is_safe(family: &FontFamily) -> bool {
+        let css = format!("{family};}}b{{}}");
+        let mut parser = Parser::new(&css);
+        let start = parser.position();
+        loop {
+            let value = parser.slice_from(start);
+            match parser.next_including_whitespace_and_comments() {
+                Ok(Token::Semicolon) => return value == family.as_str(),
+                Ok(Token::Ident(_) | Token::QuotedString(_) | Token::Comma | Token::WhiteSpace(_)) => {}
+                _ => return false,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_stored_is_safe_and_parses_to_itself(
+            text in "(?s:.{0,40})|[a-z \"',;(){}/*!@-]{0,20}|(\"[^\"]{0,9}\"|[a-z -]{1,9})(, ?('[^']{0,9}'|[a-z-]{1,9})){0,3}"
+        ) {
+            if let Ok(family) = FontFamily::from_str(&text) {
+                prop_assert!(is_safe(&family), "{:?}", family);
+                prop_assert_eq!(family.as_str().parse(), Ok(family.clone()));
+            }
+        }
+    }
+}

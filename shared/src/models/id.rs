@@ -129,6 +129,10 @@ impl FromStr for OrgId {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
             && text.parse::<ClientOrgId>().is_err();
-        if fits { Ok(Self(text.to_owned())) } else { Err(NotAnId) }
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotAnId)
+        }
     }
 }

@@ -8,13 +8,20 @@ use std::borrow::Cow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub mod agency;
+pub mod audit;
+pub mod branding;
+pub mod client;
 pub mod color;
 pub mod css;
+pub mod domain;
 pub mod email;
+pub mod fields;
 pub mod font;
 pub mod hostname;
 pub mod id;
 pub mod image_url;
+pub mod portal;
 pub mod slug;
 pub mod text;
 pub mod time;
@@ -37,6 +44,14 @@ impl Invalid {
         }
     }
 }
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Invalid {}
 
 /// The codes of a body's faults (`errors[].code`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -89,4 +104,54 @@ pub enum Code {
 /// White space, U+200B and U+FEFF around a value are removed: people paste.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{200B}' || c == '\u{FEFF}')
+}
+
+/// What a value that is kept as text has: a look at that text and `Display`. Its parser is the only way in.
+macro_rules! text_value {
+    ($name:ident) => {
+        impl $name {
+            /// The value as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+use text_value;
+
+#[cfg(test)]
+mod tests {
+    use utoipa::PartialSchema;
+
+    use super::*;
+
+    #[test]
+    fn the_schemas_have_the_parsers_limits() {
+        for (schema, min, max) in [
+            (text::ClientName::schema(), 1, text::ClientName::MAX),
+            (text::FooterText::schema(), 1, text::FooterText::MAX),
+            (slug::Slug::schema(), slug::Slug::MIN, slug::Slug::MAX),
+            (color::Color::schema(), 4, 7),
+            (email::FromEmail::schema(), 3, email::FromEmail::MAX),
+            (font::FontFamily::schema(), 1, font::FontFamily::MAX),
+            (image_url::ImageUrl::schema(), 10, image_url::ImageUrl::MAX),
+            (hostname::Hostname::schema(), 1, hostname::Hostname::MAX),
+            (hostname::Label::schema(), 2, hostname::Label::MAX),
+        ] {
+            let schema = serde_json::to_value(schema).unwrap();
+            assert_eq!(schema["type"], "string", "{schema}");
+            assert_eq!(schema["minLength"], min, "{schema}");
+            assert_eq!(schema["maxLength"], max, "{schema}");
+            assert!(
+                schema["pattern"].is_string() && !schema["example"].is_null(),
+                "{schema}"
+            );
+        }
+    }
 }

@@ -1,1 +1,211 @@
-//! 
+//! Text for people: names and footers.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Code, Invalid, text_value, trim};
+
+/// A client organization's name: 1 to 100 characters after trimming, no control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(
+    value_type = String,
+    min_length = 1,
+    max_length = 100,
+    pattern = r"^[^\u0000-\u001F\u007F-\u009F\u2028-\u202E\u2066-\u2069]+$",
+    example = "Acme Consulting"
+)]
+pub struct ClientName(String);
+
+text_value!(ClientName);
+
+impl ClientName {
+    /// The longest name, in characters.
+    pub const MAX: usize = 100;
+}
+
+impl FromStr for ClientName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let text = trim(text);
+        check_length(text, Self::MAX)?;
+        if text.chars().any(is_control) {
+            return Err(Invalid::new(
+                Code::InvalidFormat,
+                "A name is one line without control characters.",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Plain text of a page's footer: 1 to 500 characters, no control characters but line breaks.
+///
+/// Kept as sent: line breaks may be LF, CR, CRLF, U+2028 or U+2029, and white space at the ends stays. It is no
+/// HTML: whoever prints it escapes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(
+    value_type = String,
+    min_length = 1,
+    max_length = 500,
+    pattern = r"^[^\u0000-\u0009\u000B\u000C\u000E-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]+$",
+    example = "© Acme Consulting"
+)]
+pub struct FooterText(String);
+
+text_value!(FooterText);
+
+impl FooterText {
+    /// The longest footer, in characters.
+    pub const MAX: usize = 500;
+}
+
+impl FromStr for FooterText {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        check_length(text, Self::MAX)?;
+        let is_line_break = |c| matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}');
+        if text.chars().any(|c| is_control(c) && !is_line_break(c)) {
+            return Err(Invalid::new(
+                Code::InvalidFormat,
+                "A footer is plain text without control characters; line breaks are fine, tabs are not.",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Whether a character acts on text instead of being text.
+///
+/// These are C0, DEL and C1 (general category Cc), the line and paragraph separators, and the embeddings,
+/// overrides and isolates of the bidirectional algorithm (UAX #9, section 2), which reorder what stands after them
+/// and so let a name rewrite the page around it. The marks LRM, RLM and ALM and the joiners pass: names in Hebrew,
+/// Arabic and Persian, and emoji, need them, and they reach no further than their neighbours.
+pub(super) fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// At least one character, at most `max`.
+pub(super) fn check_length(text: &str, max: usize) -> Result<(), Invalid> {
+    if text.is_empty() {
+        return Err(Invalid::new(Code::TooShort, "This is empty."));
+    }
+    // The second look stops early, so a huge text costs no more than a long one.
+    if text.chars().nth(max).is_some() {
+        return Err(Invalid::new(
+            Code::TooLong,
+            format!("This is longer than {max} characters."),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(text: &str) -> Result<String, Code> {
+        ClientName::from_str(text).map(|n| n.0).map_err(|e| e.code)
+    }
+
+    fn footer(text: &str) -> Result<String, Code> {
+        FooterText::from_str(text).map(|n| n.0).map_err(|e| e.code)
+    }
+
+    #[test]
+    fn a_name_is_any_line_of_text() {
+        for text in [
+            "A",
+            "Acme Consulting GmbH & Co. KG",
+            "株式会社アクメ",
+            "شركة",
+            "עברית\u{200F}",
+            "نمی\u{200C}خواهم",
+            "👩\u{200D}💻 Studio",
+            "<b>not ours to judge</b>",
+            "a\u{A0}b",
+        ] {
+            assert_eq!(name(text).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn a_name_is_trimmed_before_it_is_counted() {
+        assert_eq!(name(" \t\u{FEFF}\u{200B}Acme\u{A0}\r\n").as_deref(), Ok("Acme"));
+        let longest = "ä".repeat(100);
+        assert_eq!(name(&format!("  {longest}  ")), Ok(longest));
+    }
+
+    #[test]
+    fn names_are_refused_for_length_and_control_characters() {
+        for (text, code) in [
+            ("", Code::TooShort),
+            (" \n\t\u{200B}", Code::TooShort),
+            (&"ä".repeat(101), Code::TooLong),
+            ("a\0b", Code::InvalidFormat),
+            ("a\tb", Code::InvalidFormat),
+            ("a\nb", Code::InvalidFormat),
+            ("\u{1B}[31mred", Code::InvalidFormat),
+            ("a\u{7F}", Code::InvalidFormat),
+            ("a\u{9B}b", Code::InvalidFormat),
+            ("a\u{2028}b", Code::InvalidFormat),
+            ("a\u{2029}b", Code::InvalidFormat),
+            ("a\u{202E}b", Code::InvalidFormat),
+            ("a\u{2066}b", Code::InvalidFormat),
+            ("a\u{2069}", Code::InvalidFormat),
+        ] {
+            assert_eq!(name(text), Err(code), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_footer_is_kept_as_sent() {
+        for text in [
+            "x",
+            "© Acme\nSecond line\r\n",
+            "  indented\rold",
+            "a\u{2028}b\u{2029}c",
+            "<b>text</b>",
+            " ",
+        ] {
+            assert_eq!(footer(text).as_deref(), Ok(text));
+        }
+        assert!(footer(&"字".repeat(500)).is_ok());
+    }
+
+    #[test]
+    fn footers_are_refused_for_length_and_control_characters() {
+        for (text, code) in [
+            ("", Code::TooShort),
+            (&"字".repeat(501), Code::TooLong),
+            ("a\tb", Code::InvalidFormat),
+            ("a\0", Code::InvalidFormat),
+            ("a\u{B}b", Code::InvalidFormat),
+            ("a\u{C}b", Code::InvalidFormat),
+            ("a\u{85}b", Code::InvalidFormat),
+            ("a\u{7F}b", Code::InvalidFormat),
+            ("a\u{202D}b", Code::InvalidFormat),
+        ] {
+            assert_eq!(footer(text), Err(code), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_stored_parses_to_itself(text in "\\PC{0,120}|(?s:.{0,120})") {
+            if let Ok(stored) = name(&text) {
+                prop_assert_eq!(name(&stored), Ok(stored));
+            }
+            if let Ok(stored) = footer(&text) {
+                prop_assert_eq!(stored, text);
+            }
+        }
+    }
+}

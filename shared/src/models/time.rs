@@ -93,7 +93,9 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let time = OffsetDateTime::parse(text, &Rfc3339)?;
-        Ok(Self::from_millis((time.unix_timestamp_nanos() / 1_000_000) as i64))
+        Ok(Self::from_millis(
+            (time.unix_timestamp_nanos() / 1_000_000) as i64,
+        ))
     }
 }
 
@@ -118,12 +120,18 @@ mod tests {
     fn text_has_whole_seconds_and_a_z() {
         let time = Timestamp::from_millis(1_795_453_200_987);
         assert_eq!(time.to_string(), "2026-11-23T17:00:00Z");
-        assert_eq!("2026-11-23T17:00:00Z".parse(), Ok(time - Duration::from_millis(987)));
+        assert_eq!(
+            "2026-11-23T17:00:00Z".parse(),
+            Ok(time - Duration::from_millis(987))
+        );
     }
 
     #[test]
     fn times_beyond_the_calendar_are_held_within_it() {
-        assert_eq!(Timestamp::from_seconds(i64::MAX).to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(
+            Timestamp::from_seconds(i64::MAX).to_string(),
+            "9999-12-31T23:59:59Z"
+        );
         assert_eq!(Timestamp::from_seconds(-1).to_string(), "1970-01-01T00:00:00Z");
     }
 

@@ -1,0 +1,14 @@
+//! The whole system on one machine: every function behind one listener, an embedded DynamoDB and a DNS server.
+//! `cargo local` runs it; the tests start it.
+
+pub mod dns;
+pub mod dynamodb;
+pub mod environment;
+pub mod fault;
+pub mod gateway;
+pub mod openapi;
+pub mod run;
+pub mod system;
+pub mod template;
+pub mod token;
+pub mod zone;

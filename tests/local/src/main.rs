@@ -1,1 +1,62 @@
-fn main(){}
+//! `cargo local`: the whole system on one machine.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use local::{
+    environment::Environment,
+    run::{self, Options},
+    token,
+};
+
+/// The whole Agency API on one machine: the API, an embedded DynamoDB and a DNS server
+#[derive(Parser)]
+#[command(bin_name = "cargo local", args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints a token that the server takes
+    Token(Token),
+}
+
+#[derive(Args)]
+struct Token {
+    /// The organization the user acts for
+    #[arg(long)]
+    org: String,
+    /// What the user may do there
+    #[arg(long, value_parser = ["owner", "admin", "member"])]
+    role: String,
+    /// The user
+    #[arg(long, default_value = "user_demo")]
+    sub: String,
+    /// How long the token is good for
+    #[arg(long, value_name = "SECONDS", default_value_t = token::TTL, allow_negative_numbers = true)]
+    ttl: i64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let variable = |name: &str| std::env::var(name).ok();
+    let result = match cli.command {
+        Some(Command::Token(Token { org, role, sub, ttl })) => {
+            token::sign_for(&Environment::new(&variable), &org, &role, &sub, ttl)
+                .map(|token| println!("{token}"))
+        }
+        None => run::run(cli.options, &variable).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a function needs to answer a request, built once in a cold start.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::{Client, config::Credentials};
+
+use crate::{auth::Auth, config::Config, models::time::Timestamp, store::Store};
+
+/// The parts that handlers share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// What the environment said.
+    pub config: Arc<Config>,
+    /// The table.
+    pub store: Store,
+    /// Who may come in.
+    pub auth: Arc<Auth>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl App {
+    /// Builds the parts. Nothing here needs the network but a first fetch of the keys, which may fail.
+    pub async fn new(config: Config) -> Self {
+        let client = dynamodb(&config).await;
+        let app = Self {
+            store: Store::new(client, config.table.clone()),
+            auth: Arc::new(Auth::new(config.auth.clone())),
+            config: Arc::new(config),
+            clock: Clock::System,
+        };
+        app.auth.warm(app.clock.now()).await;
+        app
+    }
+}
+
+/// A client of DynamoDB that gives up in time: a request has 14 s.
+async fn dynamodb(config: &Config) -> Client {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(3))
+        .operation_timeout(Duration::from_secs(8))
+        .build();
+    let retries = RetryConfig::standard()
+        .with_max_attempts(4)
+        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_backoff(Duration::from_secs(1));
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .timeout_config(timeouts)
+        .retry_config(retries);
+    if let Some(region) = &config.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(endpoint) = &config.dynamodb_endpoint {
+        loader = loader.endpoint_url(endpoint);
+        // An emulator takes any credentials, and one machine has none.
+        if endpoint.starts_with("http://") {
+            loader = loader.credentials_provider(Credentials::new("local", "local", None, None, "local"));
+        }
+    }
+    Client::new(&loader.load().await)
+}
+
+/// What time it is. Only the edge asks; what depends on the time takes it as an argument.
+#[derive(Debug, Clone)]
+pub enum Clock {
+    /// The system's time.
+    System,
+    /// A time that somebody sets: milliseconds since 1970.
+    Set(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Self::System => Timestamp::now(),
+            Self::Set(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
+        }
+    }
+}

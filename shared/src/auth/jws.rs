@@ -1,0 +1,169 @@
+//! A token's text: a JWS in its compact form (RFC 7515, section 7.1), and its signature.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, crypto};
+use serde_json::Value;
+
+use super::{json, keys::Key};
+
+/// A token taken apart; nothing in it is to be believed before [`Jws::verify`].
+pub(super) struct Jws<'a> {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    signed: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Jws<'a> {
+    /// Takes a token apart and reads its header.
+    ///
+    /// The header's `jku`, `jwk`, `x5u` and `x5c` are never looked at: a token does not bring its own key.
+    pub(super) fn parse(token: &'a str) -> Result<Self, &'static str> {
+        const FORM: &str = "The token is not a JWS of three parts.";
+        let (signed, signature) = token.rsplit_once('.').ok_or(FORM)?;
+        let (header, payload) = signed.split_once('.').ok_or(FORM)?;
+        if payload.contains('.') {
+            return Err(FORM);
+        }
+        let header = BASE64_URL_SAFE_NO_PAD
+            .decode(header)
+            .ok()
+            .and_then(|header| json::parse(&header).ok());
+        let Some(Value::Object(header)) = header else {
+            return Err("The header of the token is not a JSON object with distinct names.");
+        };
+        // Extensions that must be understood (RFC 7515, section 4.1.11; RFC 7797): there are none here.
+        if header.contains_key("crit") || header.contains_key("b64") {
+            return Err("The token uses an extension that is not supported.");
+        }
+        let algorithm = match header.get("alg").and_then(Value::as_str) {
+            Some("RS256") => Algorithm::RS256,
+            Some("ES256") => Algorithm::ES256,
+            Some("EdDSA") => Algorithm::EdDSA,
+            Some("HS256") => Algorithm::HS256,
+            _ => return Err("The algorithm of the token is not accepted."),
+        };
+        let kid = match header.get("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(kid.clone()),
+            Some(_) => return Err("The kid of the token is not a string."),
+        };
+        Ok(Self {
+            algorithm,
+            kid,
+            signed,
+            payload,
+            signature,
+        })
+    }
+
+    /// The payload, if the token's algorithm is the key's and the signature is right.
+    pub(super) fn verify(&self, key: &Key) -> Result<Vec<u8>, &'static str> {
+        if self.algorithm != key.algorithm {
+            return Err("The algorithm of the token is not the one of its key.");
+        }
+        // The signature alone: the library's checks of the claims read the system's clock and let too much pass.
+        match crypto::verify(self.signature, self.signed.as_bytes(), &key.key, key.algorithm) {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return Err("The signature of the token is not valid."),
+        }
+        BASE64_URL_SAFE_NO_PAD
+            .decode(self.payload)
+            .map_err(|_| "The payload of the token is not base64url.")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::fixtures::{Signer, jwks},
+        *,
+    };
+
+    fn payload(token: &str, signer: &Signer) -> Result<Vec<u8>, &'static str> {
+        let keys = jwks(&[signer]);
+        Jws::parse(token)?.verify(keys.named(None).next().unwrap())
+    }
+
+    #[test]
+    fn a_signature_of_each_algorithm_is_taken_and_each_flipped_bit_is_not() {
+        for signer in [Signer::rsa(), Signer::ec(), Signer::ed(), Signer::mac()] {
+            let token = signer.sign(r#"{"a":1}"#);
+            assert_eq!(payload(&token, signer).unwrap(), br#"{"a":1}"#);
+            for at in 0..token.len() {
+                let mut bytes = token.clone().into_bytes();
+                bytes[at] ^= 1;
+                let Ok(changed) = String::from_utf8(bytes) else {
+                    continue;
+                };
+                assert!(payload(&changed, signer).is_err(), "{at}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_base64url_without_padding_is_read() {
+        let token = Signer::ed().sign(r#"{"a":1}"#);
+        for changed in [
+            format!("{token}="),
+            format!("{token}\n"),
+            format!(" {token}"),
+            format!("{token}A"),
+        ] {
+            assert!(payload(&changed, Signer::ed()).is_err(), "{changed}");
+        }
+        // 64 octets leave four unused bits in the last character; they must be zero.
+        let last = token.chars().last().unwrap();
+        let next = char::from(last as u8 + 1);
+        let changed = format!("{}{next}", &token[..token.len() - 1]);
+        assert!(payload(&changed, Signer::ed()).is_err());
+    }
+
+    #[test]
+    fn a_token_has_three_parts() {
+        for text in ["", ".", "..", "...", "a", "a.b", "a.b.c", "a.b.c.d", "a.b.c.d.e"] {
+            assert!(Jws::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_asks_for_more_than_a_signature_is_refused() {
+        let ed = Signer::ed();
+        for (header, reason) in [
+            (r#"{"alg":"EdDSA","crit":["exp"]}"#, "extension"),
+            (r#"{"alg":"EdDSA","crit":[]}"#, "extension"),
+            (r#"{"alg":"EdDSA","b64":false}"#, "extension"),
+            (r#"{"alg":"EdDSA","b64":true}"#, "extension"),
+            (r#"{"alg":"none"}"#, "algorithm"),
+            (r#"{"alg":"None"}"#, "algorithm"),
+            (r#"{"alg":""}"#, "algorithm"),
+            (r#"{"alg":["EdDSA"]}"#, "algorithm"),
+            (r#"{"alg":"ES512"}"#, "algorithm"),
+            (r#"{"alg":"eddsa"}"#, "algorithm"),
+            (r#"{}"#, "algorithm"),
+            (r#"{"alg":"none","alg":"EdDSA"}"#, "distinct"),
+            (r#"{"alg":"EdDSA","a":{"b":1,"b":2}}"#, "distinct"),
+            (r#"["EdDSA"]"#, "distinct"),
+            (r#"{"alg":"EdDSA","kid":1}"#, "kid"),
+            (r#"{"alg":"EdDSA","kid":null}"#, "kid"),
+            (r#"{"alg":"HS256"}"#, "one of its key"),
+            (r#"{"alg":"RS256"}"#, "one of its key"),
+        ] {
+            let error = payload(&ed.sign_as(header, "{}"), ed).unwrap_err();
+            assert!(error.contains(reason), "{header}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_public_key_is_no_secret() {
+        let rsa = Signer::rsa();
+        let n = rsa.jwk()["n"].as_str().unwrap().to_owned();
+        let forger = Signer::secret(n);
+        let token = forger.sign_as(&json!({"alg": "HS256", "kid": "rsa"}).to_string(), "{}");
+        assert!(payload(&token, rsa).is_err());
+    }
+}

@@ -1,0 +1,371 @@
+//! The keys that may sign tokens: a JWK set (RFC 7517) or a secret, each key for one algorithm alone.
+
+use std::str::FromStr;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
+
+use super::jwks_url::JwksUrl;
+
+/// Where the keys come from.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// The identity provider's JWKS endpoint.
+    Url(JwksUrl),
+    /// A JWKS document that the operator keeps up to date.
+    Document(Jwks),
+    /// A secret shared with whoever signs: local work and tests.
+    Secret(Secret),
+}
+
+/// The usable keys of a JWK set: at least one.
+#[derive(Debug, Clone)]
+pub struct Jwks(Vec<Key>);
+
+/// A secret for HS256.
+#[derive(Debug, Clone)]
+pub struct Secret(DecodingKey);
+
+/// A key with its name and the one algorithm that it is used with.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    kid: Option<String>,
+    pub(super) algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+}
+
+impl Jwks {
+    /// Reads a JWK set, skipping each key that is not for signatures of a supported algorithm.
+    ///
+    /// Fails, with a sentence, where no key is left: such a set is worth no more than none.
+    pub fn parse(document: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Document {
+            keys: Vec<Value>,
+        }
+        let Document { keys } =
+            serde_json::from_slice(document).map_err(|error| format!("no JWK set: {error}"))?;
+        let mut reasons = Vec::new();
+        let usable: Vec<_> = keys
+            .into_iter()
+            .filter_map(|jwk| Key::try_from(jwk).map_err(|reason| reasons.push(reason)).ok())
+            .collect();
+        if usable.is_empty() {
+            let reason = reasons.first().copied().unwrap_or("it has none");
+            return Err(format!("no usable key in the JWK set: {reason}"));
+        }
+        Ok(Self(usable))
+    }
+
+    /// The keys that a token may mean: those of the name; without a name, or where the set's only key has none, the
+    /// only key.
+    pub(super) fn named(&self, kid: Option<&str>) -> impl Iterator<Item = &Key> {
+        let only = self.0.len() == 1;
+        self.0.iter().filter(move |key| match (kid, key.kid.as_deref()) {
+            (Some(wanted), Some(name)) => wanted == name,
+            (Some(_), None) | (None, _) => only,
+        })
+    }
+}
+
+/// A document in a setting: 2,048 bytes at most, the environment of a function is small.
+impl FromStr for Jwks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() > 2048 {
+            return Err(format!("{} bytes; the limit is 2048", text.len()));
+        }
+        Self::parse(text.as_bytes())
+    }
+}
+
+/// At least 32 bytes (RFC 7518, section 3.2), used as they are.
+impl FromStr for Secret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() < 32 {
+            return Err(format!("{} bytes; HS256 needs at least 32", text.len()));
+        }
+        Ok(Self(DecodingKey::from_secret(text.as_bytes())))
+    }
+}
+
+impl From<Secret> for Jwks {
+    fn from(Secret(key): Secret) -> Self {
+        Self(vec![Key {
+            kid: None,
+            algorithm: Algorithm::HS256,
+            key,
+        }])
+    }
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    key_ops: Option<Vec<String>>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    d: Option<IgnoredAny>,
+}
+
+impl TryFrom<Value> for Key {
+    type Error = &'static str;
+
+    fn try_from(jwk: Value) -> Result<Self, &'static str> {
+        let jwk: Jwk = serde_json::from_value(jwk).map_err(|_| "a member is missing or of another type")?;
+        if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return Err("its use is not sig");
+        }
+        if jwk
+            .key_ops
+            .is_some_and(|ops| !ops.iter().any(|op| op == "verify"))
+        {
+            return Err("its key_ops are without verify");
+        }
+        if jwk.d.is_some() {
+            return Err("it is a private key");
+        }
+        let (algorithm, name, key) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+            ("RSA", _) => (Algorithm::RS256, "RS256", rsa(jwk.n, jwk.e)?),
+            ("EC", Some("P-256")) => (Algorithm::ES256, "ES256", p256(jwk.x, jwk.y)?),
+            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, "EdDSA", ed25519(jwk.x)?),
+            _ => return Err("its kind is none of RSA, P-256 and Ed25519"),
+        };
+        if jwk.alg.is_some_and(|alg| alg != name) {
+            return Err("its alg is none of RS256, ES256 and EdDSA, or not its kind's");
+        }
+        Ok(Self {
+            kid: jwk.kid,
+            algorithm,
+            key,
+        })
+    }
+}
+
+/// RFC 7518, section 6.3.1; 2,048 to 8,192 bits.
+fn rsa(n: Option<String>, e: Option<String>) -> Result<DecodingKey, &'static str> {
+    // Some issuers write a zero octet in front; the library takes none.
+    let number = |text| {
+        let octets = octets(text)?;
+        let zeros = octets.iter().take_while(|octet| **octet == 0).count();
+        Ok::<_, &str>(octets.into_iter().skip(zeros).collect::<Vec<_>>())
+    };
+    let (n, e) = (number(n)?, number(e)?);
+    let bits = n
+        .first()
+        .map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
+    if !(2048..=8192).contains(&bits) {
+        return Err("its modulus has not 2048 to 8192 bits");
+    }
+    // An exponent of 1 would make any message its own signature.
+    if e.len() > 4 || e == [1] || e.last().is_none_or(|last| last % 2 == 0) {
+        return Err("its exponent is out of range");
+    }
+    Ok(DecodingKey::from_rsa_raw_components(&n, &e))
+}
+
+/// RFC 7518, section 6.2.1.
+fn p256(x: Option<String>, y: Option<String>) -> Result<DecodingKey, &'static str> {
+    let (x, y) = (octets(x)?, octets(y)?);
+    if x.len() != 32 || y.len() != 32 {
+        return Err("its coordinates have not 32 octets each");
+    }
+    let point = [&[4], x.as_slice(), &y].concat();
+    ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).map_err(|_| "its point is not on the curve")?;
+    Ok(DecodingKey::from_ec_der(&point))
+}
+
+/// RFC 8037, section 2.
+fn ed25519(x: Option<String>) -> Result<DecodingKey, &'static str> {
+    let x = octets(x)?;
+    ParsedPublicKey::new(&ED25519, &x).map_err(|_| "its x is no Ed25519 key")?;
+    Ok(DecodingKey::from_ed_der(&x))
+}
+
+fn octets(text: Option<String>) -> Result<Vec<u8>, &'static str> {
+    let text = text.ok_or("a member is missing")?;
+    BASE64_URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| "a member is not base64url")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::fixtures::{Signer, jwks},
+        *,
+    };
+
+    fn reason(jwk: Value) -> &'static str {
+        Key::try_from(jwk).unwrap_err()
+    }
+
+    fn changed(signer: &Signer, change: Value) -> Value {
+        let mut jwk = signer.jwk();
+        let Value::Object(change) = change else {
+            panic!("an object")
+        };
+        jwk.as_object_mut().unwrap().extend(change);
+        jwk
+    }
+
+    #[test]
+    fn a_key_is_for_its_algorithm_or_its_kinds() {
+        for signer in [Signer::rsa(), Signer::ec(), Signer::ed()] {
+            assert_eq!(Key::try_from(signer.jwk()).unwrap().algorithm, signer.algorithm());
+            let silent = changed(signer, json!({"alg": null, "use": null}));
+            assert_eq!(Key::try_from(silent).unwrap().algorithm, signer.algorithm());
+            for alg in ["HS256", "none", "RS512", "PS256", "ES384", "RSA-OAEP", ""] {
+                let reason = reason(changed(signer, json!({"alg": alg})));
+                assert!(reason.starts_with("its alg"), "{reason}");
+            }
+        }
+        assert!(reason(changed(Signer::rsa(), json!({"alg": "ES256"}))).starts_with("its alg"));
+    }
+
+    #[test]
+    fn keys_for_another_use_are_skipped() {
+        let rsa = Signer::rsa();
+        assert_eq!(reason(changed(rsa, json!({"use": "enc"}))), "its use is not sig");
+        for key_ops in [json!([]), json!(["sign"]), json!(["encrypt", "wrapKey"])] {
+            assert_eq!(
+                reason(changed(rsa, json!({"key_ops": key_ops}))),
+                "its key_ops are without verify"
+            );
+        }
+        assert!(Key::try_from(changed(rsa, json!({"key_ops": ["sign", "verify"]}))).is_ok());
+        assert_eq!(reason(changed(rsa, json!({"d": "AQAB"}))), "it is a private key");
+    }
+
+    #[test]
+    fn keys_of_another_kind_are_skipped() {
+        for jwk in [
+            json!({"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA", "alg": "HS256"}),
+            json!({"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"}),
+            json!({"kty": "EC", "crv": "Ed25519", "x": "AA", "y": "AA"}),
+            json!({"kty": "OKP", "crv": "X25519", "x": "AA"}),
+            json!({"kty": "EC"}),
+            json!({"kty": "rsa"}),
+        ] {
+            assert_eq!(reason(jwk), "its kind is none of RSA, P-256 and Ed25519");
+        }
+    }
+
+    #[test]
+    fn malformed_keys_are_skipped() {
+        let coordinate = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
+        let short = BASE64_URL_SAFE_NO_PAD.encode([0xff; 128]);
+        let long = BASE64_URL_SAFE_NO_PAD.encode([0xff; 1025]);
+        for jwk in [
+            json!(null),
+            json!([]),
+            json!("RSA"),
+            json!({}),
+            json!({"kty": 1}),
+            changed(Signer::rsa(), json!({"kid": 7})),
+            changed(Signer::rsa(), json!({"alg": ["RS256"]})),
+            changed(Signer::rsa(), json!({"n": null})),
+            changed(Signer::rsa(), json!({"n": "!"})),
+            changed(Signer::rsa(), json!({"n": ""})),
+            changed(Signer::rsa(), json!({"n": short})),
+            changed(Signer::rsa(), json!({"n": long})),
+            changed(Signer::rsa(), json!({"e": ""})),
+            changed(Signer::rsa(), json!({"e": "AQ"})),
+            changed(Signer::rsa(), json!({"e": "AQAA"})),
+            changed(Signer::rsa(), json!({"e": "AQAAAAE"})),
+            changed(Signer::ec(), json!({"x": coordinate})),
+            changed(Signer::ec(), json!({"x": "AA"})),
+            changed(Signer::ec(), json!({"y": null})),
+            changed(Signer::ed(), json!({"x": "AA"})),
+            changed(Signer::ed(), json!({"x": null})),
+        ] {
+            assert!(Key::try_from(jwk.clone()).is_err(), "{jwk}");
+        }
+    }
+
+    #[test]
+    fn a_zero_in_front_of_a_modulus_is_no_fault() {
+        let rsa = Signer::rsa();
+        let n = octets(rsa.jwk()["n"].as_str().map(str::to_owned)).unwrap();
+        let padded = BASE64_URL_SAFE_NO_PAD.encode([&[0], n.as_slice()].concat());
+        assert!(Key::try_from(changed(rsa, json!({"n": padded}))).is_ok());
+    }
+
+    #[test]
+    fn the_set_outlives_its_unusable_keys() {
+        let garbage = [
+            json!(null),
+            json!({"kty": "oct", "k": "AA"}),
+            json!({"kty": "RSA"}),
+        ];
+        let keys: Vec<_> = garbage.iter().cloned().chain([Signer::ec().jwk()]).collect();
+        let set = Jwks::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
+        assert_eq!(set.0.len(), 1);
+
+        for none in [
+            "",
+            "[]",
+            "{}",
+            r#"{"keys":{}}"#,
+            r#"{"keys":[]}"#,
+            r#"{"keys":[null]}"#,
+        ] {
+            assert!(Jwks::parse(none.as_bytes()).is_err(), "{none}");
+        }
+        let error = Jwks::parse(json!({ "keys": garbage }).to_string().as_bytes()).unwrap_err();
+        assert_eq!(
+            error,
+            "no usable key in the JWK set: a member is missing or of another type"
+        );
+    }
+
+    #[test]
+    fn a_name_is_needed_where_there_are_several_keys() {
+        let set = jwks(&[Signer::rsa(), Signer::ec()]);
+        assert_eq!(set.named(Some("ec")).count(), 1);
+        assert_eq!(set.named(Some("ed")).count(), 0);
+        assert_eq!(set.named(None).count(), 0);
+
+        let one = jwks(&[Signer::rsa()]);
+        assert_eq!(one.named(None).count(), 1);
+        assert_eq!(one.named(Some("ec")).count(), 0);
+
+        let nameless = changed(Signer::rsa(), json!({"kid": null}));
+        let nameless = Jwks::parse(json!({"keys": [nameless]}).to_string().as_bytes()).unwrap();
+        assert_eq!(nameless.named(Some("any")).count(), 1);
+    }
+
+    #[test]
+    fn a_setting_is_bounded() {
+        let error = "x".repeat(2049).parse::<Jwks>().unwrap_err();
+        assert_eq!(error, "2049 bytes; the limit is 2048");
+        assert_eq!(
+            "short".parse::<Secret>().unwrap_err(),
+            "5 bytes; HS256 needs at least 32"
+        );
+        assert!("x".repeat(32).parse::<Secret>().is_ok());
+    }
+
+    #[test]
+    fn a_secret_does_not_show() {
+        let secret: Secret = "correct horse battery staple and more".parse().unwrap();
+        let shown = format!("{:?} {:?}", secret, Jwks::from(secret.clone()));
+        assert!(!shown.contains("horse") && !shown.contains("99, 111"), "{shown}");
+    }
+}

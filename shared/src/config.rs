@@ -1,0 +1,241 @@
+//! The configuration: the only reader of the environment.
+
+use std::{
+    env, fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use crate::{
+    auth::{AuthConfig, ClaimNames, KeySource, RoleMap},
+    models::{
+        domain::{Domain, PortalDomain},
+        hostname::{HostPolicy, Hostname},
+    },
+};
+
+/// Everything that a function is told by its environment.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `TABLE_NAME`
+    pub table: String,
+    /// `AUTH_…`
+    pub auth: AuthConfig,
+    /// `PORTAL_DOMAIN`, `PORTAL_DOMAIN_TARGET`, `ALLOW_SPECIAL_USE_DOMAINS`
+    pub names: HostPolicy,
+    /// `PORTAL_ADDRESSES`: what an apex name's `A` and `AAAA` records should say.
+    pub addresses: Vec<IpAddr>,
+    /// `CERTIFICATE_AUTHORITIES`: whom a CAA record must let issue.
+    pub certificate_authorities: Vec<String>,
+    /// `MAX_DOMAINS`: of one agency.
+    pub max_domains: u32,
+    /// `DNS_…`
+    pub dns: DnsConfig,
+    /// `API_BASE_PATH`: a prefix that paths may have, `/api` for example.
+    pub base_path: Option<String>,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, where it is not AWS's own.
+    pub dynamodb_endpoint: Option<String>,
+    /// `AWS_REGION`
+    pub region: Option<String>,
+}
+
+/// How DNS is asked.
+#[derive(Debug, Clone)]
+pub struct DnsConfig {
+    /// `DNS_RESOLVERS`; where empty, the system's.
+    pub resolvers: Vec<SocketAddr>,
+    /// `DNS_MODE`
+    pub mode: DnsMode,
+    /// `DNS_AUTHORITY_PORT`
+    pub authority_port: u16,
+    /// `DNS_ALLOW_PRIVATE`: name servers may have addresses that are not public.
+    pub allow_private: bool,
+}
+
+/// Whom DNS questions go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsMode {
+    /// The zone's own name servers.
+    Authoritative,
+    /// The resolvers.
+    Recursive,
+}
+
+/// A variable that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    variable: &'static str,
+    reason: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.variable, self.reason)
+    }
+}
+
+impl std::error::Error for Error {}
+
+type Result<T> = std::result::Result<T, Error>;
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// The first variable that is missing or does not parse.
+    pub fn from_env() -> Result<Self> {
+        Self::parse(&|name| env::var(name).ok())
+    }
+
+    /// Reads variables from anywhere. An empty value is an unset one.
+    ///
+    /// # Errors
+    /// The first variable that is missing or does not parse.
+    pub fn parse(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let variables = Variables(lookup);
+        let portal_domain: Hostname = variables.required("PORTAL_DOMAIN")?;
+        let target = match variables.optional("PORTAL_DOMAIN_TARGET")? {
+            Some(target) => target,
+            None => parsed("PORTAL_DOMAIN", &format!("cname.{portal_domain}"))?,
+        };
+        // Tokens and subdomains would be names on one level, and nothing could keep them apart.
+        if target == portal_domain {
+            let reason = "must differ from PORTAL_DOMAIN".to_owned();
+            return Err(Error {
+                variable: "PORTAL_DOMAIN_TARGET",
+                reason,
+            });
+        }
+        Ok(Self {
+            table: variables.required("TABLE_NAME")?,
+            auth: AuthConfig {
+                issuer: variables.required("AUTH_ISSUER")?,
+                audience: variables.required("AUTH_AUDIENCE")?,
+                keys: variables.keys()?,
+                claims: ClaimNames {
+                    org: variables.or("AUTH_ORG_CLAIM", "org_id")?,
+                    role: variables.or("AUTH_ROLE_CLAIM", "role")?,
+                    audience: variables.or("AUTH_AUDIENCE_CLAIM", "aud")?,
+                    client: variables.optional("AUTH_CLIENT_CLAIM")?,
+                },
+                roles: variables.optional::<RoleMap>("AUTH_ROLES")?.unwrap_or_default(),
+            },
+            names: HostPolicy {
+                portal_domain,
+                target,
+                allow_special_use: variables.or("ALLOW_SPECIAL_USE_DOMAINS", "false")?,
+            },
+            addresses: variables.list("PORTAL_ADDRESSES")?,
+            certificate_authorities: variables.list("CERTIFICATE_AUTHORITIES")?,
+            max_domains: variables.or("MAX_DOMAINS", "100")?,
+            dns: DnsConfig {
+                resolvers: variables.list("DNS_RESOLVERS")?,
+                mode: variables.or("DNS_MODE", "authoritative")?,
+                authority_port: variables.or("DNS_AUTHORITY_PORT", "53")?,
+                allow_private: variables.or("DNS_ALLOW_PRIVATE", "false")?,
+            },
+            base_path: variables
+                .optional::<BasePath>("API_BASE_PATH")?
+                .map(|path| path.0),
+            dynamodb_endpoint: variables.optional("AWS_ENDPOINT_URL_DYNAMODB")?,
+            region: variables.optional("AWS_REGION")?,
+        })
+    }
+    /// A domain as the API shows it, with its records.
+    pub fn show(&self, domain: Domain) -> PortalDomain {
+        domain.show(&self.names, &self.addresses)
+    }
+
+    /// A path of the API as its clients write it.
+    pub fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.base_path.as_deref().unwrap_or_default())
+    }
+}
+
+struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl Variables<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    fn optional<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Option<T>> {
+        self.text(name).map(|value| parsed(name, &value)).transpose()
+    }
+
+    fn required<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<T> {
+        self.optional(name)?.ok_or_else(|| Error {
+            variable: name,
+            reason: "is required".to_owned(),
+        })
+    }
+
+    fn or<T: FromStr<Err: fmt::Display>>(&self, name: &'static str, default: &str) -> Result<T> {
+        parsed(name, self.text(name).as_deref().unwrap_or(default))
+    }
+
+    fn list<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Vec<T>> {
+        let text = self.text(name).unwrap_or_default();
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        entries.map(|entry| parsed(name, entry)).collect()
+    }
+
+    fn keys(&self) -> Result<KeySource> {
+        const SOURCES: [&str; 3] = ["AUTH_JWKS_URL", "AUTH_JWKS", "AUTH_HS256_SECRET"];
+        match SOURCES.map(|name| self.text(name)) {
+            [Some(url), None, None] => Ok(KeySource::Url(parsed(SOURCES[0], &url)?)),
+            [None, Some(document), None] => Ok(KeySource::Document(parsed(SOURCES[1], &document)?)),
+            [None, None, Some(secret)] => Ok(KeySource::Secret(parsed(SOURCES[2], &secret)?)),
+            _ => Err(Error {
+                variable: SOURCES[0],
+                reason: "exactly one of AUTH_JWKS_URL, AUTH_JWKS and AUTH_HS256_SECRET is required"
+                    .to_owned(),
+            }),
+        }
+    }
+}
+
+fn parsed<T: FromStr<Err: fmt::Display>>(variable: &'static str, value: &str) -> Result<T> {
+    value.trim().parse().map_err(|error: T::Err| Error {
+        variable,
+        reason: error.to_string(),
+    })
+}
+
+impl FromStr for DnsMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        match text {
+            "authoritative" => Ok(Self::Authoritative),
+            "recursive" => Ok(Self::Recursive),
+            _ => Err("must be authoritative or recursive"),
+        }
+    }
+}
+
+struct BasePath(String);
+
+impl FromStr for BasePath {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let path = text.trim_end_matches('/');
+        let plain = |segment: &str| {
+            !segment.is_empty()
+                && segment
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+                && segment != "."
+                && segment != ".."
+        };
+        let mut segments = path.split('/');
+        if segments.next() != Some("") || !segments.clone().all(plain) || segments.clone().count() == 0 {
+            return Err("must be a path such as /api");
+        }
+        if matches!(segments.next(), Some("agency" | "portal" | "health")) {
+            return Err("must not begin like the API's own paths");
+        }
+        Ok(Self(path.to_owned()))
+    }
+}

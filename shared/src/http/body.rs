@@ -1,0 +1,234 @@
+//! Bodies: the media type, then the size, then the JSON, then the headers that belong to it, then the values.
+
+use std::fmt;
+
+use axum::{
+    body::Body as RawBody,
+    extract::{FromRequest, Request},
+};
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONTENT_TYPE, IF_MATCH},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+use crate::{
+    app::App,
+    models::fields::{Fields, Input},
+    store::{IdempotencyKey, IfMatch},
+};
+
+use super::{Problem, ProblemCode, extract::invalid};
+
+/// The longest body, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A change of a resource.
+pub struct Body<T>(pub T);
+
+/// A change of a resource, perhaps under a condition.
+pub struct Update<T> {
+    /// The change.
+    pub body: T,
+    /// The condition.
+    pub if_match: IfMatch,
+}
+
+/// A new resource, perhaps with a key under which its creation may be repeated.
+pub struct Create<T> {
+    /// The new resource.
+    pub body: T,
+    /// The key.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl<T: Input> FromRequest<App> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (value, _) = read(request).await?;
+        Ok(Self(parse(value, app)?))
+    }
+}
+
+impl<T: Input> FromRequest<App> for Update<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (value, headers) = read(request).await?;
+        Ok(Self {
+            body: parse(value, app)?,
+            if_match: if_match(&headers),
+        })
+    }
+}
+
+impl<T: Input> FromRequest<App> for Create<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (value, headers) = read(request).await?;
+        let key = idempotency_key(&headers, &value)?;
+        Ok(Self {
+            body: parse(value, app)?,
+            key,
+        })
+    }
+}
+
+fn parse<T: Input>(value: Value, app: &App) -> Result<T, Problem> {
+    Fields::parse(value, &app.config.names).map_err(Problem::invalid_body)
+}
+
+async fn read(request: Request) -> Result<(Value, HeaderMap), Problem> {
+    let (parts, body) = request.into_parts();
+    if !is_json(&parts.headers) {
+        return Err(ProblemCode::UnsupportedMediaType.into());
+    }
+    let bytes = collect(body).await?;
+    let Strict(value) = serde_json::from_slice(&bytes).map_err(|error| {
+        // The parser's own words, without the place that it adds and we would rather put first.
+        let text = error.to_string();
+        let reason = text.split(" at line ").next().unwrap_or_default();
+        let (line, column) = (error.line(), error.column());
+        Problem::new(
+            ProblemCode::InvalidJson,
+            format!("The body is not valid JSON: line {line}, column {column}: {reason}."),
+        )
+    })?;
+    Ok((value, parts.headers))
+}
+
+async fn collect(body: RawBody) -> Result<Vec<u8>, Problem> {
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes().into()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ProblemCode::BodyTooLarge.into()),
+        Err(_) => Err(Problem::new(
+            ProblemCode::InvalidJson,
+            "The body ended before its time.",
+        )),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(Ok(value)), None) = (values.next().map(|value| value.to_str()), values.next()) else {
+        return false;
+    };
+    let mut parts = value.split(';').map(str::trim);
+    let json = parts
+        .next()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    // JSON is UTF-8 (RFC 8259, section 8.1); another charset would be read as something else than was meant.
+    json && parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap, body: &Value) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()));
+    match (key, values.next()) {
+        (Some(key), None) => Ok(Some(IdempotencyKey::new(key, body))),
+        _ => Err(invalid(
+            "Idempotency-Key must be one value of 1 to 255 visible ASCII characters.",
+        )),
+    }
+}
+
+/// Tags of all `If-Match` headers. Weak ones never match (RFC 9110, section 13.1.1), nor does what is no tag.
+fn if_match(headers: &HeaderMap) -> IfMatch {
+    let mut values = headers.get_all(IF_MATCH).iter().peekable();
+    if values.peek().is_none() {
+        return IfMatch::Any;
+    }
+    let mut tags = Vec::new();
+    for tag in values.flat_map(super::entity_tags) {
+        match tag {
+            "*" => return IfMatch::Any,
+            tag => tags.extend(strong(tag).map(str::to_owned)),
+        }
+    }
+    IfMatch::Tags(tags)
+}
+
+fn strong(tag: &str) -> Option<&str> {
+    tag.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// A JSON value without duplicate names at any depth: which of them was meant, nobody can tell.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Strict(value)) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, Strict(value))) = map.next_entry::<String, _>()? {
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("a name stands twice in one object"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}

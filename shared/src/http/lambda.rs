@@ -1,0 +1,81 @@
+//! The Lambda runtime around the edge.
+
+use axum::Router;
+use http::Extensions;
+use lambda_http::{
+    Adapter,
+    lambda_runtime::LambdaEvent,
+    request::{LambdaRequest, RequestContext},
+};
+use tower::ServiceBuilder;
+
+use crate::app::App;
+
+/// Serves requests that the gateway sends, until the runtime ends the function.
+///
+/// # Errors
+/// What the runtime's own API answers.
+pub async fn run(router: Router<App>, app: App) -> Result<(), lambda_http::Error> {
+    let edge = super::service(router, app);
+    let adapter = ServiceBuilder::new().map_request(mend).service(Adapter::from(
+        ServiceBuilder::new()
+            .map_request(|request: lambda_http::Request| request.map(into_body))
+            .service(edge),
+    ));
+    lambda_runtime::run(adapter).await
+}
+
+fn into_body(body: lambda_http::Body) -> axum::body::Body {
+    match body {
+        lambda_http::Body::Text(text) => text.into(),
+        lambda_http::Body::Binary(bytes) => bytes.into(),
+        _ => axum::body::Body::empty(),
+    }
+}
+
+/// The id that the gateway gave the request.
+pub(super) fn request_id(extensions: &Extensions) -> Option<String> {
+    match extensions.get::<RequestContext>()? {
+        RequestContext::ApiGatewayV2(context) => context.request_id.clone(),
+        #[allow(unreachable_patterns)]
+        // Only the HTTP API's form is compiled in, unless another crate wants more.
+        _ => None,
+    }
+}
+
+/// Characters in a query string or a `host` header that HTTP does not allow, but the gateway passes, would make the
+/// adapter panic. The query's are encoded, so that the request is answered like any other; a bad `host` is dropped.
+fn mend(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
+        if let Some(query) = &mut request.raw_query_string
+            && query.bytes().any(needs_encoding)
+        {
+            *query = query
+                .bytes()
+                .fold(String::with_capacity(query.len() + 16), |mut encoded, byte| {
+                    if needs_encoding(byte) {
+                        encoded.push_str(&format!("%{byte:02X}"));
+                    } else {
+                        encoded.push(char::from(byte));
+                    }
+                    encoded
+                });
+        }
+        let bad = request.headers.get(http::header::HOST).is_some_and(|host| {
+            host.to_str()
+                .map_or(true, |host| host.parse::<http::uri::Authority>().is_err())
+        });
+        if bad {
+            request.headers.remove(http::header::HOST);
+        }
+    }
+    event
+}
+
+fn needs_encoding(byte: u8) -> bool {
+    !(0x21..0x7F).contains(&byte)
+        || matches!(
+            byte,
+            b'"' | b'<' | b'>' | b'#' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
+        )
+}

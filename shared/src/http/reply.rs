@@ -1,0 +1,94 @@
+//! Answers.
+
+use aws_lc_rs::digest;
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION, VARY},
+};
+use serde::Serialize;
+
+use crate::store::Created;
+
+/// The header that tells that an answer is the one to an earlier request.
+pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// What a public answer says of caches.
+pub const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");
+
+/// A JSON body.
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        let json = HeaderValue::from_static("application/json");
+        ([(CONTENT_TYPE, json)], encode(&self.0)).into_response()
+    }
+}
+
+/// JSON text. Our own values always have one.
+pub(super) fn encode(value: &impl Serialize) -> Body {
+    serde_json::to_vec(value).map(Body::from).unwrap_or_default()
+}
+
+/// A resource with its tag, for the agency's users alone.
+pub struct Tagged<T> {
+    body: T,
+    tag: String,
+}
+
+impl<T: Serialize> Tagged<T> {
+    /// A resource and the id of the write that left it so.
+    pub fn new((body, tag): (T, String)) -> Self {
+        Self { body, tag }
+    }
+
+    /// A resource whose tag follows its content.
+    pub fn by_content(body: T) -> Self {
+        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        let sha256 = digest::digest(&digest::SHA256, &bytes);
+        Self {
+            body,
+            tag: BASE64_URL_SAFE_NO_PAD.encode(&sha256.as_ref()[..18]),
+        }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.body).into_response();
+        let headers = response.headers_mut();
+        if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", self.tag)) {
+            headers.insert(ETAG, tag);
+        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        headers.insert(VARY, HeaderValue::from_static("authorization"));
+        response
+    }
+}
+
+/// A resource that was created, and where it is.
+pub struct CreatedAt<T> {
+    /// The resource.
+    pub created: Created<T>,
+    /// Its path.
+    pub location: String,
+}
+
+impl<T: Serialize> IntoResponse for CreatedAt<T> {
+    fn into_response(self) -> Response {
+        let mut response = (StatusCode::CREATED, Json(self.created.resource)).into_response();
+        let headers = response.headers_mut();
+        if let Ok(location) = HeaderValue::try_from(self.location) {
+            headers.insert(LOCATION, location);
+        }
+        if self.created.replayed {
+            headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        }
+        response
+    }
+}

@@ -1,0 +1,154 @@
+//! What is allowed, by name. Names are lower-case, and each list is sorted.
+
+/// At-rules.
+const AT_RULES: &[&str] = &[
+    "container",
+    "counter-style",
+    "keyframes",
+    "layer",
+    "media",
+    "page",
+    "scope",
+    "starting-style",
+    "supports",
+];
+
+/// Functions of values: none of them loads anything, whatever its arguments.
+#[rustfmt::skip]
+const VALUES: &[&str] = &[
+    "abs", "acos", "alpha", "anchor", "anchor-size", "annotation", "asin", "atan", "atan2", "attr",
+    "blur", "brightness",
+    "calc", "calc-mix", "calc-size", "character-variant", "circle", "clamp", "color", "color-mix", "color-stop",
+    "conic-gradient", "container-progress", "contrast", "contrast-color", "cos", "counter", "counters", "cubic-bezier",
+    "device-cmyk", "drop-shadow", "dynamic-range-limit-mix",
+    "ellipse", "env", "exp",
+    "fit-content", "from",
+    "gradient", "grayscale",
+    "hsl", "hsla", "hue-rotate", "hwb", "hypot",
+    "if", "inherit", "inset", "invert",
+    "lab", "lch", "light-dark", "linear", "linear-gradient", "log",
+    "matrix", "matrix3d", "max", "media", "media-progress", "min", "minmax", "mod",
+    "oklab", "oklch", "opacity", "ornaments",
+    "palette-mix", "path", "perspective", "polygon", "pow", "progress",
+    "radial-gradient", "random", "ray", "rect", "rem", "repeat", "repeating-conic-gradient",
+    "repeating-linear-gradient", "repeating-radial-gradient", "reversed", "rgb", "rgba", "rotate", "rotate3d",
+    "rotatex", "rotatey", "rotatez", "round",
+    "saturate", "scale", "scale3d", "scalex", "scaley", "scalez", "scroll", "sepia", "shape", "sibling-count",
+    "sibling-index", "sign", "sin", "skew", "skewx", "skewy", "sqrt", "steps", "style", "styleset", "stylistic",
+    "superellipse", "supports", "swash", "symbols",
+    "tan", "to", "translate", "translate3d", "translatex", "translatey", "translatez",
+    "var", "view",
+    "xywh",
+];
+
+/// Functions of selectors: pseudo-classes and pseudo-elements.
+#[rustfmt::skip]
+const SELECTORS: &[&str] = &[
+    "active-view-transition-type", "any",
+    "cue",
+    "dir",
+    "has", "highlight", "host", "host-context",
+    "is",
+    "lang",
+    "matches",
+    "not", "nth-child", "nth-last-child", "nth-last-of-type", "nth-of-type",
+    "part", "picker",
+    "scroll-button", "slotted", "state",
+    "view-transition-group", "view-transition-image-pair", "view-transition-new", "view-transition-old",
+    "where",
+];
+
+/// Functions of the conditions of `@supports` and `@container`.
+const CONDITIONS: &[&str] = &["font-format", "font-tech", "scroll-state", "selector", "style"];
+
+/// Functions that load, for a clearer refusal: none that is not on the lists above passes.
+const LOADS: &[&str] = &["cross-fade", "element", "image", "image-set", "src", "url"];
+
+/// Properties with which an old engine runs or loads what it is given, a string included, and IE's `progid:`.
+const RUN: &[&str] = &[
+    "-moz-binding",
+    "-ms-behavior",
+    "-ms-filter",
+    "-o-link",
+    "-o-link-source",
+    "-o-replace",
+    "behavior",
+    "progid",
+];
+
+/// The at-rule of that name, if it is allowed.
+pub fn at_rule(name: &str) -> Option<&'static str> {
+    find(AT_RULES, name)
+}
+
+/// All at-rules that are allowed, for a sentence.
+pub fn at_rules() -> String {
+    AT_RULES.join(", @")
+}
+
+/// The function of values of that name, if it is allowed.
+pub fn value(name: &str) -> Option<&'static str> {
+    find(VALUES, name)
+}
+
+/// The function of selectors of that name, if it is allowed.
+pub fn selector(name: &str) -> Option<&'static str> {
+    find(SELECTORS, name)
+}
+
+/// The function of conditions of that name, if it is allowed.
+pub fn condition(name: &str) -> Option<&'static str> {
+    find(CONDITIONS, name)
+}
+
+/// Whether the function loads something.
+pub fn loads(name: &str) -> bool {
+    find(LOADS, name).is_some()
+}
+
+/// Whether an old engine could run what follows this name and a colon. IE reads `_name` as `name`.
+pub fn runs(name: &str) -> bool {
+    let name = name.trim_start_matches('_').to_ascii_lowercase();
+    RUN.binary_search(&name.as_str()).is_ok()
+}
+
+/// Looks a name up without its case in ASCII and without the prefixes that autoprefixer writes.
+fn find(list: &'static [&'static str], name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    let plain = ["-webkit-", "-moz-"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix));
+    let plain = plain.unwrap_or(&name);
+    let index = list.binary_search(&plain).ok()?;
+    list.get(index).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_sorted_and_lower_case() {
+        for list in [AT_RULES, VALUES, SELECTORS, CONDITIONS, LOADS, RUN] {
+            assert!(list.is_sorted());
+            assert!(list.iter().all(|name| *name == name.to_ascii_lowercase()));
+        }
+    }
+
+    #[test]
+    fn names_are_compared_in_ascii_without_a_prefix() {
+        assert_eq!(at_rule("-WebKit-KEYFRAMES"), Some("keyframes"));
+        assert_eq!(value("-moz-calc"), Some("calc"));
+        // U+212A and U+017F fold to `k` and `s` in Unicode.
+        assert_eq!(at_rule("\u{212A}eyframes"), None);
+        assert_eq!(value("\u{17F}in"), None);
+        assert_eq!(value("-o-linear-gradient"), None);
+        assert_eq!(value("-webkit--moz-calc"), None);
+        assert_eq!(value("-webkit-image-set"), None);
+        assert!(
+            LOADS
+                .iter()
+                .all(|name| value(name).or(selector(name)).or(condition(name)).is_none())
+        );
+    }
+}

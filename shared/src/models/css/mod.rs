@@ -1,0 +1,992 @@
+//! The agency's custom stylesheet: CSS that cannot load, leak or run anything.
+//!
+//! Two passes. [`scan`] looks at characters alone and bounds what follows: size, depth, strings, comments, escapes.
+//! [`grammar`] then reads the tokens of `cssparser` against the lists in [`allow`]. Both refuse what they do not know,
+//! so that no engine, however it recovers from an error, meets a construct that is not on a list.
+//! Each byte and each token is looked at a bounded number of times, so the work is linear in the size.
+
+use std::{borrow::Cow, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Code, Invalid};
+
+mod allow;
+mod grammar;
+mod scan;
+
+/// The largest stylesheet, in bytes of UTF-8.
+const MAX_BYTES: usize = 32 * 1024;
+
+/// A stylesheet of 32 KiB at most that loads nothing and runs nothing.
+///
+/// It is kept as sent, but for comments, which are emptied, and a leading `@charset`, which is dropped.
+/// Deserializing trusts the text: it comes from the table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, max_length = 32768, example = ".login-card { border-radius: 1rem }")]
+pub struct CustomCss(String);
+
+impl CustomCss {
+    /// The stylesheet as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for CustomCss {
+    type Err = Invalid;
+
+    /// Reads a stylesheet.
+    ///
+    /// # Errors
+    ///
+    /// `too-long` beyond 32 KiB, `invalid-format` for what does not parse, `not-allowed` for what parses and is refused.
+    /// The detail of the last two begins with the line and the column, in characters, both counted from 1.
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.len() > MAX_BYTES {
+            let detail = format!("{MAX_BYTES} bytes at most; this stylesheet has {}.", text.len());
+            return Err(Invalid::new(Code::TooLong, detail));
+        }
+        let sheet = without_charset(text);
+        scan::scan(sheet)
+            .and_then(|stored| grammar::check(sheet).map(|()| Self(stored)))
+            .map_err(|refusal| refusal.locate(text, text.len() - sheet.len()))
+    }
+}
+
+/// The sheet after a leading `@charset "utf-8";`, which says nothing: the text is UTF-8 already.
+fn without_charset(text: &str) -> &str {
+    const CHARSET: &str = "@charset \"utf-8\";";
+    match text.split_at_checked(CHARSET.len()) {
+        Some((first, rest)) if first.eq_ignore_ascii_case(CHARSET) => rest,
+        _ => text,
+    }
+}
+
+/// Why a sheet was refused, and where: in bytes from its start.
+#[derive(Debug)]
+struct Refusal {
+    at: usize,
+    code: Code,
+    reason: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// It does not parse.
+    fn malformed(at: usize, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            at,
+            code: Code::InvalidFormat,
+            reason: reason.into(),
+        }
+    }
+
+    /// It parses and is not allowed.
+    fn forbidden(at: usize, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            at,
+            code: Code::NotAllowed,
+            reason: reason.into(),
+        }
+    }
+
+    /// The refusal in words, of a sheet that starts at byte `start` of `text`.
+    fn locate(self, text: &str, start: usize) -> Invalid {
+        let before = text.get(..start + self.at).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Invalid::new(
+            self.code,
+            format!("Line {line}, column {column}: {}.", self.reason),
+        )
+    }
+}
+
+/// A piece of the sheet for a sentence: in backquotes, 40 characters at most.
+fn quoted(text: &str) -> String {
+    const LENGTH: usize = 40;
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("`{}…`", text.get(..end).unwrap_or_default()),
+        None => format!("`{text}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cssparser::{ParseError, Parser, Token};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Sheets as people write them.
+    const EVERYDAY: [&str; 4] = [
+        include_str!("everyday/utilities.css"),
+        include_str!("everyday/components.css"),
+        include_str!("everyday/prefixed.css"),
+        include_str!("everyday/modern.css"),
+    ];
+
+    fn stored(text: &str) -> String {
+        match text.parse::<CustomCss>() {
+            Ok(css) => css.as_str().to_owned(),
+            Err(refusal) => panic!("{text}\n{refusal:?}"),
+        }
+    }
+
+    fn passes(text: &str) {
+        assert_eq!(stored(text), text);
+    }
+
+    #[track_caller]
+    fn refused(text: &str, code: Code) -> String {
+        match text.parse::<CustomCss>() {
+            Ok(_) => panic!("passed: {text}"),
+            Err(refusal) => {
+                assert_eq!(refusal.code, code, "{text}\n{}", refusal.detail);
+                refusal.detail.into_owned()
+            }
+        }
+    }
+
+    #[track_caller]
+    fn forbidden(text: &str) -> String {
+        refused(text, Code::NotAllowed)
+    }
+
+    #[track_caller]
+    fn malformed(text: &str) -> String {
+        refused(text, Code::InvalidFormat)
+    }
+
+    /// All tokens but comments, with an opening one before and a semicolon after what is inside it.
+    fn tokens(text: &str) -> Vec<Token<'_>> {
+        fn collect<'i>(input: &mut Parser<'i>, all: &mut Vec<Token<'i>>) -> Result<(), ParseError<()>> {
+            while let Ok(token) = input.next_including_whitespace() {
+                let token = token.clone();
+                all.push(token.clone());
+                if matches!(
+                    token,
+                    Token::Function(_)
+                        | Token::ParenthesisBlock
+                        | Token::SquareBracketBlock
+                        | Token::CurlyBracketBlock
+                ) {
+                    input.parse_nested_block(|input| collect(input, all))?;
+                    all.push(Token::Semicolon);
+                }
+            }
+            Ok(())
+        }
+        let mut all = Vec::new();
+        assert!(collect(&mut Parser::new(text), &mut all).is_ok());
+        all
+    }
+
+    /// Whether the tokens hold something that could load or run.
+    fn is_dangerous(text: &str) -> bool {
+        const AT_RULES: [&str; 9] = [
+            "media",
+            "supports",
+            "container",
+            "layer",
+            "keyframes",
+            "page",
+            "scope",
+            "starting-style",
+            "counter-style",
+        ];
+        const FUNCTIONS: [&str; 10] = [
+            "url",
+            "src",
+            "image",
+            "image-set",
+            "cross-fade",
+            "element",
+            "paint",
+            "expression",
+            "canvas",
+            "url-prefix",
+        ];
+        let plain = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            name.trim_start_matches("-webkit-")
+                .trim_start_matches("-moz-")
+                .to_owned()
+        };
+        let all = tokens(text);
+        // The name of a class is no property.
+        let runs = all.windows(3).any(|three| {
+            matches!(three, [before, Token::Ident(name), Token::Colon]
+                if *before != Token::Delim('.')
+                    && matches!(name.to_ascii_lowercase().as_str(), "-moz-binding" | "behavior" | "progid"))
+        });
+        runs || text.contains("</")
+            || all.iter().any(|token| match token {
+                Token::UnquotedUrl(_) | Token::BadUrl(_) | Token::BadString(_) | Token::CDO | Token::CDC => {
+                    true
+                }
+                Token::AtKeyword(name) => !AT_RULES.contains(&plain(name).as_str()),
+                Token::Function(name) => FUNCTIONS.contains(&plain(name).as_str()),
+                _ => false,
+            })
+    }
+
+    #[test]
+    fn everyday_css_passes_and_keeps_its_meaning() {
+        for sheet in EVERYDAY {
+            let kept = stored(sheet);
+            passes(&kept);
+            assert_eq!(tokens(&kept), tokens(without_charset(sheet)));
+            passes(&stored(&sheet.replace('\n', "\r\n")));
+        }
+    }
+
+    #[test]
+    fn a_sheet_without_rules_passes() {
+        for sheet in ["", " ", "\n\t\r\n", "/**/", "a{}", "@media{}"] {
+            passes(sheet);
+        }
+    }
+
+    #[test]
+    fn the_size_is_in_bytes() {
+        let sheet = format!("a{{b:c}}{}", " ".repeat(MAX_BYTES - 6));
+        passes(&sheet);
+        refused(&format!("{sheet} "), Code::TooLong);
+        let wide = format!("/*{}*/", "é".repeat(MAX_BYTES / 2));
+        refused(&wide, Code::TooLong);
+    }
+
+    #[test]
+    fn a_leading_charset_is_dropped() {
+        assert_eq!(stored("@charset \"utf-8\";a{b:c}"), "a{b:c}");
+        assert_eq!(stored("@charset \"UTF-8\";\na{b:c}"), "\na{b:c}");
+        for sheet in [
+            " @charset \"utf-8\";",
+            "a{b:c}@charset \"utf-8\";",
+            "@charset \"utf-8\";@charset \"utf-8\";",
+            "@charset \"utf-7\";",
+            "@charset 'utf-8';",
+            "/**/@charset \"utf-8\";",
+        ] {
+            forbidden(sheet);
+        }
+    }
+
+    #[test]
+    fn comments_are_stored_empty() {
+        assert_eq!(
+            stored("a/* url(x) </style> \\ */>b{c:d/*}*/}"),
+            "a/**/>b{c:d/**/}"
+        );
+        assert_eq!(stored("/***/a /*/*/ b{c:/* \" */d}"), "/**/a /**/ b{c:/**/d}");
+        passes("a{content:\"/* text */\"}");
+        malformed("a{b:c} /* open");
+        malformed("a{b:c} /*/");
+    }
+
+    #[test]
+    fn a_refusal_says_where() {
+        assert_eq!(
+            forbidden("a {\r\n  /* é */ ünï: url(x);\n}"),
+            "Line 2, column 16: `url()` is not allowed: a stylesheet loads nothing, images have settings of their own."
+        );
+        assert!(
+            forbidden("@charset \"utf-8\";@import 'x';")
+                .starts_with("Line 1, column 18: `@import` is not allowed")
+        );
+        assert!(malformed("a { color: red").starts_with("Line 1, column 3: the `}` to this is missing"));
+        assert!(malformed("a { \"𝒳\"; b }").starts_with("Line 1, column 5: "));
+        let detail = forbidden(&format!("a{{b:{}(1)}}", "x".repeat(30_000)));
+        assert!(detail.len() < 200, "{detail}");
+    }
+
+    #[test]
+    fn no_url_passes_in_any_form_or_place() {
+        for value in [
+            "url(x)",
+            "url( \"x\" )",
+            "URL('x')",
+            "uRl(//x.example/y)",
+            "url(",
+            "url()",
+            "url(a b)",
+            "url(a\"b\")",
+            "url-prefix(x)",
+            "src(\"x\")",
+            "image(\"x\")",
+            "image(ltr 'x', red)",
+            "image-set(\"x\" 1x)",
+            "-webkit-image-set(\"x\" 1x)",
+            "-moz-image-set('x' 1x)",
+            "Image-Set('x' type('image/png'))",
+            "cross-fade(\"x\", \"y\")",
+            "-webkit-cross-fade('x', 'y', 1)",
+            "element(#x)",
+            "-moz-element(#x)",
+            "-webkit-canvas(x)",
+            "-webkit-named-image(x)",
+            "paint(x)",
+            "custom(x)",
+            "var(--a, url(x))",
+            "calc(1px + url(x))",
+            "expression(alert(1))",
+            "target-counter('x', page)",
+            "format('x')",
+            "local('x')",
+            "--mine(1)",
+            "theme(x)",
+        ] {
+            for sheet in [
+                format!("a{{background:{value}}}"),
+                format!("a{{--x:{value}}}"),
+                format!("a{{--x:{{b:[({value})]}}}}"),
+                format!("a{{content:\"\"{value}}}"),
+                format!("@supports(background:{value}){{}}"),
+                format!("@supports not (background:{value}){{}}"),
+                format!("@container style(--x:{value}){{}}"),
+                format!("@media (width > {value}){{}}"),
+                format!("@layer {value};"),
+                format!("@scope ({value}){{}}"),
+                format!("@counter-style x{{symbols:{value}}}"),
+                format!("@page{{background:{value}}}"),
+                format!("@keyframes x{{to{{background:{value}}}}}"),
+                format!("a:is({value}){{}}"),
+                format!("{value}{{}}"),
+                format!("a[{value}]{{}}"),
+            ] {
+                match sheet.parse::<CustomCss>() {
+                    Ok(_) => panic!("passed: {sheet}"),
+                    // Where the parenthesis is not closed, the balance says so first.
+                    Err(refusal) if value == "url(" => assert_eq!(refusal.code, Code::InvalidFormat),
+                    Err(refusal) => assert_eq!(refusal.code, Code::NotAllowed, "{sheet}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_at_rule_passes() {
+        for rule in [
+            "@import \"x\";",
+            "@import url(x);",
+            "@IMPORT 'x' layer(a);",
+            "@-webkit-import 'x';",
+            "@font-face{src:local(x)}",
+            "@namespace svg \"x\";",
+            "@property --x{syntax:'*';inherits:true}",
+            "@document x{}",
+            "@-moz-document x{}",
+            "@font-feature-values x{}",
+            "@color-profile --x{}",
+            "@view-transition{navigation:auto}",
+            "@viewport{width:1px}",
+            "@function --x(){result:1}",
+            "@apply x;",
+            "@unknown{}",
+            "@\u{212A}eyframes x{}",
+        ] {
+            forbidden(rule);
+            forbidden(&format!("a{{}}{rule}"));
+            forbidden(&format!("a{{{rule}}}"));
+            forbidden(&format!("a{{b{{{rule}}}}}"));
+            forbidden(&format!("@media print{{{rule}}}"));
+            forbidden(&format!("@supports({rule}){{}}"));
+            forbidden(&format!("@container({rule}){{}}"));
+            forbidden(&format!("@page{{{rule}}}"));
+            forbidden(&format!("@layer a{{{rule}}}"));
+            forbidden(&format!("a{{--x:{{{rule}}}}}"));
+            forbidden(&format!("a{{b:c({rule})}}").replace("c(", "calc("));
+        }
+    }
+
+    #[test]
+    fn an_at_rule_stands_where_css_has_it() {
+        for sheet in [
+            "a{@keyframes x{}}",
+            "a{@page{}}",
+            "a{@layer b;}",
+            "@keyframes x{@media print{}}",
+            "@keyframes x{to{@media print{}}}",
+            "@page{@media print{}}",
+            "a{--x:@media print{}}",
+            "a{b:@media}",
+            "@supports(@media){}",
+            "@media",
+            "@media print;",
+            "@supports{}",
+            "@supports (a:b),(c:d){}",
+            "@supports not(a:b){}",
+            "@supports (){}",
+            "@container{}",
+            "@media print,,screen{}",
+            "@media \"x\"{}",
+            "@media {color:red}",
+            "@media print{color:red;}",
+            "@layer;",
+            "@layer a,;",
+            "@layer a b;",
+            "@layer a,b{}",
+            "@layer a.;",
+            "@keyframes{}",
+            "@keyframes a b{}",
+            "@keyframes a{5{}}",
+            "@keyframes a{top:0}",
+            "@keyframes a{to{b{c:d}}}",
+            "@keyframes a{middle{b:c}}",
+            "@scope (.a) (.b){}",
+            "@scope (.a) to{}",
+            "@scope (.a) to (.b) x{}",
+            "@scope .a{}",
+            "@starting-style x{}",
+            "@counter-style{}",
+            "@counter-style a{b{c:d}}",
+            "@ media{}",
+        ] {
+            malformed(sheet);
+        }
+        forbidden("@media screen and(width>1px){}");
+        forbidden("@supports at-rule(@media){}");
+    }
+
+    #[test]
+    fn nothing_that_an_old_engine_would_run_passes() {
+        for declaration in [
+            "behavior:x",
+            "BEHAVIOR : x",
+            "behavior/**/:x",
+            "_behavior:x",
+            "-ms-behavior:\"x\"",
+            "-moz-binding:x",
+            "-o-link:'javascript:alert(1)'",
+            "-ms-filter:\"progid:DXImageTransform.Microsoft.AlphaImageLoader(src='x')\"",
+            "filter:progid:DXImageTransform.Microsoft.gradient(startColorstr='#1', endColorstr='#2')",
+            "filter:PROGID :x",
+            "--x:progid:x",
+            "--x:{behavior:x}",
+            "width:expression(1)",
+            "width:-webkit-expression(1)",
+            "width:if(media(print):1;behavior:x)",
+        ] {
+            forbidden(&format!("a{{{declaration}}}"));
+            forbidden(&format!("@supports({declaration}){{}}"));
+        }
+        for selector in [
+            "behavior:hover",
+            "a behavior::before",
+            "a:behavior:hover",
+            "a:is(behavior:hover)",
+        ] {
+            forbidden(&format!("{selector}{{b:c}}"));
+            forbidden(&format!("a{{{selector}{{b:c}}}}"));
+        }
+    }
+
+    #[test]
+    fn attr_passes_without_a_type_and_in_content_alone() {
+        for value in [
+            "attr(x)",
+            "attr( data-x )",
+            "attr(*|x)",
+            "attr(|x)",
+            "attr(x,\"y\")",
+            "\"a\" attr(x) counter(y)",
+        ] {
+            passes(&format!("a{{content:{value}}}"));
+            passes(&format!("a{{CONTENT:{value}!important}}"));
+            forbidden(&format!("a{{width:{value}}}"));
+            forbidden(&format!("a{{--x:{value}}}"));
+            forbidden(&format!("a{{--content:{value}}}"));
+        }
+        for value in [
+            "attr(x px)",
+            "attr(x type(*))",
+            "attr(x url)",
+            "attr()",
+            "attr(\"x\")",
+            "attr(x,url(y))",
+            "attr(a|b)",
+        ] {
+            forbidden(&format!("a{{content:{value}}}"));
+        }
+    }
+
+    #[test]
+    fn a_function_stands_where_it_belongs() {
+        for sheet in [
+            "a{b:is(c)}",
+            "a{b:selector(c)}",
+            "a:calc(1){}",
+            "a:unknown(b){}",
+            "a:attr(b){}",
+            "a{--x:nth-child(1)}",
+            "a::deep(b){}",
+            ":global(a){}",
+        ] {
+            forbidden(sheet);
+        }
+        for sheet in [
+            "@media style(a:b){}",
+            "@media (a) and calc(1){}",
+            "@supports style(a:b){}",
+            "@container selector(a){}",
+        ] {
+            malformed(sheet);
+        }
+    }
+
+    #[test]
+    fn a_less_than_sign_begins_no_tag() {
+        for sheet in [
+            "</style><script>",
+            "<!-- a{b:c}",
+            "a{content:\"</style>\"}",
+            "a{content:'<!--'}",
+            "a{content:\"<\"}",
+            "a{--x:<length>}",
+            "@media (width<calc(1px)){}",
+            "@media (width<\n1px){}",
+            "a{b:c}-->",
+            "a<",
+        ] {
+            forbidden(sheet);
+        }
+        for sheet in [
+            "@media (width<1px){}",
+            "@media (1px <= width < 2px){}",
+            "a{content:\"1 < 2 <= 3\"}",
+        ] {
+            passes(sheet);
+        }
+        assert_eq!(stored("/* </style> */"), "/**/");
+    }
+
+    #[test]
+    fn a_backslash_is_an_escape_above_latin_controls_in_a_string() {
+        for text in ["\\201C", "\\a0", "\\00A0 x", "\\1F44D", "\\10FFFF", "\\0000e9g"] {
+            passes(&format!("a{{content:\"{text}\"}}"));
+            forbidden(&format!("a{{content:{text}}}"));
+            forbidden(&format!("a{{--x:{text}}}"));
+            forbidden(&format!("{text}{{}}"));
+        }
+        for text in [
+            "\\",
+            "\\3c/style\\3e",
+            "\\9f",
+            "\\0",
+            "\\a",
+            "\\D800",
+            "\\110000",
+            "\\FEFF",
+            "\\\"",
+            "\\\\",
+            "\\x",
+            "\\\nx",
+            "\\000041",
+            "\\00009fa",
+        ] {
+            forbidden(&format!("a{{content:\"{text}\"}}"));
+        }
+        forbidden("a{b:c\\9}");
+        forbidden("@\\69mport 'x'");
+        forbidden("a{b:\\75rl(x)}");
+        malformed("a{content:\"\\201C\n\"}");
+    }
+
+    #[test]
+    fn the_refusal_of_an_escaped_class_names_the_way_round() {
+        assert_eq!(
+            forbidden("a {}\n.x .lg\\:w-full:hover {}"),
+            "Line 2, column 7: a backslash is only allowed in a string; write `[class~=\"lg:w-full\"]` for `.lg\\:w-full`."
+        );
+        assert!(forbidden(".w-1\\/2{}").contains("`[class~=\"w-1/2\"]`"));
+        assert!(forbidden(".md\\:\\[\\&\\>p\\]\\:mt-4 > p{}").contains("`[class~=\"md:[&>p]:mt-4\"]`"));
+        assert!(forbidden(".\\32 xl\\:p-1{}").contains("`[class~=\"2xl:p-1\"]`"));
+        assert!(forbidden("#a\\.b{}").contains("`[id=\"a.b\"]`"));
+        for sheet in [
+            ".a\\\"b{}",
+            ".a\\",
+            ".a\\\\b{}",
+            "a\\:b{}",
+            &format!(".{}\\:{}{{}}", "x".repeat(999), "x".repeat(999)),
+        ] {
+            assert!(!forbidden(sheet).contains("write"), "{sheet}");
+        }
+    }
+
+    #[test]
+    fn control_characters_are_refused_but_tab_and_newlines() {
+        for c in [
+            '\0', '\u{1}', '\u{B}', '\u{C}', '\r', '\u{1F}', '\u{7F}', '\u{80}', '\u{9F}', '\u{FEFF}',
+        ] {
+            forbidden(&format!("a{{b:c{c}}}"));
+            forbidden(&format!("a{{b:\"{c}\"}}"));
+            forbidden(&format!("/*{c}*/"));
+        }
+        assert!(forbidden("\u{FEFF}a{}").contains("U+FEFF"));
+        passes("a\t{\r\n}\n");
+    }
+
+    #[test]
+    fn brackets_are_balanced_and_sixteen_deep_at_most() {
+        let calc = |depth: usize| format!("a{{b:{}1{}}}", "calc(".repeat(depth), ")".repeat(depth));
+        passes(&calc(15));
+        forbidden(&calc(16));
+        let nested = |depth: usize| format!("{}{}", "a{".repeat(depth), "}".repeat(depth));
+        passes(&nested(16));
+        forbidden(&nested(17));
+        for sheet in [
+            "a{",
+            "a}",
+            "a{b:(c}",
+            "a{b:c)}",
+            "a{b:[c)]}",
+            "a[b{c:d}",
+            "}",
+            "a{}}",
+            "a{b:\"c}",
+            "a{b:'c\n'}",
+        ] {
+            malformed(sheet);
+        }
+    }
+
+    #[test]
+    fn what_an_engine_would_drop_is_refused() {
+        for sheet in [
+            "a",
+            "a;",
+            "color:red;",
+            ";a{}",
+            "a{};b{}",
+            "--x:y;",
+            "--x:hover{}",
+            "{}",
+            "a{color}",
+            "a{color red}",
+            "a{color red;b:c}",
+            "a{color:}",
+            "a{color: !important}",
+            "a{color:red blue:green}",
+            "a{color:red\nbackground:blue;}",
+            "a{color:red!ie}",
+            "a{color:red!important x}",
+            "a{color:red!important!important}",
+            "a{--x:red!ie}",
+            "a{*zoom:1}",
+            "a{+zoom:1}",
+            "a{$x:1}",
+            "a{:red}",
+            "a{\"b\":c}",
+            "a{1:2}",
+            "a{b:{c:d}}",
+            "a{b:c{}d}",
+            "a{b:[1px]}",
+            "a{b:c;;{}}",
+            "a{b:#}",
+            "a{b:c%}",
+            "a{b:rgb(1;2)}",
+            "a{b:c|d}",
+            "a{b:c~=d}",
+            "@page{a{b:c}}",
+        ] {
+            malformed(sheet);
+        }
+    }
+
+    #[test]
+    fn a_malformed_selector_is_refused() {
+        for selector in [
+            "a,",
+            ",a",
+            "a,,b",
+            "a>",
+            ">a",
+            "a>>b",
+            "a>+b",
+            "a:",
+            "a::",
+            "a: hover",
+            "a:::b",
+            "a.",
+            "a. b",
+            ".1",
+            ".5col",
+            "#",
+            "#1",
+            "a#1b",
+            "a b:",
+            "a!",
+            "a;b",
+            "a\"b\"",
+            "50%",
+            "a/b",
+            "a/deep/b",
+            "a[]",
+            "a[b",
+            "a[b=]",
+            "a[b=1]",
+            "a[b c]",
+            "a[b=c x]",
+            "a[x|b]",
+            "a[b==c]",
+            "a[\"b\"]",
+            "a[b=c(d)]",
+            "x|a",
+            "|",
+            "*|",
+            "a||b",
+            ".a*",
+            ".a b|c",
+            ":is(a)b",
+            "*a",
+            "a/**/b",
+            "a:not()",
+            "a:is(,)",
+            "a:has()",
+            "a:nth-child()",
+            "a:nth-child(x)",
+            "a:nth-child(2px)",
+            "a:nth-child(of b)",
+            "a:lang()",
+            "a:part(1)",
+            "a:is(>b)",
+            "a(b)",
+            "a=b",
+            "a$",
+            "@",
+        ] {
+            assert!(
+                format!("{selector}{{b:c}}").parse::<CustomCss>().is_err(),
+                "{selector}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_worst_inputs_end() {
+        let fill = |unit: &str| unit.repeat(MAX_BYTES / unit.len());
+        let wrapped = |unit: &str| format!("a{{b:{}}}", unit.repeat((MAX_BYTES - 8) / unit.len()));
+        for unit in [
+            "(",
+            "a{",
+            "[",
+            "/*",
+            "/**/",
+            "\"",
+            "''",
+            "\\",
+            "<",
+            "a ",
+            "a,",
+            ":",
+            ";",
+            "@",
+            "@a",
+            "url(",
+            "a:b{}",
+            "a{}",
+            "a{b:c}",
+            "--",
+            "-",
+            "#",
+            "0",
+            "1e9",
+            ".",
+            "!",
+            "hwb(",
+            ":is(",
+            "}",
+            "é",
+            "\n",
+            "a:b",
+            "*|*",
+            "@layer a;",
+            "a{b:c;d{}}",
+            "@media(a){}",
+            "& ",
+            ":not(a)",
+            ":is()",
+            "[a]",
+        ] {
+            let _ = fill(unit).parse::<CustomCss>();
+            let _ = wrapped(unit).parse::<CustomCss>();
+            let _ = wrapped(unit).replace("{b:", "{--b:").parse::<CustomCss>();
+        }
+    }
+
+    /// Pieces from which sheets grow, good and bad.
+    const PIECES: [&str; 88] = [
+        "a",
+        "b",
+        "--x",
+        ".c",
+        "#d",
+        "&",
+        "*",
+        ">",
+        "+",
+        "~",
+        "|",
+        ":",
+        "::",
+        ":hover",
+        ":is(",
+        ":has(",
+        ":nth-child(",
+        "2n+1",
+        "of",
+        "[",
+        "]",
+        "[x=\"y\"]",
+        "{",
+        "}",
+        "(",
+        ")",
+        ";",
+        ";",
+        ",",
+        " ",
+        "\n",
+        "\t",
+        "/**/",
+        "/* x */",
+        "/*",
+        "*/",
+        "\"",
+        "'",
+        "\"x\"",
+        "'<'",
+        "\"\\201C\"",
+        "\\",
+        "<",
+        "< ",
+        "<=",
+        "</style",
+        "<!--",
+        "-->",
+        "@media",
+        "@layer",
+        "@supports",
+        "@container",
+        "@keyframes",
+        "@import",
+        "@charset \"utf-8\";",
+        "@font-face",
+        "@scope",
+        "print",
+        "and",
+        "to",
+        "from",
+        "50%",
+        "1px",
+        "1",
+        "-1",
+        "#fff",
+        "!important",
+        "!",
+        "url(",
+        "url(x)",
+        "URL(\"x\")",
+        "image-set(",
+        "src(",
+        "calc(",
+        "var(--x)",
+        "attr(x)",
+        "content:",
+        "behavior:",
+        "progid:",
+        "expression(",
+        "color:red",
+        "a{b:c}",
+        "a{",
+        "b:c;",
+        "é",
+        "\u{FEFF}",
+        "\r\n",
+        "$",
+    ];
+
+    /// Values and selectors for sheets that mostly pass.
+    const VALUES: [&str; 24] = [
+        "red",
+        "1px",
+        "calc(1px + 2%)",
+        "\"x\"",
+        "'/* y */'",
+        "attr(x)",
+        "var(--y, )",
+        "#fff",
+        "url(x)",
+        "image-set('x')",
+        "a:b",
+        "{c:d}",
+        "[e f]",
+        "!important",
+        "/",
+        ",",
+        "/* z */",
+        "/**/",
+        " ",
+        "\n",
+        "if(media(print):1;else:2)",
+        "progid:x",
+        "@media",
+        "\"\\2014\"",
+    ];
+
+    fn check(text: &str) {
+        if let Ok(css) = text.parse::<CustomCss>() {
+            assert!(!is_dangerous(css.as_str()), "{text}");
+            assert_eq!(tokens(css.as_str()), tokens(without_charset(text)));
+            passes(css.as_str());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_text_is_refused_or_harmless(text in any::<String>()) {
+            check(&text);
+        }
+
+        #[test]
+        fn any_soup_of_tokens_is_refused_or_harmless(
+            pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..24),
+        ) {
+            check(&pieces.concat());
+        }
+
+        #[test]
+        fn any_declarations_are_refused_or_harmless(
+            declarations in prop::collection::vec(
+                (
+                    prop::sample::select(&["color", "--x", "content", "behavior", "a", "&"][..]),
+                    prop::collection::vec(prop::sample::select(&VALUES[..]), 0..4),
+                ),
+                0..4,
+            ),
+            around in prop::sample::select(&[("a{", "}"), ("@media print{a{b{", "}}}"), ("@keyframes x{to{", "}}")][..]),
+        ) {
+            let body: String = declarations.iter().map(|(name, value)| format!("{name}:{};", value.concat())).collect();
+            check(&format!("{}{body}{}", around.0, around.1));
+        }
+
+        #[test]
+        fn an_everyday_sheet_with_a_piece_put_in_is_refused_or_harmless(
+            sheet in prop::sample::select(&EVERYDAY[..]),
+            place in any::<prop::sample::Index>(),
+            piece in prop::sample::select(&PIECES[..]),
+        ) {
+            let mut place = place.index(sheet.len());
+            while !sheet.is_char_boundary(place) {
+                place -= 1;
+            }
+            let (before, after) = sheet.split_at(place);
+            check(&format!("{before}{piece}{after}"));
+        }
+    }
+}

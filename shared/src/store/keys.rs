@@ -1,0 +1,203 @@
+//! Every key of the table. Key text is written nowhere else, and always from typed ids.
+//!
+//! | `PK` | `SK` | what |
+//! |---|---|---|
+//! | `A#<org>` | `#1CONFIG`, `#2BRANDING` | settings; made when agency mode is enabled, so absent means not enabled |
+//! | | `#3AGENCY` | when it was enabled, and the counters |
+//! | | `#4PRIME#<rank>#<domain>` | candidates for the primary domain, best first |
+//! | | `CLIENT#`, `CLIENT#<client>` | the head of the list, then the clients, oldest first |
+//! | | `DOMAIN#`, `DOMAIN#<domain>` | the same for portal domains |
+//! | | `LOG#<entry>`, `LOG$` | audit entries, oldest first, then the head: the list is read backwards |
+//! | | `SLUG#<slug>` | a copy of the client that has it |
+//! | | `NAME#<hostname>` | the domain of this agency that claims it |
+//! | | `TOKEN#<token>` | the domain of this agency that the token is for |
+//! | | `IDEM#<operation>#<hash>` | the answer to a creation, by the SHA-256 of its idempotency key |
+//! | `C#<client>` | `C` | the client's agency, name and slug |
+//! | `H#<hostname>` | `H` | who holds the name, or for whom a deleted label is kept |
+//!
+//! The settings, the agency and the candidates sort in the order in which one query reads them together. A list's head
+//! is part of its first page, and tells there that agency mode is enabled.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::models::{
+    domain::Token,
+    hostname::Hostname,
+    id::{AuditId, ClientOrgId, DomainId, OrgId},
+    slug::Slug,
+    time::Timestamp,
+};
+
+use super::Item;
+
+/// The table's partition key.
+pub const PK: &str = "PK";
+/// The table's sort key.
+pub const SK: &str = "SK";
+/// The attribute by which DynamoDB removes what has expired: seconds since 1970.
+pub const TTL: &str = "expiresAt";
+/// The index of domains that are due for a check: keys only, and sparse.
+pub const DUE_INDEX: &str = "due";
+/// Its partition key.
+pub const DUE: &str = "DUE";
+/// Its sort key.
+pub const DUE_AT: &str = "DUEAT";
+/// Over how many partitions of the index agencies are spread.
+pub const DUE_SHARDS: u8 = 16;
+
+/// The key of one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The partition.
+    pub pk: String,
+    /// The place in it.
+    pub sk: String,
+}
+
+impl Key {
+    /// As the SDK takes it.
+    pub fn item(self) -> Item {
+        Item::from([
+            (PK.to_owned(), AttributeValue::S(self.pk)),
+            (SK.to_owned(), AttributeValue::S(self.sk)),
+        ])
+    }
+}
+
+/// The partition of an agency.
+pub fn partition(org: &OrgId) -> String {
+    format!("A#{org}")
+}
+
+fn of(org: &OrgId, sk: String) -> Key {
+    Key {
+        pk: partition(org),
+        sk,
+    }
+}
+
+/// The agency's settings, itself and the best candidate for its primary domain sort between these two, the upper one
+/// excluded by what follows it.
+pub const SUMMARY: (&str, &str) = ("#1CONFIG", "#4PRIME$");
+/// The same without the settings.
+pub const OVERVIEW: (&str, &str) = ("#3AGENCY", "#4PRIME$");
+
+/// The portal configuration.
+pub fn config(org: &OrgId) -> Key {
+    of(org, "#1CONFIG".to_owned())
+}
+
+/// The branding.
+pub fn branding(org: &OrgId) -> Key {
+    of(org, "#2BRANDING".to_owned())
+}
+
+/// The agency.
+pub fn agency(org: &OrgId) -> Key {
+    of(org, "#3AGENCY".to_owned())
+}
+
+/// A candidate for the primary domain.
+pub fn prime(org: &OrgId, rank: u8, domain: DomainId) -> Key {
+    of(org, format!("#4PRIME#{rank}#{domain}"))
+}
+
+/// A list of an agency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// Its clients, oldest first.
+    Clients,
+    /// Its portal domains, oldest first.
+    Domains,
+    /// Its audit entries, newest first.
+    Audit,
+}
+
+impl List {
+    /// All lists.
+    pub const ALL: [Self; 3] = [Self::Clients, Self::Domains, Self::Audit];
+
+    /// The sort keys between which the list stands, head included.
+    pub fn bounds(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Clients => ("CLIENT#", "CLIENT$"),
+            Self::Domains => ("DOMAIN#", "DOMAIN$"),
+            Self::Audit => ("LOG#", "LOG$"),
+        }
+    }
+
+    /// Whether the list is read from its upper end.
+    pub fn backwards(self) -> bool {
+        self == Self::Audit
+    }
+
+    /// The item that is read first.
+    pub fn head(self, org: &OrgId) -> Key {
+        let (from, to) = self.bounds();
+        of(org, if self.backwards() { to } else { from }.to_owned())
+    }
+}
+
+/// A client.
+pub fn client(org: &OrgId, client: ClientOrgId) -> Key {
+    of(org, format!("CLIENT#{client}"))
+}
+
+/// A slug.
+pub fn slug(org: &OrgId, slug: &Slug) -> Key {
+    of(org, format!("SLUG#{}", slug.as_str()))
+}
+
+/// A portal domain.
+pub fn domain(org: &OrgId, domain: DomainId) -> Key {
+    of(org, format!("DOMAIN#{domain}"))
+}
+
+/// An agency's claim on a host name.
+pub fn name(org: &OrgId, hostname: &Hostname) -> Key {
+    of(org, format!("NAME#{hostname}"))
+}
+
+/// A token of an agency's domain.
+pub fn token(org: &OrgId, token: &Token) -> Key {
+    of(org, format!("TOKEN#{}", token.as_str()))
+}
+
+/// An audit entry.
+pub fn audit(org: &OrgId, entry: AuditId) -> Key {
+    of(org, format!("LOG#{entry}"))
+}
+
+/// The answer to a creation.
+pub fn idempotency(org: &OrgId, operation: &str, sha256: &str) -> Key {
+    of(org, format!("IDEM#{operation}#{sha256}"))
+}
+
+/// Whose client an organization is.
+pub fn membership(client: ClientOrgId) -> Key {
+    Key {
+        pk: format!("C#{client}"),
+        sk: "C".to_owned(),
+    }
+}
+
+/// Who holds a host name.
+pub fn holder(hostname: &Hostname) -> Key {
+    Key {
+        pk: format!("H#{hostname}"),
+        sk: "H".to_owned(),
+    }
+}
+
+/// The place of a domain in the index of what is due.
+pub fn due(org: &OrgId, at: Timestamp, domain: DomainId) -> [(String, AttributeValue); 2] {
+    // FNV-1a: the same agency always falls into the same shard, whatever the program's version.
+    let hash = org.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let shard = hash % u32::from(DUE_SHARDS);
+    [
+        (DUE.to_owned(), AttributeValue::S(format!("DUE#{shard}"))),
+        (DUE_AT.to_owned(), AttributeValue::S(format!("{at}#{domain}"))),
+    ]
+}

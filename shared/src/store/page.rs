@@ -1,0 +1,142 @@
+//! Lists, page by page.
+
+use aws_lc_rs::digest;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::{Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
+
+use crate::models::id::OrgId;
+
+use super::{
+    Agency, Error, Result,
+    keys::{self, Key, List},
+    parse, sdk_error,
+    transaction::text,
+};
+
+/// Which page is wanted.
+#[derive(Debug, Clone)]
+pub struct PageRequest {
+    /// Entries at most: 1 to [`PageRequest::MAX`].
+    pub limit: u16,
+    /// Where the page before ended, as the client sent it.
+    pub cursor: Option<String>,
+}
+
+impl PageRequest {
+    /// The most entries of a page.
+    pub const MAX: u16 = 1000;
+}
+
+/// A page of a list. It may be shorter than the limit; only a `null` `nextCursor` is the end.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Where the next page begins.
+    #[schema(max_length = 512)]
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The same page with each entry shown otherwise.
+    pub fn map<U>(self, show: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(show).collect(),
+            next_cursor: self.next_cursor,
+        }
+    }
+}
+
+/// Where a page ended: the last sort key, and a checksum that binds it to the organization and the list. It is not
+/// secret and guards nothing: whatever it says, the query stays within the caller's own partition.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cursor;
+
+impl Cursor {
+    const MAX_BYTES: usize = 512;
+    const CHECKSUM_BYTES: usize = 12;
+
+    /// A cursor after `sk`.
+    pub fn encode(org: &OrgId, list: List, sk: &str) -> String {
+        let mut bytes = Self::checksum(org, list, sk).to_vec();
+        bytes.extend_from_slice(sk.as_bytes());
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The sort key after which the page begins.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`] for any text that was not made for this organization and this list.
+    pub fn decode(org: &OrgId, list: List, text: &str) -> Result<String> {
+        if text.len() > Self::MAX_BYTES {
+            return Err(Error::InvalidCursor);
+        }
+        let bytes = BASE64_URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|_| Error::InvalidCursor)?;
+        let (checksum, sk) = bytes
+            .split_at_checked(Self::CHECKSUM_BYTES)
+            .ok_or(Error::InvalidCursor)?;
+        let sk = std::str::from_utf8(sk).map_err(|_| Error::InvalidCursor)?;
+        if checksum != Self::checksum(org, list, sk) {
+            return Err(Error::InvalidCursor);
+        }
+        Ok(sk.to_owned())
+    }
+
+    fn checksum(org: &OrgId, list: List, sk: &str) -> [u8; Self::CHECKSUM_BYTES] {
+        let (from, _) = list.bounds();
+        let sha256 = digest::digest(&digest::SHA256, format!("{org}\n{from}\n{sk}").as_bytes());
+        let mut checksum = [0; Self::CHECKSUM_BYTES];
+        checksum.copy_from_slice(&sha256.as_ref()[..Self::CHECKSUM_BYTES]);
+        checksum
+    }
+}
+
+impl Agency<'_> {
+    /// One page, in one query. The first page begins with the list's head, which tells that agency mode is enabled;
+    /// on a later one the cursor does.
+    pub(super) async fn page<T: DeserializeOwned>(&self, list: List, page: &PageRequest) -> Result<Page<T>> {
+        let after = page
+            .cursor
+            .as_deref()
+            .map(|cursor| Cursor::decode(self.org, list, cursor))
+            .transpose()?
+            .map(|sk| Key {
+                pk: keys::partition(self.org),
+                sk,
+            });
+        let first = after.is_none();
+        let limit = usize::from(page.limit);
+        let (from, to) = list.bounds();
+        let call = self
+            .store
+            .client
+            .query()
+            .table_name(&self.store.table)
+            .key_condition_expression("PK = :pk AND SK BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", text(keys::partition(self.org)))
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":to", text(to))
+            .scan_index_forward(!list.backwards())
+            .consistent_read(true)
+            // One more than is wanted tells whether there is a next page.
+            .limit(i32::from(page.limit) + 1 + i32::from(first))
+            .set_exclusive_start_key(after.map(Key::item));
+        let answer = call.send().await.map_err(sdk_error)?;
+        let mut rows = answer.items.unwrap_or_default().into_iter();
+        if first && rows.next().is_none() {
+            return Err(Error::NotEnabled);
+        }
+        let mut rows: Vec<_> = rows.collect();
+        // A page ends early where DynamoDB's does, at 1 MB.
+        let more = rows.len() > limit || answer.last_evaluated_key.is_some();
+        rows.truncate(limit);
+        let last = rows.last().and_then(|row| row.get(keys::SK)?.as_s().ok());
+        let next_cursor = last.filter(|_| more).map(|sk| Cursor::encode(self.org, list, sk));
+        let items = rows.into_iter().map(parse).collect::<Result<_>>()?;
+        Ok(Page { items, next_cursor })
+    }
+}

@@ -1,0 +1,69 @@
+//! What a portal's front end loads.
+
+use crate::{
+    auth::Tenant,
+    models::{
+        branding::BrandingSettings,
+        hostname::Hostname,
+        portal::{PortalContext, PortalOrganization, PortalRole},
+    },
+};
+
+use super::{Caller, Error, Result, Store, keys, parse, settings::settings};
+
+impl Store {
+    /// The portal that the caller sees: the agency's own, or the one of the agency whose client the caller is.
+    ///
+    /// # Errors
+    /// [`Error::NoPortal`]
+    pub async fn portal_context(&self, caller: &Caller) -> Result<PortalContext> {
+        let (agency, organization) = match &caller.principal.tenant {
+            Tenant::Agency(org) => {
+                let organization = PortalOrganization {
+                    id: org.to_string(),
+                    role: PortalRole::Agency,
+                    name: None,
+                    slug: None,
+                };
+                (org.clone(), organization)
+            }
+            Tenant::Client(id) => {
+                let membership = self.membership(*id).await.map_err(|error| match error {
+                    Error::NotFound => Error::NoPortal,
+                    other => other,
+                })?;
+                let organization = PortalOrganization {
+                    id: membership.id.to_string(),
+                    role: PortalRole::Client,
+                    name: Some(membership.name),
+                    slug: Some(membership.slug),
+                };
+                (membership.agency, organization)
+            }
+            Tenant::Nobody => return Err(Error::NoPortal),
+        };
+        let mut items = self.between(&agency, keys::SUMMARY, 4).await?.into_iter();
+        let (Some(config), Some(branding), Some(_)) = (items.next(), items.next(), items.next()) else {
+            return Err(Error::NoPortal);
+        };
+        Ok(PortalContext {
+            organization,
+            branding: settings::<BrandingSettings>(branding)?.into(),
+            config: settings(config)?,
+            domain: items.next().map(parse).transpose()?,
+        })
+    }
+
+    /// The branding of the agency that serves a host name.
+    ///
+    /// # Errors
+    /// [`Error::NoPortal`]
+    pub async fn public_branding(&self, hostname: &Hostname) -> Result<BrandingSettings> {
+        let holder = self.holder(hostname).await?.ok_or(Error::NoPortal)?;
+        settings(
+            self.get(keys::branding(&holder.agency))
+                .await?
+                .ok_or(Error::NoPortal)?,
+        )
+    }
+}

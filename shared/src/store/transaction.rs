@@ -1,0 +1,251 @@
+//! One transaction: what it writes, under which conditions, and what stood in the way.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
+};
+
+use super::{Error, Item, Store, keys::Key, sdk_error};
+
+/// What a condition of a transaction guards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The audit entry. It has a new id, so where it stands already this very write has taken effect before, and its
+    /// answer was lost.
+    Receipt,
+    /// The record of an idempotency key.
+    Idempotency,
+    /// The agency.
+    Agency,
+    /// The resource that is written.
+    Resource,
+    /// The client that has a slug.
+    Slug,
+    /// The agency's own claim on a host name.
+    Name,
+    /// The holder of a host name.
+    Holder,
+    /// Nothing: it has no condition.
+    Free,
+}
+
+/// A condition and its values.
+pub(super) struct Condition {
+    expression: String,
+    values: Vec<(&'static str, AttributeValue)>,
+}
+
+impl Condition {
+    pub(super) fn new(
+        expression: &str,
+        values: impl Into<Vec<(&'static str, AttributeValue)>>,
+    ) -> Option<Self> {
+        Some(Self {
+            expression: expression.to_owned(),
+            values: values.into(),
+        })
+    }
+
+    /// There is no such item.
+    pub(super) fn absent() -> Option<Self> {
+        Self::new("attribute_not_exists(PK)", [])
+    }
+
+    /// The item is as it was when it was read.
+    pub(super) fn unchanged(write_id: &str) -> Option<Self> {
+        Self::new("writeId = :writeId", [(":writeId", text(write_id))])
+    }
+}
+
+/// How a transaction ended that did not fail.
+pub(super) enum Outcome {
+    /// All of it took effect.
+    Done,
+    /// Nothing of it did.
+    Refused(Refused),
+}
+
+/// The conditions that did not hold, each with the item that stood in the way (empty where there is none).
+pub(super) struct Refused(Vec<(Part, Item)>);
+
+impl Refused {
+    /// The item in the way of `part`, if that was refused.
+    pub(super) fn by(&self, part: Part) -> Option<&Item> {
+        self.0.iter().find(|(of, _)| *of == part).map(|(_, item)| item)
+    }
+}
+
+/// A transaction under construction.
+pub(super) struct Transaction<'a> {
+    store: &'a Store,
+    items: Vec<TransactWriteItem>,
+    parts: Vec<Part>,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            items: Vec::new(),
+            parts: Vec::new(),
+        }
+    }
+
+    pub(super) fn put(&mut self, part: Part, item: Item, condition: Option<Condition>) -> Result<(), Error> {
+        let mut put = Put::builder()
+            .table_name(&self.store.table)
+            .set_item(Some(item))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        if let Some(condition) = condition {
+            put = put.condition_expression(condition.expression);
+            for (name, value) in condition.values {
+                put = put.expression_attribute_values(name, value);
+            }
+        }
+        let put = put.build().map_err(Error::internal)?;
+        self.push(part, TransactWriteItem::builder().put(put).build());
+        Ok(())
+    }
+
+    pub(super) fn delete(&mut self, part: Part, key: Key, condition: Option<Condition>) -> Result<(), Error> {
+        let mut delete = Delete::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(key.item()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        if let Some(condition) = condition {
+            delete = delete.condition_expression(condition.expression);
+            for (name, value) in condition.values {
+                delete = delete.expression_attribute_values(name, value);
+            }
+        }
+        let delete = delete.build().map_err(Error::internal)?;
+        self.push(part, TransactWriteItem::builder().delete(delete).build());
+        Ok(())
+    }
+
+    pub(super) fn update(
+        &mut self,
+        part: Part,
+        key: Key,
+        expression: impl Into<String>,
+        condition: Option<Condition>,
+        values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
+    ) -> Result<(), Error> {
+        let mut update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(key.item()))
+            .update_expression(expression)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let (condition, more) = condition.map_or((None, Vec::new()), |c| (Some(c.expression), c.values));
+        update = update.set_condition_expression(condition);
+        for (name, value) in values.into_iter().chain(more) {
+            update = update.expression_attribute_values(name, value);
+        }
+        let update = update.build().map_err(Error::internal)?;
+        self.push(part, TransactWriteItem::builder().update(update).build());
+        Ok(())
+    }
+
+    fn push(&mut self, part: Part, item: TransactWriteItem) {
+        self.parts.push(part);
+        self.items.push(item);
+    }
+
+    /// Carries the transaction out: all of it or nothing.
+    ///
+    /// The SDK gives each call a token of its own, so that its retries of a call whose answer was lost are safe; where
+    /// that token is not known any more, the audit entry tells.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where another transaction was under way on the same items.
+    pub(super) async fn commit(self) -> Result<Outcome, Error> {
+        let call = self
+            .store
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(self.items));
+        let failure = match call.send().await {
+            Ok(_) => return Ok(Outcome::Done),
+            Err(failure) => failure,
+        };
+        let SdkError::ServiceError(service) = &failure else {
+            return Err(sdk_error(failure));
+        };
+        let cancelled = match service.err() {
+            TransactWriteItemsError::TransactionCanceledException(cancelled) => cancelled,
+            TransactWriteItemsError::TransactionInProgressException(_) => return Err(Error::Conflict),
+            _ => return Err(sdk_error(failure)),
+        };
+        let mut refused = Refused(Vec::new());
+        for (reason, part) in cancelled.cancellation_reasons().iter().zip(&self.parts) {
+            match reason.code() {
+                None | Some("None") => {}
+                Some("ConditionalCheckFailed") => {
+                    refused
+                        .0
+                        .push((*part, reason.item().cloned().unwrap_or_default()));
+                }
+                Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded") => {
+                    return Err(Error::Conflict);
+                }
+                Some(code) => return Err(Error::internal(format!("transaction cancelled: {code}"))),
+            }
+        }
+        if refused.by(Part::Receipt).is_some() {
+            return Ok(Outcome::Done);
+        }
+        if refused.0.is_empty() {
+            let message = cancelled.message().unwrap_or("no reason");
+            return Err(Error::internal(format!("transaction cancelled: {message}")));
+        }
+        Ok(Outcome::Refused(refused))
+    }
+}
+
+/// Tries a write again that met another one, with full jitter, within the time that a request has.
+pub(super) struct Retry {
+    since: Instant,
+    tries: u32,
+}
+
+impl Retry {
+    /// No try begins after this; what is under way then still ends within the 14 s of a request.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const FIRST_MS: u64 = 20;
+    const LONGEST_MS: u64 = 1000;
+
+    pub(super) fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            tries: 0,
+        }
+    }
+
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the time is up.
+    pub(super) async fn wait(&mut self) -> Result<(), Error> {
+        let longest = (Self::FIRST_MS << self.tries.min(10)).min(Self::LONGEST_MS);
+        self.tries += 1;
+        let wait = Duration::from_millis(u64::from(crate::random::below(longest as u32 + 1)));
+        if self.since.elapsed() + wait > Self::PATIENCE {
+            return Err(Error::Unavailable("writes kept meeting one another".into()));
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}
+
+/// A string attribute.
+pub(super) fn text(value: impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+/// A number attribute.
+pub(super) fn number(value: impl Into<i64>) -> AttributeValue {
+    AttributeValue::N(value.into().to_string())
+}

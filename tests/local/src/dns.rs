@@ -1,0 +1,279 @@
+//! A DNS server (UDP and TCP) that plays the recursive resolver, and every authoritative server, of a world that
+//! consists of one zone file.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use hickory_server::{
+    Server,
+    net::runtime::Time,
+    proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode},
+    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
+    zone_handler::MessageResponseBuilder,
+};
+use tokio::net::{TcpListener, UdpSocket};
+
+use crate::zone::{Answer, Error, Zone};
+
+/// Any free port of this machine's own address.
+pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// The largest UDP answer, the one that fragments nowhere.
+const MAX_UDP: u16 = 1232;
+const TCP_IDLE: Duration = Duration::from_secs(10);
+const RELOAD_EVERY: Duration = Duration::from_millis(250);
+
+/// A running server; dropping it ends it.
+pub struct Dns {
+    address: SocketAddr,
+    zone: SharedZone,
+    _server: Server<Handler>,
+}
+
+type SharedZone = Arc<RwLock<Arc<Zone>>>;
+
+impl Dns {
+    /// Serves `zone` at `address`, UDP and TCP at the same port (0: any).
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn start(address: SocketAddr, zone: Zone) -> io::Result<Self> {
+        let (udp, tcp) = bind(address).await?;
+        let address = udp.local_addr()?;
+        let zone = Arc::new(RwLock::new(Arc::new(zone)));
+        let mut server = Server::new(Handler {
+            zone: Arc::clone(&zone),
+        });
+        server.register_socket(udp);
+        server.register_listener(tcp, TCP_IDLE, 64);
+        Ok(Self {
+            address,
+            zone,
+            _server: server,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves the records of this text (see [`Zone::parse`]) from now on, and no others.
+    ///
+    /// # Errors
+    /// The first wrong entry; what was served goes on being served.
+    pub fn set_zone(&self, text: &str) -> Result<(), Error> {
+        let zone = Arc::new(Zone::parse(text)?);
+        *self.zone.write().unwrap_or_else(PoisonError::into_inner) = zone;
+        Ok(())
+    }
+
+    /// Follows a zone file for ever: each change is served within a second. `suffix` is text to have after the file's.
+    /// Each change is one line on standard error; one that cannot be read or parsed changes nothing else.
+    pub async fn follow(&self, file: &Path, suffix: &str) {
+        let mut last = None;
+        loop {
+            let now = read(file, suffix).await;
+            let text = now.clone().unwrap_or_else(|error| error);
+            if last.as_ref() != Some(&text) {
+                match now.and_then(|text| self.set_zone(&text).map_err(|error| error.to_string())) {
+                    Ok(()) if last.is_none() => {}
+                    Ok(()) => eprintln!("{}: its records are served as they are now", file.display()),
+                    Err(error) => eprintln!("{}: {error}; what was served is still served", file.display()),
+                }
+                last = Some(text);
+            }
+            tokio::time::sleep(RELOAD_EVERY).await;
+        }
+    }
+}
+
+async fn read(file: &Path, suffix: &str) -> Result<String, String> {
+    let text = tokio::fs::read_to_string(file)
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(format!("{text}\n{suffix}"))
+}
+
+/// Both sockets at one port. Where any will do, one that is free for UDP may be taken for TCP: then another.
+async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = if address.port() == 0 { 20 } else { 1 };
+    loop {
+        let tcp = TcpListener::bind(address).await?;
+        match UdpSocket::bind(tcp.local_addr()?).await {
+            Ok(udp) => return Ok((udp, tcp)),
+            Err(error) if tries == 1 => return Err(error),
+            Err(_) => tries -= 1,
+        }
+    }
+}
+
+struct Handler {
+    zone: SharedZone,
+}
+
+impl Handler {
+    fn answer(&self, request: &Request) -> Answer {
+        let refused = |code| Answer {
+            code,
+            records: Vec::new(),
+            soa: None,
+        };
+        match request.queries.queries() {
+            _ if request.metadata.op_code != OpCode::Query => refused(ResponseCode::NotImp),
+            [query] => {
+                let zone = Arc::clone(&self.zone.read().unwrap_or_else(PoisonError::into_inner));
+                // The name as it was asked, so that random case comes back.
+                zone.resolve(query.original().name(), query.query_type())
+            }
+            _ => refused(ResponseCode::FormErr),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut response: R,
+    ) -> ResponseInfo {
+        let answer = self.answer(request);
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.authoritative = true;
+        metadata.recursion_available = true;
+        metadata.response_code = answer.code;
+        let edns = request.edns.as_ref().map(|asked| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(asked.max_payload().clamp(512, MAX_UDP));
+            edns
+        });
+        let mut message = MessageResponseBuilder::from_message_request(request);
+        if let Some(edns) = &edns {
+            message.edns(edns);
+        }
+        let message = message.build(metadata, &answer.records, &[], &answer.soa, &[]);
+        // A client that is gone needs no answer, and there is nobody else to tell.
+        let sent = response.send_response(message).await;
+        sent.unwrap_or_else(|_| {
+            Header {
+                metadata,
+                counts: HeaderCounts::default(),
+            }
+            .into()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_server::proto::{
+        op::{Message, Query},
+        rr::{Name, RecordType},
+        serialize::binary::BinDecodable,
+    };
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn question(name: &str, kind: RecordType, edns: bool) -> Vec<u8> {
+        let mut message = Message::query();
+        message.metadata.recursion_desired = true;
+        message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        if edns {
+            message.edns = Some({
+                let mut edns = Edns::new();
+                edns.set_max_payload(1232);
+                edns
+            });
+        }
+        message.to_vec().unwrap()
+    }
+
+    async fn udp(dns: &Dns, question: &[u8]) -> Message {
+        let socket = UdpSocket::bind(ANY_PORT).await.unwrap();
+        socket.send_to(question, dns.address()).await.unwrap();
+        let mut buffer = [0; 4096];
+        let length = socket.recv(&mut buffer).await.unwrap();
+        Message::from_bytes(&buffer[..length]).unwrap()
+    }
+
+    async fn tcp(dns: &Dns, question: &[u8]) -> Message {
+        let mut stream = tokio::net::TcpStream::connect(dns.address()).await.unwrap();
+        stream.write_u16(question.len() as u16).await.unwrap();
+        stream.write_all(question).await.unwrap();
+        let mut answer = vec![0; stream.read_u16().await.unwrap().into()];
+        stream.read_exact(&mut answer).await.unwrap();
+        Message::from_bytes(&answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_is_authoritative_recursive_and_repeats_the_case() {
+        let zone = Zone::parse("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").unwrap();
+        let dns = Dns::start(ANY_PORT, zone).await.unwrap();
+        let answer = udp(&dns, &question("PoRtAl.acme.test.", RecordType::A, true)).await;
+        assert!(answer.metadata.authoritative && answer.metadata.recursion_available);
+        assert_eq!(answer.queries[0].name().to_string(), "PoRtAl.acme.test.");
+        assert_eq!(answer.answers[0].name.to_string(), "PoRtAl.acme.test.");
+        assert_eq!(answer.answers.len(), 2);
+        assert_eq!(answer.edns.unwrap().max_payload(), 1232);
+
+        let none = tcp(&dns, &question("none.test.", RecordType::A, false)).await;
+        assert_eq!(none.metadata.response_code, ResponseCode::NXDomain);
+        assert_eq!(none.authorities[0].record_type(), RecordType::SOA);
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_is_cut_by_udp_and_whole_by_tcp() {
+        let zone: String = (0..40).map(|i| format!("big.test. TXT \"{i:060}\"\n")).collect();
+        let dns = Dns::start(ANY_PORT, Zone::parse(&zone).unwrap()).await.unwrap();
+        for edns in [false, true] {
+            let question = question("big.test.", RecordType::TXT, edns);
+            assert!(udp(&dns, &question).await.metadata.truncation);
+            assert_eq!(tcp(&dns, &question).await.answers.len(), 40);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_served_and_a_broken_one_is_not() {
+        let dns = Dns::start(ANY_PORT, Zone::default()).await.unwrap();
+        let file = std::env::temp_dir().join(format!("{}.zone", uuid::Uuid::new_v4()));
+        let a = question("a.test.", RecordType::A, true);
+        let answers = async |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            tokio::time::sleep(RELOAD_EVERY * 2).await;
+            udp(&dns, &a)
+                .await
+                .answers
+                .iter()
+                .map(|record| record.data.to_string())
+                .collect::<Vec<_>>()
+        };
+        tokio::select! {
+            () = dns.follow(&file, "b.test. A 192.0.2.9") => unreachable!("it goes on for ever"),
+            () = async {
+                assert_eq!(answers("a.test. A 192.0.2.1").await, ["192.0.2.1"]);
+                assert_eq!(answers("a.test. A 192.0.2.2").await, ["192.0.2.2"]);
+                assert_eq!(answers("a.test. A 192.0.2").await, ["192.0.2.2"]);
+                assert_eq!(answers("").await, [""; 0]);
+                assert_eq!(udp(&dns, &question("b.test.", RecordType::A, true)).await.answers.len(), 1);
+            } => {}
+        }
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[tokio::test]
+    async fn dropping_it_frees_its_port() {
+        let dns = Dns::start(ANY_PORT, Zone::default()).await.unwrap();
+        let address = dns.address();
+        assert!(Dns::start(address, Zone::default()).await.is_err());
+        drop(dns);
+        tokio::task::yield_now().await;
+        Dns::start(address, Zone::default()).await.unwrap();
+    }
+}

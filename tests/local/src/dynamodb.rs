@@ -1,0 +1,351 @@
+//! The embedded DynamoDB: in memory or in one file, spoken to over HTTP by the same SDK as the real one.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::OnceLock,
+};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+};
+use dynoxide::Database;
+use tokio::net::TcpListener;
+
+/// Opens the database: a file (SQLite with a write-ahead log: what was answered survives a kill), or memory without one.
+///
+/// # Errors
+/// A sentence: the file cannot be opened, or is no database of ours.
+pub fn open(file: Option<&Path>) -> Result<Database, String> {
+    let Some(file) = file else {
+        return Database::memory().map_err(|error| error.to_string());
+    };
+    let name = file
+        .to_str()
+        .ok_or_else(|| format!("{} is not UTF-8", file.display()))?;
+    Database::new(name).map_err(|error| format!("{name}: {error}"))
+}
+
+/// Serves `database` on `listener` until `shutdown` resolves; requests under way are answered first.
+///
+/// # Errors
+/// A sentence: the listener broke.
+pub async fn serve(
+    listener: TcpListener,
+    database: Database,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), String> {
+    dynoxide::server::serve_with_shutdown(listener, database, shutdown).await
+}
+
+/// The address of this process's one database in memory, started by the first call. It has a thread and a runtime of
+/// its own, because a test's runtime ends with the test.
+///
+/// # Panics
+/// Without a free port or a thread, in which case no test can run.
+#[allow(clippy::expect_used)] // As said: there is nothing to fall back on.
+pub fn shared() -> SocketAddr {
+    static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
+    *ADDRESS.get_or_init(|| {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        listener
+            .set_nonblocking(true)
+            .expect("a socket that can be non-blocking");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let database = open(None).expect("a database in memory");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).expect("a listener on this runtime");
+                serve(listener, database, std::future::pending())
+                    .await
+                    .expect("a listener that works");
+            });
+        });
+        address
+    })
+}
+
+/// A client of the database at `endpoint` (`http://127.0.0.1:8000`), with credentials that mean nothing. Some emulators
+/// keep regions apart.
+pub fn client(endpoint: &str, region: &str) -> Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .endpoint_url(endpoint)
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .build();
+    Client::from_conf(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::{
+        error::ProvideErrorMetadata,
+        types::{
+            AttributeValue, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+            Update,
+        },
+    };
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::{environment::REGION, template::Table};
+
+    const TABLE: &str = "emulator";
+    const OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
+
+    async fn table(name: &str) -> Client {
+        let client = client(&format!("http://{}", shared()), REGION);
+        Table::from_template()
+            .unwrap()
+            .create(&client, name)
+            .await
+            .unwrap();
+        client
+    }
+
+    fn s(value: &str) -> AttributeValue {
+        AttributeValue::S(value.into())
+    }
+
+    fn n(value: i64) -> AttributeValue {
+        AttributeValue::N(value.to_string())
+    }
+
+    fn key(pk: &str, sk: &str) -> HashMap<String, AttributeValue> {
+        HashMap::from([("PK".into(), s(pk)), ("SK".into(), s(sk))])
+    }
+
+    async fn put(client: &Client, pk: &str, sk: &str, extra: &[(&str, AttributeValue)]) {
+        let item = key(pk, sk)
+            .into_iter()
+            .chain(extra.iter().map(|(k, v)| (k.to_string(), v.clone())));
+        client
+            .put_item()
+            .table_name(TABLE)
+            .set_item(Some(item.collect()))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_transaction_with_the_same_token_is_applied_once() {
+        let client = table(TABLE).await;
+        put(&client, "token", "A", &[("n", n(0))]).await;
+        let add = || {
+            Update::builder()
+                .table_name(TABLE)
+                .set_key(Some(key("token", "A")))
+                .update_expression("ADD #n :one")
+                .expression_attribute_names("#n", "n")
+                .expression_attribute_values(":one", n(1))
+        };
+        for _ in 0..2 {
+            client
+                .transact_write_items()
+                .client_request_token("one-token")
+                .transact_items(
+                    TransactWriteItem::builder()
+                        .update(add().build().unwrap())
+                        .build(),
+                )
+                .send()
+                .await
+                .unwrap();
+        }
+        let item = client
+            .get_item()
+            .table_name(TABLE)
+            .set_key(Some(key("token", "A")))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(item.item().unwrap()["n"], n(1));
+
+        let other = add().expression_attribute_values(":one", n(2)).build().unwrap();
+        let error = client
+            .transact_write_items()
+            .client_request_token("one-token")
+            .transact_items(TransactWriteItem::builder().update(other).build())
+            .send()
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), Some("IdempotentParameterMismatchException"));
+    }
+
+    #[tokio::test]
+    async fn a_failed_condition_returns_what_stood_in_the_way() {
+        let client = table(TABLE).await;
+        put(&client, "old", "A", &[("v", n(7))]).await;
+
+        let error = client
+            .put_item()
+            .table_name(TABLE)
+            .set_item(Some(key("old", "A")))
+            .condition_expression("attribute_not_exists(PK)")
+            .return_values_on_condition_check_failure(OLD)
+            .send()
+            .await
+            .unwrap_err()
+            .into_service_error();
+        let aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(error) =
+            error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!(error.item().unwrap()["v"], n(7));
+
+        let error = client
+            .update_item()
+            .table_name(TABLE)
+            .set_key(Some(key("old", "A")))
+            .update_expression("SET v = :new")
+            .condition_expression("v = :old")
+            .expression_attribute_values(":new", n(9))
+            .expression_attribute_values(":old", n(8))
+            .return_values_on_condition_check_failure(OLD)
+            .send()
+            .await
+            .unwrap_err()
+            .into_service_error();
+        let aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(error) =
+            error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!(error.item().unwrap()["v"], n(7));
+
+        let put = |sk: &str| {
+            Put::builder()
+                .table_name(TABLE)
+                .set_item(Some(key("old", sk)))
+                .condition_expression("attribute_not_exists(PK)")
+                .return_values_on_condition_check_failure(OLD)
+                .build()
+                .unwrap()
+        };
+        let error = client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put("B")).build())
+            .transact_items(TransactWriteItem::builder().put(put("A")).build())
+            .send()
+            .await
+            .unwrap_err()
+            .into_service_error();
+        let aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
+            error,
+        ) = error
+        else {
+            panic!("{error:?}")
+        };
+        let [first, second] = error.cancellation_reasons() else {
+            panic!("{error:?}")
+        };
+        assert_eq!(first.code(), Some("None"));
+        assert_eq!(second.code(), Some("ConditionalCheckFailed"));
+        assert_eq!(second.item().unwrap()["v"], n(7));
+        let absent = client
+            .get_item()
+            .table_name(TABLE)
+            .set_key(Some(key("old", "B")))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(absent.item(), None);
+    }
+
+    #[tokio::test]
+    async fn reads_are_consistent_and_pages_go_both_ways() {
+        let client = table(TABLE).await;
+        for sk in ["A#1", "A#2", "A#3", "A#4", "B#1"] {
+            put(&client, "page", sk, &[]).await;
+        }
+
+        let keys = KeysAndAttributes::builder()
+            .keys(key("page", "A#1"))
+            .keys(key("page", "none"))
+            .keys(key("page", "B#1"))
+            .consistent_read(true)
+            .build()
+            .unwrap();
+        let batch = client
+            .batch_get_item()
+            .request_items(TABLE, keys)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(batch.responses().unwrap()[TABLE].len(), 2);
+
+        let query = |start: Option<HashMap<String, AttributeValue>>, forward: bool| {
+            client
+                .query()
+                .table_name(TABLE)
+                .consistent_read(true)
+                .key_condition_expression("PK = :pk AND SK BETWEEN :from AND :to")
+                .expression_attribute_values(":pk", s("page"))
+                .expression_attribute_values(":from", s("A#"))
+                .expression_attribute_values(":to", s("A#~"))
+                .scan_index_forward(forward)
+                .set_exclusive_start_key(start)
+                .limit(3)
+                .send()
+        };
+        let sks = |items: &[HashMap<String, AttributeValue>]| {
+            items
+                .iter()
+                .map(|item| item["SK"].as_s().unwrap().clone())
+                .collect::<Vec<_>>()
+        };
+        let first = query(None, false).await.unwrap();
+        assert_eq!(sks(first.items()), ["A#4", "A#3", "A#2"]);
+        let second = query(first.last_evaluated_key().cloned(), false).await.unwrap();
+        assert_eq!(sks(second.items()), ["A#1"]);
+        assert_eq!(second.last_evaluated_key(), None);
+        // A start key need not be an item's.
+        let forward = query(Some(key("page", "A#1x")), true).await.unwrap();
+        assert_eq!(sks(forward.items()), ["A#2", "A#3", "A#4"]);
+    }
+
+    #[tokio::test]
+    async fn the_index_holds_only_items_that_have_its_keys_and_only_their_keys() {
+        let client = table(TABLE).await;
+        let due = |at: &str| [("DUE", s("DUE#3")), ("DUEAT", s(at)), ("v", n(1))];
+        put(&client, "sparse", "A", &due("2026-01-02T00:00:00Z")).await;
+        put(&client, "sparse", "B", &due("2026-01-01T00:00:00Z")).await;
+        put(&client, "sparse", "C", &[("v", n(1))]).await;
+        let query = || {
+            client
+                .query()
+                .table_name(TABLE)
+                .index_name("due")
+                .key_condition_expression("DUE = :due AND DUEAT <= :now")
+                .expression_attribute_values(":due", s("DUE#3"))
+                .expression_attribute_values(":now", s("2026-01-03T00:00:00Z"))
+                .send()
+        };
+        let found = query().await.unwrap();
+        let [first, second] = found.items() else {
+            panic!("{found:?}")
+        };
+        assert_eq!((first["SK"].clone(), second["SK"].clone()), (s("B"), s("A")));
+        let mut names: Vec<_> = first.keys().map(String::as_str).collect();
+        names.sort();
+        assert_eq!(names, ["DUE", "DUEAT", "PK", "SK"]);
+
+        client
+            .update_item()
+            .table_name(TABLE)
+            .set_key(Some(key("sparse", "B")))
+            .update_expression("REMOVE DUE, DUEAT")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(query().await.unwrap().count(), 1);
+    }
+}

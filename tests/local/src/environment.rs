@@ -1,0 +1,131 @@
+//! The environment's variables with the defaults of one machine beneath them.
+
+use std::net::SocketAddr;
+
+/// For local work only: whoever reads this file can sign tokens with it.
+pub const SECRET: &str = "local-only-secret-which-anyone-can-read-in-the-source";
+/// The issuer of local tokens.
+pub const ISSUER: &str = "https://issuer.localhost/";
+/// The audience of local tokens.
+pub const AUDIENCE: &str = "agency-api";
+/// The table's name.
+pub const TABLE: &str = "agency";
+/// The region, which embedded tables have none of.
+pub const REGION: &str = "us-east-1";
+/// Subdomains are names below it. Browsers and curl take every name under `localhost` for this machine, and nobody
+/// can own one, so that a custom domain of a test never is one of ours.
+pub const PORTAL_DOMAIN: &str = "portal.localhost";
+
+/// Variables as somebody set them, and defaults for the rest. An empty value is an unset one.
+pub struct Environment<'a> {
+    set: &'a dyn Fn(&str) -> Option<String>,
+    dynamodb: Option<String>,
+    dns: Option<SocketAddr>,
+}
+
+impl<'a> Environment<'a> {
+    /// `set` gives what is set: the process's environment, or a test's.
+    pub fn new(set: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            set,
+            dynamodb: None,
+            dns: None,
+        }
+    }
+
+    /// Uses the database at this endpoint, whatever is set.
+    #[must_use]
+    pub fn dynamodb(self, endpoint: impl Into<String>) -> Self {
+        Self {
+            dynamodb: Some(endpoint.into()),
+            ..self
+        }
+    }
+
+    /// Asks this DNS server, unless others are set.
+    #[must_use]
+    pub fn dns(self, address: SocketAddr) -> Self {
+        Self {
+            dns: Some(address),
+            ..self
+        }
+    }
+
+    /// The variable's value.
+    pub fn get(&self, name: &str) -> Option<String> {
+        if name == "AWS_ENDPOINT_URL_DYNAMODB" && self.dynamodb.is_some() {
+            return self.dynamodb.clone();
+        }
+        self.set(name).or_else(|| self.default(name))
+    }
+
+    /// The variable's value without a default.
+    pub fn set(&self, name: &str) -> Option<String> {
+        (self.set)(name).filter(|value| !value.is_empty())
+    }
+
+    fn default(&self, name: &str) -> Option<String> {
+        let own_dns = self.dns.filter(|_| self.set("DNS_RESOLVERS").is_none());
+        let value = match name {
+            "TABLE_NAME" => TABLE,
+            "AUTH_ISSUER" => ISSUER,
+            "AUTH_AUDIENCE" => AUDIENCE,
+            "AUTH_HS256_SECRET" if self.set("AUTH_JWKS").or(self.set("AUTH_JWKS_URL")).is_none() => SECRET,
+            "PORTAL_DOMAIN" => PORTAL_DOMAIN,
+            "DNS_RESOLVERS" => return own_dns.map(|address| address.to_string()),
+            // There is no name server but that one, so none to find by delegation.
+            "DNS_MODE" if own_dns.is_some() => "recursive",
+            "DNS_ALLOW_PRIVATE" | "ALLOW_SPECIAL_USE_DOMAINS" => "true",
+            "AWS_REGION" => REGION,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_wins_and_empty_is_not_set() {
+        let set = |name: &str| match name {
+            "TABLE_NAME" => Some("mine".to_owned()),
+            "AUTH_ISSUER" => Some(String::new()),
+            "AWS_ENDPOINT_URL_DYNAMODB" => Some("http://127.0.0.1:9000".to_owned()),
+            _ => None,
+        };
+        let environment = Environment::new(&set);
+        assert_eq!(environment.get("TABLE_NAME").unwrap(), "mine");
+        assert_eq!(environment.get("AUTH_ISSUER").unwrap(), ISSUER);
+        assert_eq!(
+            environment.get("AWS_ENDPOINT_URL_DYNAMODB").unwrap(),
+            "http://127.0.0.1:9000"
+        );
+        assert_eq!(environment.get("MAX_DOMAINS"), None);
+        let environment = environment.dynamodb("http://127.0.0.1:8000");
+        assert_eq!(
+            environment.get("AWS_ENDPOINT_URL_DYNAMODB").unwrap(),
+            "http://127.0.0.1:8000"
+        );
+    }
+
+    #[test]
+    fn there_is_one_source_of_keys_and_one_of_dns() {
+        let none = |_: &str| None;
+        let own = Environment::new(&none).dns(([127, 0, 0, 1], 5300).into());
+        assert_eq!(own.get("AUTH_HS256_SECRET").unwrap(), SECRET);
+        assert_eq!(own.get("DNS_RESOLVERS").unwrap(), "127.0.0.1:5300");
+        assert_eq!(own.get("DNS_MODE").unwrap(), "recursive");
+
+        let set = |name: &str| match name {
+            "AUTH_JWKS" => Some("{}".to_owned()),
+            "DNS_RESOLVERS" => Some("192.0.2.1:53".to_owned()),
+            _ => None,
+        };
+        let others = Environment::new(&set).dns(([127, 0, 0, 1], 5300).into());
+        assert_eq!(others.get("AUTH_HS256_SECRET"), None);
+        assert_eq!(others.get("DNS_RESOLVERS").unwrap(), "192.0.2.1:53");
+        assert_eq!(others.get("DNS_MODE"), None);
+    }
+}

@@ -1,0 +1,535 @@
+//! A proxy between the SDK and the embedded DynamoDB that counts requests and breaks the ones it is told to: what the
+//! emulator never does and AWS does now and then.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+};
+
+use crate::dns::ANY_PORT;
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Effect {
+    Conflict,
+    Throttle,
+    InternalError,
+    LoseRequest,
+    LoseAnswer,
+    Stall,
+}
+
+/// Something that goes wrong, once and with the next request unless said otherwise.
+///
+/// ```
+/// use local::fault::Fault;
+/// // The second and the third transaction lose against another one.
+/// let fault = Fault::conflict().on("TransactWriteItems").after(1).times(2);
+/// ```
+pub struct Fault {
+    effect: Effect,
+    matches: Box<dyn Fn(&str, &Value) -> bool + Send>,
+    after: usize,
+    times: usize,
+}
+
+impl Fault {
+    /// Another transaction holds the item: `TransactionCanceledException` with the reason `TransactionConflict` for the
+    /// transaction's first item, `TransactionConflictException` for any other action. Nothing is applied.
+    pub fn conflict() -> Self {
+        Self::new(Effect::Conflict)
+    }
+
+    /// `ThrottlingException`; nothing is applied.
+    pub fn throttle() -> Self {
+        Self::new(Effect::Throttle)
+    }
+
+    /// `InternalServerError` with status 500; nothing is applied.
+    pub fn internal_error() -> Self {
+        Self::new(Effect::InternalError)
+    }
+
+    /// The connection closes before anything is applied.
+    pub fn lose_request() -> Self {
+        Self::new(Effect::LoseRequest)
+    }
+
+    /// The request is applied, then the connection closes without an answer.
+    pub fn lose_answer() -> Self {
+        Self::new(Effect::LoseAnswer)
+    }
+
+    /// Nothing is applied and nothing is answered, for as long as the client waits.
+    pub fn stall() -> Self {
+        Self::new(Effect::Stall)
+    }
+
+    fn new(effect: Effect) -> Self {
+        Self {
+            effect,
+            matches: Box::new(|_, _| true),
+            after: 0,
+            times: 1,
+        }
+    }
+
+    /// Only this action (`PutItem`, `TransactWriteItems`, …).
+    #[must_use]
+    pub fn on(self, action: &str) -> Self {
+        let action = action.to_owned();
+        self.when(move |sent, _| sent == action)
+    }
+
+    /// Only requests for which this holds, too, given the action and the request as JSON.
+    #[must_use]
+    pub fn when(self, holds: impl Fn(&str, &Value) -> bool + Send + 'static) -> Self {
+        let before = self.matches;
+        Self {
+            matches: Box::new(move |action, body| before(action, body) && holds(action, body)),
+            ..self
+        }
+    }
+
+    /// Lets so many matching requests pass first.
+    #[must_use]
+    pub fn after(self, requests: usize) -> Self {
+        Self {
+            after: requests,
+            ..self
+        }
+    }
+
+    /// So many matching requests, not one.
+    #[must_use]
+    pub fn times(self, requests: usize) -> Self {
+        Self {
+            times: requests,
+            ..self
+        }
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} after {}, times {}", self.effect, self.after, self.times)
+    }
+}
+
+/// A running proxy; dropping it ends it and its connections.
+pub struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    accepting: AbortHandle,
+}
+
+#[derive(Default)]
+struct State {
+    counts: Mutex<BTreeMap<String, usize>>,
+    faults: Mutex<Vec<Fault>>,
+}
+
+impl Proxy {
+    /// Listens on any free port and forwards to the database at `upstream`.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(ANY_PORT).await?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        let accepting = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                // An error is the end of the connection, as the client sees.
+                connections.spawn(forward(client, upstream, Arc::clone(&shared)));
+            }
+        })
+        .abort_handle();
+        Ok(Self {
+            address,
+            state,
+            accepting,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Requests seen since the start or [`Self::take_counts`], the broken ones and the SDK's own retries included.
+    pub fn count(&self) -> usize {
+        lock(&self.state.counts).values().sum()
+    }
+
+    /// The same by action, and starts anew.
+    pub fn take_counts(&self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut lock(&self.state.counts))
+    }
+
+    /// Adds a fault. Of several that match a request the oldest strikes, and it alone counts the request.
+    pub fn inject(&self, fault: Fault) {
+        lock(&self.state.faults).push(fault);
+    }
+
+    /// Faults that have not struck as often as they should; a test that injects ends with `[]` here.
+    pub fn pending(&self) -> Vec<String> {
+        lock(&self.state.faults)
+            .iter()
+            .map(|fault| format!("{fault:?}"))
+            .collect()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl State {
+    fn record(&self, request: &Message) -> Option<Effect> {
+        let action = request.action();
+        *lock(&self.counts).entry(action.to_owned()).or_default() += 1;
+        let mut faults = lock(&self.faults);
+        if faults.is_empty() {
+            return None;
+        }
+        let body = request.json();
+        let index = faults.iter().position(|fault| (fault.matches)(action, &body))?;
+        let fault = faults.get_mut(index)?;
+        if fault.after > 0 {
+            fault.after -= 1;
+            return None;
+        }
+        let effect = fault.effect;
+        fault.times = fault.times.saturating_sub(1);
+        if fault.times == 0 {
+            faults.remove(index);
+        }
+        Some(effect)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<State>) -> io::Result<()> {
+    let mut client = BufReader::new(client);
+    let mut server = BufReader::new(TcpStream::connect(upstream).await?);
+    client.get_ref().set_nodelay(true)?;
+    server.get_ref().set_nodelay(true)?;
+    while let Some(request) = Message::read(&mut client).await? {
+        let answer = match state.record(&request) {
+            None => request.exchange(&mut server).await?,
+            Some(Effect::LoseRequest) => return Ok(()),
+            Some(Effect::LoseAnswer) => {
+                request.exchange(&mut server).await?;
+                return Ok(());
+            }
+            Some(Effect::Stall) => {
+                // Ends when the client gives up (or, against HTTP, goes on talking).
+                client.read_u8().await?;
+                return Ok(());
+            }
+            Some(Effect::Conflict) if request.action() == "TransactWriteItems" => cancelled(&request.json()),
+            Some(Effect::Conflict) => refusal(
+                400,
+                json!({
+                    "__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
+                    "message": "Transaction is ongoing for the item",
+                }),
+            ),
+            Some(Effect::Throttle) => refusal(
+                400,
+                json!({
+                    "__type": "com.amazon.coral.availability#ThrottlingException",
+                    "message": "Rate of requests exceeds the allowed throughput.",
+                }),
+            ),
+            Some(Effect::InternalError) => refusal(
+                500,
+                json!({
+                    "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError",
+                    "message": "The request processing has failed because of an unknown error",
+                }),
+            ),
+        };
+        answer.write(client.get_mut()).await?;
+    }
+    Ok(())
+}
+
+/// The answer to a transaction whose first item another transaction holds.
+fn cancelled(request: &Value) -> Message {
+    let items = request["TransactItems"].as_array().map_or(0, Vec::len).max(1);
+    let mut reasons = vec![json!({ "Code": "None" }); items];
+    reasons[0] = json!({ "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" }); // One at least.
+    let codes: Vec<_> = reasons
+        .iter()
+        .filter_map(|reason| reason["Code"].as_str())
+        .collect();
+    refusal(
+        400,
+        json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+            "Message": format!(
+                "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+                codes.join(", ")
+            ),
+            "CancellationReasons": reasons,
+        }),
+    )
+}
+
+fn refusal(status: u16, body: Value) -> Message {
+    let body = body.to_string().into_bytes();
+    let head = format!(
+        "HTTP/1.1 {status} \r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    Message { head, body }
+}
+
+/// An HTTP/1.1 request or response with a length, which is all that the SDK and the emulator send.
+struct Message {
+    /// With the empty line that ends it.
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Message {
+    /// The next one, or `None` where the connection ended between two.
+    async fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if from.read_line(&mut head).await? == 0 {
+                return if head.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
+            }
+        }
+        let mut message = Self {
+            head,
+            body: Vec::new(),
+        };
+        let length = message
+            .header("content-length")
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(0);
+        message.body.resize(length, 0);
+        from.read_exact(&mut message.body).await?;
+        Ok(Some(message))
+    }
+
+    async fn write(&self, to: &mut TcpStream) -> io::Result<()> {
+        to.write_all(&[self.head.as_bytes(), &self.body].concat()).await
+    }
+
+    async fn exchange(&self, server: &mut BufReader<TcpStream>) -> io::Result<Self> {
+        self.write(server.get_mut()).await?;
+        Self::read(server)
+            .await?
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.head.lines().filter_map(|line| line.split_once(':'));
+        headers
+            .into_iter()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    }
+
+    /// `PutItem` of `X-Amz-Target: DynamoDB_20120810.PutItem`.
+    fn action(&self) -> &str {
+        self.header("x-amz-target")
+            .and_then(|target| target.split_once('.'))
+            .map_or("", |(_, action)| action)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_dynamodb::{
+        Client,
+        config::{retry::RetryConfig, timeout::TimeoutConfig},
+        error::{ProvideErrorMetadata, SdkError},
+        operation::transact_write_items::TransactWriteItemsError,
+        types::{AttributeValue, Put, TransactWriteItem},
+    };
+
+    use super::*;
+    use crate::{dynamodb, environment::REGION, template::Table};
+
+    /// A client through a proxy, which by itself tries once.
+    async fn through(table: &str, attempts: u32) -> (Client, Proxy) {
+        let direct = dynamodb::client(&format!("http://{}", dynamodb::shared()), REGION);
+        Table::from_template()
+            .unwrap()
+            .create(&direct, table)
+            .await
+            .unwrap();
+        let proxy = Proxy::start(dynamodb::shared()).await.unwrap();
+        let client = dynamodb::client(&format!("http://{}", proxy.address()), REGION);
+        let retries = RetryConfig::standard()
+            .with_max_attempts(attempts)
+            .with_initial_backoff(Duration::from_millis(1));
+        let timeouts = TimeoutConfig::builder()
+            .operation_timeout(Duration::from_millis(500))
+            .build();
+        let config = client
+            .config()
+            .to_builder()
+            .retry_config(retries)
+            .timeout_config(timeouts)
+            .build();
+        (Client::from_conf(config), proxy)
+    }
+
+    fn s(value: &str) -> AttributeValue {
+        AttributeValue::S(value.into())
+    }
+
+    async fn has(client: &Client, table: &str, pk: &str) -> bool {
+        let get = client
+            .get_item()
+            .table_name(table)
+            .key("PK", s(pk))
+            .key("SK", s("A"));
+        get.send().await.unwrap().item.is_some()
+    }
+
+    #[tokio::test]
+    async fn requests_are_counted_by_action() {
+        let (client, proxy) = through("fault-counts", 1).await;
+        client
+            .put_item()
+            .table_name("fault-counts")
+            .item("PK", s("p"))
+            .item("SK", s("A"))
+            .send()
+            .await
+            .unwrap();
+        assert!(has(&client, "fault-counts", "p").await);
+        assert!(!has(&client, "fault-counts", "q").await);
+        assert_eq!(proxy.count(), 3);
+        let counts = proxy.take_counts();
+        assert_eq!(
+            counts,
+            BTreeMap::from([("GetItem".into(), 2), ("PutItem".into(), 1)])
+        );
+        assert_eq!(proxy.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_conflict_is_what_the_sdk_knows_as_one_and_is_not_retried_by_it() {
+        let (client, proxy) = through("fault-conflict", 3).await;
+        let put = |pk: &str| {
+            let put = Put::builder()
+                .table_name("fault-conflict")
+                .item("PK", s(pk))
+                .item("SK", s("A"));
+            TransactWriteItem::builder().put(put.build().unwrap()).build()
+        };
+        let send = || {
+            client
+                .transact_write_items()
+                .transact_items(put("p"))
+                .transact_items(put("q"))
+                .send()
+        };
+        proxy.inject(Fault::conflict().on("TransactWriteItems").after(1));
+        send().await.unwrap();
+        let error = send().await.unwrap_err().into_service_error();
+        let TransactWriteItemsError::TransactionCanceledException(error) = error else {
+            panic!("{error:?}")
+        };
+        let codes: Vec<_> = error
+            .cancellation_reasons()
+            .iter()
+            .map(|reason| reason.code())
+            .collect();
+        assert_eq!(codes, [Some("TransactionConflict"), Some("None")]);
+        assert_eq!(proxy.take_counts()["TransactWriteItems"], 2);
+        send().await.unwrap();
+        assert_eq!(proxy.pending(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn throttling_and_errors_have_their_codes_and_are_retried_by_the_sdk() {
+        let (client, proxy) = through("fault-codes", 1).await;
+        let put = || {
+            client
+                .put_item()
+                .table_name("fault-codes")
+                .item("PK", s("p"))
+                .item("SK", s("A"))
+                .send()
+        };
+        for (fault, code) in [
+            (Fault::throttle(), "ThrottlingException"),
+            (Fault::internal_error(), "InternalServerError"),
+            (Fault::conflict(), "TransactionConflictException"),
+        ] {
+            proxy.inject(fault);
+            assert_eq!(put().await.unwrap_err().code(), Some(code));
+        }
+        assert!(!has(&client, "fault-codes", "p").await);
+
+        let (client, proxy) = through("fault-codes", 3).await;
+        proxy.inject(Fault::throttle());
+        proxy.inject(Fault::internal_error());
+        client
+            .put_item()
+            .table_name("fault-codes")
+            .item("PK", s("p"))
+            .item("SK", s("A"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(proxy.count(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_was_applied_and_a_lost_request_was_not() {
+        let (client, proxy) = through("fault-lost", 1).await;
+        let put = |pk: &str| {
+            client
+                .put_item()
+                .table_name("fault-lost")
+                .item("PK", s(pk))
+                .item("SK", s("A"))
+                .send()
+        };
+        proxy.inject(Fault::lose_answer().when(|_, body| body["Item"]["PK"]["S"] == "applied"));
+        proxy.inject(Fault::lose_request().on("PutItem"));
+        assert!(matches!(put("not").await, Err(SdkError::DispatchFailure(_))));
+        assert!(matches!(put("applied").await, Err(SdkError::DispatchFailure(_))));
+        assert!(has(&client, "fault-lost", "applied").await);
+        assert!(!has(&client, "fault-lost", "not").await);
+        proxy.inject(Fault::stall());
+        assert!(matches!(put("stalled").await, Err(SdkError::TimeoutError(_))));
+        assert!(!has(&client, "fault-lost", "stalled").await);
+    }
+}

@@ -1,0 +1,202 @@
+//! What stands before the functions in AWS: one listener for all of them, request ids and CORS. And, here alone, the
+//! API's documentation as a page.
+
+use std::convert::Infallible;
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use shared::http::RequestId;
+use tower::Service;
+use utoipa::openapi::OpenApi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+use uuid::Uuid;
+
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const REQUEST_HEADERS: &str = "authorization, content-type, if-match, if-none-match, idempotency-key";
+const EXPOSED_HEADERS: &str = "etag, location, retry-after, x-request-id, idempotency-replayed";
+/// Seconds that a browser keeps a preflight's answer.
+const PREFLIGHT_MAX_AGE: &str = "600";
+
+/// Serves `service`, and `document` as a page at `/docs`.
+pub fn router<S>(service: S, document: OpenApi) -> Router
+where
+    S: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send,
+{
+    // The validator is another host's; this page asks none.
+    let config = Config::default()
+        .persist_authorization(true)
+        .validator_url("none");
+    Router::new()
+        .merge(
+            SwaggerUi::new("/docs")
+                .url("/docs/openapi.json", document)
+                .config(config),
+        )
+        .fallback_service(service)
+        .layer(middleware::from_fn(pass))
+}
+
+async fn pass(mut request: Request, next: Next) -> Response {
+    let from_browser = request.headers().contains_key(header::ORIGIN);
+    if from_browser && is_preflight(&request) {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        allow(
+            response.headers_mut(),
+            &[
+                (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+                (header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS),
+                (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE),
+            ],
+        );
+        return response;
+    }
+    request
+        .extensions_mut()
+        .insert(RequestId(Uuid::new_v4().to_string()));
+    let mut response = next.run(request).await;
+    if from_browser {
+        allow(
+            response.headers_mut(),
+            &[(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS)],
+        );
+    }
+    response
+}
+
+fn is_preflight(request: &Request) -> bool {
+    request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Any origin, and hence no credentials.
+fn allow(headers: &mut HeaderMap, more: &[(HeaderName, &'static str)]) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    for (name, value) in more {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Extension, body::Body, routing::any};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+    use utoipa::openapi::{Info, Paths};
+
+    use super::*;
+
+    async fn send(method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+        let echo = Router::new().route(
+            "/agency/overview",
+            any(|Extension(RequestId(id)): Extension<RequestId>| async { id }),
+        );
+        let request = headers.iter().fold(
+            Request::builder().method(method).uri(path),
+            |request, (name, value)| request.header(*name, *value),
+        );
+        let document = OpenApi::new(Info::new("Agency API", "1"), Paths::new());
+        router(echo, document)
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap()
+    }
+
+    async fn text(response: Response) -> String {
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_request_has_an_id_of_its_own() {
+        let first = text(send(Method::GET, "/agency/overview", &[]).await).await;
+        let second = text(send(Method::GET, "/agency/overview", &[]).await).await;
+        assert_eq!(first.len(), 36);
+        assert_ne!(first, second);
+    }
+
+    #[tokio::test]
+    async fn browsers_may_ask_from_anywhere() {
+        let origin = ("origin", "https://app.example.com");
+        let preflight = [
+            origin,
+            ("access-control-request-method", "PUT"),
+            ("access-control-request-headers", "if-match"),
+        ];
+        let response = send(Method::OPTIONS, "/agency/overview", &preflight).await;
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        assert!(
+            response.headers()["access-control-allow-headers"]
+                .to_str()
+                .unwrap()
+                .contains("if-match")
+        );
+        assert!(
+            response.headers()["access-control-allow-methods"]
+                .to_str()
+                .unwrap()
+                .contains("PUT")
+        );
+        assert!(
+            !response
+                .headers()
+                .contains_key("access-control-allow-credentials")
+        );
+
+        let response = send(Method::GET, "/agency/overview", &[origin]).await;
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        assert!(
+            response.headers()["access-control-expose-headers"]
+                .to_str()
+                .unwrap()
+                .contains("etag")
+        );
+
+        let response = send(Method::GET, "/agency/overview", &[]).await;
+        assert!(!response.headers().contains_key("access-control-allow-origin"));
+        let response = send(Method::OPTIONS, "/agency/overview", &[origin]).await;
+        assert_eq!(
+            response.status(),
+            StatusCode::OK,
+            "not a preflight: the function answers"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_documentation_needs_no_other_host() {
+        assert_eq!(
+            send(Method::GET, "/docs", &[]).await.headers()["location"],
+            "/docs/"
+        );
+        let page = text(send(Method::GET, "/docs/", &[]).await).await;
+        assert!(!page.contains("//"), "{page}");
+        let script = text(send(Method::GET, "/docs/swagger-initializer.js", &[]).await).await;
+        assert!(
+            script.contains("/docs/openapi.json") && !script.contains("https://"),
+            "{script}"
+        );
+        assert!(
+            text(send(Method::GET, "/docs/openapi.json", &[]).await)
+                .await
+                .contains("Agency API")
+        );
+        assert_eq!(
+            send(Method::GET, "/docs/swagger-ui-bundle.js", &[])
+                .await
+                .status(),
+            StatusCode::OK
+        );
+        assert_eq!(
+            send(Method::GET, "/elsewhere", &[]).await.status(),
+            StatusCode::NOT_FOUND
+        );
+    }
+}

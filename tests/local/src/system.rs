@@ -1,0 +1,222 @@
+//! A system for a test: a table of its own in the process's embedded DynamoDB, a DNS server of its own, and the
+//! router, called without a listener.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::Client;
+use axum::{Router, body::Body};
+use http::{Request, Response};
+use shared::{
+    app::{App, Clock},
+    config::Config,
+};
+use time::OffsetDateTime;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use crate::{
+    dns::{ANY_PORT, Dns},
+    dynamodb,
+    environment::{Environment, REGION},
+    fault::{Fault, Proxy},
+    gateway, openapi,
+    template::Table,
+    token,
+    zone::Zone,
+};
+
+/// A running system. Dropping it ends its servers; its table stays as long as the process.
+pub struct System {
+    /// What its handlers share.
+    pub app: App,
+    /// Its DNS server, which its router asks.
+    pub dns: Dns,
+    /// Its table, not through the proxy.
+    pub client: Client,
+    router: Router,
+    proxy: Option<Proxy>,
+}
+
+/// What a system is to be like.
+#[derive(Debug, Default)]
+pub struct Builder {
+    variables: BTreeMap<String, String>,
+    zone: String,
+    at: Option<i64>,
+    counted: bool,
+}
+
+impl Builder {
+    /// Sets a variable of the environment.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Serves these records (see [`Zone::parse`]).
+    #[must_use]
+    pub fn zone(self, text: &str) -> Self {
+        Self {
+            zone: text.to_owned(),
+            ..self
+        }
+    }
+
+    /// Lets time stand still at these milliseconds since 1970, until [`System::advance`].
+    #[must_use]
+    pub fn at(self, millis: i64) -> Self {
+        Self {
+            at: Some(millis),
+            ..self
+        }
+    }
+
+    /// Puts a [`Proxy`] between the system and its table.
+    #[must_use]
+    pub fn counted(self) -> Self {
+        Self {
+            counted: true,
+            ..self
+        }
+    }
+
+    /// The system.
+    ///
+    /// # Panics
+    /// When any part does not start: the test cannot run.
+    #[allow(clippy::expect_used)] // As said.
+    pub async fn start(self) -> System {
+        let dns = Dns::start(ANY_PORT, Zone::parse(&self.zone).expect("a zone"))
+            .await
+            .expect("a DNS server");
+        let proxy = match self.counted {
+            true => Some(Proxy::start(dynamodb::shared()).await.expect("a proxy")),
+            false => None,
+        };
+        let client = dynamodb::client(&url(dynamodb::shared()), REGION);
+        let table = self
+            .variables
+            .get("TABLE_NAME")
+            .cloned()
+            .unwrap_or_else(|| format!("test-{}", Uuid::new_v4()));
+        Table::from_template()
+            .expect("a template")
+            .create(&client, &table)
+            .await
+            .expect("a table");
+
+        let set = |name: &str| match name {
+            "TABLE_NAME" => Some(table.clone()),
+            _ => self.variables.get(name).cloned(),
+        };
+        let endpoint = proxy.as_ref().map_or_else(dynamodb::shared, Proxy::address);
+        let environment = Environment::new(&set).dynamodb(url(endpoint)).dns(dns.address());
+        let config = Config::parse(&|name| environment.get(name)).expect("a configuration");
+        let mut app = App::new(config).await;
+        if let Some(millis) = self.at {
+            app.clock = Clock::Set(Arc::new(AtomicI64::new(millis)));
+        }
+        let router = router(&app);
+        System {
+            app,
+            dns,
+            client,
+            router,
+            proxy,
+        }
+    }
+}
+
+impl System {
+    /// A system like `cargo local` with no options.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// One with these variables of the environment.
+    pub async fn with(variables: &[(&str, &str)]) -> Self {
+        variables
+            .iter()
+            .fold(Self::builder(), |builder, (name, value)| {
+                builder.set(name, *value)
+            })
+            .start()
+            .await
+    }
+
+    /// One with a [`Proxy`] before its table.
+    pub async fn start_counted() -> Self {
+        Self::builder().counted().start().await
+    }
+
+    /// One that is to be described.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Sends a request as the gateway would.
+    pub async fn send(&self, request: Request<Body>) -> Response<Body> {
+        let response: Result<_, Infallible> = self.router.clone().oneshot(request).await;
+        let Ok(response) = response;
+        response
+    }
+
+    /// The table's name.
+    pub fn table(&self) -> &str {
+        &self.app.config.table
+    }
+
+    /// A token, good for an hour by the system's clock.
+    pub fn token(&self, org: &str, role: &str) -> String {
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::milliseconds(self.app.clock.now().millis());
+        token::sign(org, role, "user_1", now, 60 * 60)
+    }
+
+    /// Moves the clock of a system that was built with [`Builder::at`].
+    ///
+    /// # Panics
+    /// With the system's own time, which nobody can move.
+    pub fn advance(&self, by: Duration) {
+        let Clock::Set(millis) = &self.app.clock else {
+            panic!("this system's clock is the real one")
+        };
+        millis.fetch_add(
+            i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
+            Ordering::SeqCst,
+        );
+    }
+
+    /// The proxy of a counted system.
+    ///
+    /// # Panics
+    /// Without one.
+    #[allow(clippy::expect_used)] // As said.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("a system built with counted()")
+    }
+
+    /// Breaks requests of a counted system to its table.
+    pub fn inject(&self, fault: Fault) {
+        self.proxy().inject(fault);
+    }
+}
+
+/// Everything that answers HTTP, as behind the gateway.
+pub(crate) fn router(app: &App) -> Router {
+    let (router, document) = openapi::routes(domains::dns::Dns::new(&app.config));
+    gateway::router(shared::http::service(router, app.clone()), document)
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}

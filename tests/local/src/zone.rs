@@ -1,0 +1,432 @@
+//! Records from a zone file, and the answer to a question about them.
+
+use std::{collections::BTreeMap, fmt};
+
+use hickory_server::proto::{
+    op::ResponseCode,
+    rr::{LowerName, Name, RData, Record, RecordType, rdata::SOA},
+    serialize::txt::{Parser, parse_ttl},
+};
+
+/// Seconds, for a record without a TTL before any `$TTL`.
+const DEFAULT_TTL: u32 = 60;
+/// Aliases followed for one answer, as many as the large resolvers do.
+const MAX_ALIASES: usize = 16;
+
+/// The records of any number of zones. It knows no borders between them: every name that is not here does not exist.
+#[derive(Debug, Default)]
+pub struct Zone {
+    /// Every name that exists; one without records of its own has some below it.
+    names: BTreeMap<LowerName, Vec<Record>>,
+}
+
+/// What is wrong with a zone file, and where.
+#[derive(Debug, PartialEq)]
+pub struct Error {
+    /// The line where the entry begins, from 1.
+    pub line: usize,
+    reason: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.reason)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// An answer's code and sections.
+#[derive(Debug)]
+pub struct Answer {
+    /// `NoError` or `NXDomain` (of the last alias's target).
+    pub code: ResponseCode,
+    /// The aliases on the way, then the records asked for.
+    pub records: Vec<Record>,
+    /// The zone's SOA, where the records asked for do not exist (RFC 2308).
+    pub soa: Option<Record>,
+}
+
+impl Zone {
+    /// Reads the master-file format (RFC 1035 section 5) without `$INCLUDE` and `\DDD`. The origin is the root until an
+    /// `$ORIGIN`; a record without a TTL or `$TTL` has 60 seconds; class and SOA are optional.
+    ///
+    /// # Errors
+    /// The first entry that is wrong.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let mut zone = Self::default();
+        let (mut origin, mut ttl, mut owner) = (Name::root(), DEFAULT_TTL, None);
+        for Entry { line, text } in entries(text)? {
+            let wrong = |reason: String| Error { line, reason };
+            let mut words = text.split_whitespace();
+            match (words.next(), words.next()) {
+                (None, _) => continue,
+                (Some("$ORIGIN"), Some(name)) => {
+                    origin = Name::parse(name, Some(&origin)).map_err(|error| wrong(error.to_string()))?;
+                }
+                (Some("$TTL"), Some(value)) => {
+                    ttl = parse_ttl(value).map_err(|error| wrong(error.to_string()))?;
+                }
+                (Some(word), _) if word.starts_with('$') => {
+                    return Err(wrong(format!("{word} is not supported, or lacks its value")));
+                }
+                _ => {
+                    let record = match &owner {
+                        Some(owner) if text.starts_with(char::is_whitespace) => format!("{owner} {text}"),
+                        _ => text,
+                    };
+                    let parser = Parser::new(format!("$TTL {ttl}\n{record}\n"), None, Some(origin.clone()));
+                    let (_, sets) = parser.parse().map_err(|error| wrong(error.to_string()))?;
+                    let mut records = sets
+                        .values()
+                        .flat_map(|set| set.records_without_rrsigs())
+                        .peekable();
+                    let first = records.peek().ok_or_else(|| wrong("no record type".into()))?;
+                    owner = Some(first.name.clone());
+                    records.for_each(|record| zone.insert(record.clone()));
+                }
+            }
+        }
+        Ok(zone)
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.names.values().map(Vec::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Answers as a resolver that knows these records and no others: follows aliases, expands wildcards (RFC 4592).
+    pub fn resolve(&self, name: &Name, kind: RecordType) -> Answer {
+        let mut name = name.clone();
+        let mut records = Vec::new();
+        for _ in 0..MAX_ALIASES {
+            let Some(found) = self.find(&name) else {
+                return Answer {
+                    code: ResponseCode::NXDomain,
+                    records,
+                    soa: Some(self.soa(&name)),
+                };
+            };
+            let named = |record: &Record| Record::from_rdata(name.clone(), record.ttl, record.data.clone());
+            let wanted = |record: &&Record| kind == RecordType::ANY || record.record_type() == kind;
+            let before = records.len();
+            records.extend(found.iter().filter(wanted).map(named));
+            if records.len() > before {
+                break;
+            }
+            let alias = found.iter().find_map(|record| match &record.data {
+                RData::CNAME(target) => Some((record, target.0.clone())),
+                _ => None,
+            });
+            let Some((record, target)) = alias else {
+                return Answer {
+                    code: ResponseCode::NoError,
+                    records,
+                    soa: Some(self.soa(&name)),
+                };
+            };
+            records.push(named(record));
+            name = target;
+        }
+        Answer {
+            code: ResponseCode::NoError,
+            records,
+            soa: None,
+        }
+    }
+
+    fn insert(&mut self, record: Record) {
+        let mut name = LowerName::new(&record.name);
+        let records = self.names.entry(name.clone()).or_default();
+        if !records.contains(&record) {
+            records.push(record);
+        }
+        while !name.is_root() {
+            name = name.base_name();
+            self.names.entry(name.clone()).or_default();
+        }
+    }
+
+    fn find(&self, name: &Name) -> Option<&[Record]> {
+        let name = LowerName::new(name);
+        if let Some(records) = self.names.get(&name) {
+            return Some(records);
+        }
+        let mut encloser = name;
+        while !encloser.is_root() {
+            // Before the label is cut off: it becomes the asterisk.
+            let wildcard = encloser.clone().into_wildcard();
+            encloser = encloser.base_name();
+            if self.names.contains_key(&encloser) {
+                return self.names.get(&wildcard).map(Vec::as_slice);
+            }
+        }
+        None
+    }
+
+    /// The SOA at or above `name`, or one made up for the root.
+    fn soa(&self, name: &Name) -> Record {
+        let mut name = LowerName::new(name);
+        loop {
+            let records = self.names.get(&name).map_or(&[][..], Vec::as_slice);
+            if let Some(soa) = records
+                .iter()
+                .find(|record| record.record_type() == RecordType::SOA)
+            {
+                return soa.clone();
+            }
+            if name.is_root() {
+                let soa = SOA::new(Name::root(), Name::root(), 1, 60, 60, 60, 0);
+                return Record::from_rdata(Name::root(), 0, RData::SOA(soa));
+            }
+            name = name.base_name();
+        }
+    }
+}
+
+struct Entry {
+    line: usize,
+    text: String,
+}
+
+/// One entry a line: comments cut, lines in parentheses joined. This is done here because the parser below names no
+/// lines, knows one zone only, and takes no quoted string in parentheses.
+fn entries(text: &str) -> Result<Vec<Entry>, Error> {
+    let mut entries = Vec::new();
+    let mut entry = Entry {
+        line: 1,
+        text: String::new(),
+    };
+    let (mut quoted, mut parenthesis) = (false, false);
+    let mut chars = text.chars().peekable();
+    let mut line = 1;
+    while let Some(char) = chars.next() {
+        let wrong = |reason: &str| {
+            Err(Error {
+                line,
+                reason: reason.into(),
+            })
+        };
+        match char {
+            '\n' => {
+                if quoted {
+                    return wrong("a quote is not closed");
+                }
+                line += 1;
+                if parenthesis {
+                    entry.text.push(' ');
+                } else {
+                    entries.push(std::mem::replace(
+                        &mut entry,
+                        Entry {
+                            line,
+                            text: String::new(),
+                        },
+                    ));
+                }
+            }
+            '\\' => {
+                entry.text.push(char);
+                match chars.peek() {
+                    Some('0'..='9') => return wrong("\\DDD is not supported"),
+                    Some(next) if *next != '\n' => entry.text.extend(chars.next()),
+                    _ => {}
+                }
+            }
+            '"' => {
+                quoted = !quoted;
+                entry.text.push(char);
+            }
+            _ if quoted => entry.text.push(char),
+            ';' => while chars.next_if(|char| *char != '\n').is_some() {},
+            '(' if parenthesis => return wrong("a parenthesis in a parenthesis"),
+            ')' if !parenthesis => return wrong("a parenthesis that was not opened"),
+            '(' | ')' => {
+                parenthesis = char == '(';
+                entry.text.push(' ');
+            }
+            '\r' => entry.text.push(' '),
+            _ => entry.text.push(char),
+        }
+    }
+    if quoted || parenthesis {
+        let reason = if quoted {
+            "a quote is not closed"
+        } else {
+            "a parenthesis is not closed"
+        };
+        return Err(Error {
+            line: entry.line,
+            reason: reason.into(),
+        });
+    }
+    entries.push(entry);
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn resolve(zone: &Zone, host: &str, kind: RecordType) -> (ResponseCode, Vec<String>) {
+        let answer = zone.resolve(&name(host), kind);
+        (
+            answer.code,
+            answer
+                .records
+                .iter()
+                .map(|record| format!("{} {}", record.name, record.data))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn one_line_is_a_zone() {
+        let zone = Zone::parse(
+            "_agency-challenge.portal.acme.test. 60 IN TXT \"agency-verification=a;b(c) d\" ; mine",
+        )
+        .unwrap();
+        let answer = zone.resolve(&name("_agency-challenge.PORTAL.acme.test."), RecordType::TXT);
+        let RData::TXT(text) = &answer.records[0].data else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(text.txt_data[0].as_ref(), b"agency-verification=a;b(c) d");
+        assert_eq!(answer.records[0].ttl, 60);
+        assert_eq!(
+            resolve(&zone, "portal.acme.test.", RecordType::A),
+            (ResponseCode::NoError, vec![])
+        );
+        assert_eq!(
+            resolve(&zone, "www.acme.test.", RecordType::A).0,
+            ResponseCode::NXDomain
+        );
+    }
+
+    #[test]
+    fn a_file_has_many_zones_and_the_whole_format() {
+        let zone = Zone::parse(
+            "$TTL 1h
+$ORIGIN acme.test.
+@   IN SOA ns1 admin ( 1 ; serial
+        2h 1h 1w 300 )
+    IN NS ns1
+    IN MX 10 mail
+ns1 5 A 192.0.2.1
+    AAAA 2001:db8::1
+portal IN CNAME tok.cname.portal.localhost.
+two TXT ( \"first \" \"second ; no comment\" )\r
+caa CAA 0 issue \"letsencrypt.org\"
+$ORIGIN globex.test.
+www A 192.0.2.2
+$ORIGIN sub
+www A 192.0.2.3
+",
+        )
+        .unwrap();
+        assert_eq!(
+            resolve(&zone, "ns1.acme.test.", RecordType::AAAA),
+            (ResponseCode::NoError, vec!["ns1.acme.test. 2001:db8::1".into()])
+        );
+        assert_eq!(
+            resolve(&zone, "acme.test.", RecordType::MX).1,
+            ["acme.test. 10 mail.acme.test."]
+        );
+        assert_eq!(
+            resolve(&zone, "www.sub.globex.test.", RecordType::A).1,
+            ["www.sub.globex.test. 192.0.2.3"]
+        );
+        assert_eq!(
+            resolve(&zone, "portal.acme.test.", RecordType::CNAME).1,
+            ["portal.acme.test. tok.cname.portal.localhost."]
+        );
+        let two = zone.resolve(&name("two.acme.test."), RecordType::TXT);
+        let RData::TXT(text) = &two.records[0].data else {
+            panic!("{two:?}")
+        };
+        assert_eq!(
+            text.txt_data.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+            [&b"first "[..], b"second ; no comment"]
+        );
+        assert_eq!(
+            zone.resolve(&name("caa.acme.test."), RecordType::CAA).records[0].ttl,
+            3600
+        );
+        let none = zone.resolve(&name("none.acme.test."), RecordType::A);
+        assert_eq!(
+            (none.code, none.soa.unwrap().name),
+            (ResponseCode::NXDomain, name("acme.test."))
+        );
+        let none = zone.resolve(&name("none.globex.test."), RecordType::A);
+        assert_eq!(none.soa.unwrap().name, Name::root());
+    }
+
+    #[test]
+    fn aliases_are_followed_and_loops_end() {
+        let zone = Zone::parse(
+            "a.test. CNAME b.test.\nb.test. CNAME c.test.\nc.test. A 192.0.2.1
+gone.test. CNAME nowhere.test.\nx.test. CNAME y.test.\ny.test. CNAME x.test.",
+        )
+        .unwrap();
+        assert_eq!(
+            resolve(&zone, "a.test.", RecordType::A).1,
+            ["a.test. b.test.", "b.test. c.test.", "c.test. 192.0.2.1"]
+        );
+        assert_eq!(
+            resolve(&zone, "gone.test.", RecordType::A),
+            (ResponseCode::NXDomain, vec!["gone.test. nowhere.test.".into()])
+        );
+        assert_eq!(resolve(&zone, "x.test.", RecordType::A).1.len(), MAX_ALIASES);
+    }
+
+    #[test]
+    fn a_wildcard_answers_for_what_does_not_exist() {
+        let zone = Zone::parse(
+            "*.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1\nreal.acme.test. TXT here\ndeep.er.acme.test. TXT x",
+        )
+        .unwrap();
+        assert_eq!(
+            resolve(&zone, "a.b.acme.test.", RecordType::A).1,
+            ["a.b.acme.test. edge.test.", "edge.test. 192.0.2.1"]
+        );
+        assert_eq!(
+            resolve(&zone, "real.acme.test.", RecordType::A),
+            (ResponseCode::NoError, vec![])
+        );
+        assert_eq!(
+            resolve(&zone, "other.er.acme.test.", RecordType::A).0,
+            ResponseCode::NXDomain
+        );
+        assert_eq!(resolve(&zone, "*.acme.test.", RecordType::CNAME).1.len(), 1);
+    }
+
+    #[test]
+    fn an_error_names_its_line() {
+        for (text, line) in [
+            ("a.test. A 192.0.2.1\nb.test. A 192.0.2\n", 2),
+            ("\n\na.test. TXT \"open\n", 3),
+            ("a.test. SOA ( ns\n1\n", 1),
+            ("a.test. A 192.0.2.1 )", 1),
+            ("a.test. 60 IN", 1),
+            ("a.test. NOTYPE x", 1),
+            ("$INCLUDE /etc/passwd", 1),
+            ("$ORIGIN", 1),
+            ("$TTL soon", 1),
+            ("a.test. TXT \"\\255\"", 1),
+            ("   A 192.0.2.1", 1),
+            ("a..test. A 192.0.2.1", 1),
+        ] {
+            let error = Zone::parse(text).unwrap_err();
+            assert_eq!(error.line, line, "{text:?}: {error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `cargo local` as a program: what it prints, what it keeps, how it ends.
+
+use std::{
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use local::{
+    dynamodb,
+    environment::{REGION, TABLE},
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server on ports of its own.
+struct Server {
+    child: Child,
+    welcome: String,
+}
+
+impl Server {
+    async fn start(more: &[&str]) -> Self {
+        let mut child = program(
+            &[
+                &[
+                    "--addr",
+                    "127.0.0.1:0",
+                    "--dynamodb-addr",
+                    "127.0.0.1:0",
+                    "--dns-addr",
+                    "127.0.0.1:0",
+                ],
+                more,
+            ]
+            .concat(),
+        )
+        .spawn()
+        .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut welcome = String::new();
+        while !welcome.contains("curl ") {
+            let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+            welcome.push_str(&line.expect("a line"));
+            welcome.push('\n');
+        }
+        Self { child, welcome }
+    }
+
+    /// The word after this one in the welcome.
+    fn word(&self, after: &str) -> &str {
+        self.welcome
+            .split_once(after)
+            .unwrap()
+            .1
+            .split_whitespace()
+            .next()
+            .unwrap()
+    }
+
+    fn database(&self) -> Client {
+        dynamodb::client(self.word("DynamoDB"), REGION)
+    }
+
+    /// Sends a signal and waits for the end.
+    async fn end(mut self, signal: &str) -> Option<i32> {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &pid])
+                .status()
+                .await
+                .unwrap()
+                .success()
+        );
+        timeout(PATIENCE, self.child.wait())
+            .await
+            .unwrap()
+            .unwrap()
+            .code()
+    }
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_local"));
+    program
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    // None of whoever runs the tests.
+    for name in [
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "DNS_RESOLVERS",
+        "AUTH_JWKS",
+        "AUTH_JWKS_URL",
+        "TABLE_NAME",
+    ] {
+        program.env_remove(name);
+    }
+    program
+}
+
+async fn run(program: &mut Command) -> Output {
+    timeout(PATIENCE, program.output()).await.unwrap().unwrap()
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(uuid::Uuid::new_v4().to_string());
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn put(client: &Client, pk: &str) {
+    let put = client.put_item().table_name(TABLE);
+    put.item("PK", AttributeValue::S(pk.into()))
+        .item("SK", AttributeValue::S("A".into()))
+        .send()
+        .await
+        .unwrap();
+}
+
+async fn has(client: &Client, pk: &str) -> bool {
+    let get = client.get_item().table_name(TABLE);
+    let get = get
+        .key("PK", AttributeValue::S(pk.into()))
+        .key("SK", AttributeValue::S("A".into()));
+    get.send().await.unwrap().item.is_some()
+}
+
+#[tokio::test]
+async fn the_printed_request_works_when_pasted() {
+    let server = Server::start(&[]).await;
+    let line = server
+        .welcome
+        .lines()
+        .find(|line| line.starts_with("curl "))
+        .unwrap();
+    let output = run(Command::new("sh").args(["-c", &format!("{line} --silent --fail")])).await;
+    assert!(output.status.success(), "{line}\n{output:?}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("org_demo"));
+}
+
+#[tokio::test]
+async fn data_in_a_file_survive_a_kill_and_a_clean_end_leaves_one_file() {
+    let folder = Folder::new();
+    let file = folder.file("data.db");
+    let server = Server::start(&["--data", &file]).await;
+    put(&server.database(), "before").await;
+    assert_eq!(server.end("-KILL").await, None);
+
+    let server = Server::start(&["--data", &file]).await;
+    assert!(has(&server.database(), "before").await);
+    put(&server.database(), "after").await;
+    assert_eq!(server.end("-TERM").await, Some(0));
+    let left: Vec<_> = std::fs::read_dir(&folder.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["data.db"]);
+
+    let server = Server::start(&["--data", &file]).await;
+    assert!(has(&server.database(), "after").await);
+    assert_eq!(server.end("-INT").await, Some(0));
+}
+
+#[tokio::test]
+async fn two_servers_may_share_a_database() {
+    let first = Server::start(&[]).await;
+    put(&first.database(), "shared").await;
+    let endpoint = first.word("DynamoDB").to_owned();
+    let second = Server::start(&["--dynamodb-endpoint", &endpoint]).await;
+    assert_eq!(second.word("DynamoDB"), endpoint);
+    assert!(has(&second.database(), "shared").await);
+    assert_eq!(second.end("-TERM").await, Some(0));
+    assert!(has(&first.database(), "shared").await);
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_one_line_and_a_failure() {
+    let server = Server::start(&[]).await;
+    let taken = server.word("http://").to_owned();
+    let free = [
+        "--addr",
+        "127.0.0.1:0",
+        "--dynamodb-addr",
+        "127.0.0.1:0",
+        "--dns-addr",
+        "127.0.0.1:0",
+    ];
+    let folder = Folder::new();
+    let zone = folder.file("zone");
+    std::fs::write(&zone, "a.test. A 192.0.2.1\nb.test. A nowhere\n").unwrap();
+    for (option, value, expected) in [
+        ("--addr", taken.as_str(), format!("{taken} (--addr)")),
+        ("--dynamodb-addr", &taken, format!("{taken} (--dynamodb-addr)")),
+        ("--dns-addr", &taken, format!("{taken} (--dns-addr)")),
+        ("--data", folder.0.to_str().unwrap(), "--data".into()),
+        ("--zone", &zone, "line 2".into()),
+        ("--zone", "/there/is/none", "/there/is/none (--zone)".into()),
+        (
+            "--dynamodb-endpoint",
+            "http://127.0.0.1:9",
+            "http://127.0.0.1:9".into(),
+        ),
+    ] {
+        let mut arguments = free.to_vec();
+        match arguments.iter().position(|argument| *argument == option) {
+            Some(index) => arguments[index + 1] = value,
+            None => arguments.extend([option, value]),
+        }
+        let output = run(&mut program(&arguments)).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{option}: {error}");
+        assert!(
+            error.starts_with("error: ") && error.contains(&expected),
+            "{option}: {error}"
+        );
+        assert_eq!(error.lines().count(), 1, "{option}: {error}");
+    }
+
+    let output = run(program(&free).env("MAX_DOMAINS", "many")).await;
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), error.lines().count()),
+        (Some(1), 1),
+        "{error}"
+    );
+    assert!(error.contains("MAX_DOMAINS"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_is_printed_and_nothing_else() {
+    let output = run(&mut program(&[
+        "token", "--org", "org_a", "--role", "admin", "--ttl", "60",
+    ]))
+    .await;
+    let token = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((token.lines().count(), token.matches('.').count()), (1, 2));
+    assert!(output.stderr.is_empty() && output.status.success());
+}
