@@ -5,5 +5,6 @@ mod harness;
 mod agency;
 mod branding;
 mod clients;
+mod conventions;
 mod domains;
 mod portal;
