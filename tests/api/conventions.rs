@@ -2,6 +2,7 @@
 
 use std::{future::pending, sync::Arc};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::{
     Router,
     body::Body,
@@ -24,7 +25,11 @@ const MAX_BODY: usize = 64 * 1024;
 /// Every operation that takes a body, with one that fits.
 fn operations_with_a_body(client: &str) -> [(Method, String, Value); 5] {
     [
-        (Method::PUT, "/agency/branding".to_owned(), json!({"footerText": "x"})),
+        (
+            Method::PUT,
+            "/agency/branding".to_owned(),
+            json!({"footerText": "x"}),
+        ),
         (
             Method::PUT,
             "/agency/portal-config".to_owned(),
@@ -124,7 +129,11 @@ impl Operation {
         if is(Size) {
             body.push_str(&" ".repeat(MAX_BODY));
         }
-        let kind = if is(Type) { "text/plain" } else { "application/json" };
+        let kind = if is(Type) {
+            "text/plain"
+        } else {
+            "application/json"
+        };
         let mut headers = vec![("content-type", kind)];
         if is(Key) {
             headers.push(("idempotency-key", "no key"));
@@ -132,7 +141,11 @@ impl Operation {
         if is(Tag) {
             headers.push(("if-match", "\"old\""));
         }
-        let method = if is(Wrong::Method) { Method::TRACE } else { self.method.clone() };
+        let method = if is(Wrong::Method) {
+            Method::TRACE
+        } else {
+            self.method.clone()
+        };
         user.raw(method, &path, &headers, body).await
     }
 }
@@ -144,7 +157,10 @@ async fn of_several_errors_the_first_in_order_is_told() {
     let other = owner.client("Other").await;
     let client = owner.client("Acme").await;
     let subdomain = owner.subdomain("acme").await;
-    let verify = format!("/agency/portal-domains/{}/verify", subdomain["id"].as_str().unwrap());
+    let verify = format!(
+        "/agency/portal-domains/{}/verify",
+        subdomain["id"].as_str().unwrap()
+    );
     owner.post(&verify, Value::Null).await.expect(200);
     let client_path = format!("/agency/clients/{}", client["id"].as_str().unwrap());
     let operation = |method, path: &str, absent, good, taken, wrongs| Operation {
@@ -179,7 +195,18 @@ async fn of_several_errors_the_first_in_order_is_told() {
             "",
             json!({"name": "New"}),
             json!({"name": "New", "slug": other["slug"]}),
-            &[Wrong::Method, Token, Role, Type, Size, Json, Key, Fields, State, Taken],
+            &[
+                Wrong::Method,
+                Token,
+                Role,
+                Type,
+                Size,
+                Json,
+                Key,
+                Fields,
+                State,
+                Taken,
+            ],
         ),
         operation(
             Method::PATCH,
@@ -187,7 +214,18 @@ async fn of_several_errors_the_first_in_order_is_told() {
             ABSENT_CLIENT,
             json!({"name": "Acme"}),
             json!({"slug": other["slug"]}),
-            &[Wrong::Method, Token, Role, Type, Size, Json, Fields, State, Id, Taken],
+            &[
+                Wrong::Method,
+                Token,
+                Role,
+                Type,
+                Size,
+                Json,
+                Fields,
+                State,
+                Id,
+                Taken,
+            ],
         ),
         operation(
             Method::POST,
@@ -195,7 +233,18 @@ async fn of_several_errors_the_first_in_order_is_told() {
             "",
             json!({"subdomain": "other"}),
             json!({"subdomain": "acme"}),
-            &[Wrong::Method, Token, Role, Type, Size, Json, Key, Fields, State, Taken],
+            &[
+                Wrong::Method,
+                Token,
+                Role,
+                Type,
+                Size,
+                Json,
+                Key,
+                Fields,
+                State,
+                Taken,
+            ],
         ),
         operation(
             Method::POST,
@@ -254,7 +303,10 @@ async fn of_several_errors_the_first_in_order_is_told() {
         for (place, first) in operation.wrongs.iter().enumerate() {
             let later = &operation.wrongs[place + 1..];
             let pairs = later.iter().map(|second| vec![*first, *second]);
-            for wrongs in [vec![*first], operation.wrongs[place..].to_vec()].into_iter().chain(pairs) {
+            for wrongs in [vec![*first], operation.wrongs[place..].to_vec()]
+                .into_iter()
+                .chain(pairs)
+            {
                 let answer = operation.attempt(&api, &wrongs).await;
                 let (status, code) = first.problem(operation);
                 assert_eq!(answer.status.as_u16(), status, "{wrongs:?}: {answer:?}");
@@ -319,8 +371,14 @@ async fn every_operation_with_a_body_refuses_one_without_a_type_and_one_without_
         let untyped = owner.raw(method.clone(), &path, &[], body).await;
         untyped.problem(415, "unsupported-media-type");
         let json = [("content-type", "application/json")];
-        owner.raw(method.clone(), &path, &[], "").await.problem(415, "unsupported-media-type");
-        owner.raw(method, &path, &json, "").await.problem(400, "invalid-json");
+        owner
+            .raw(method.clone(), &path, &[], "")
+            .await
+            .problem(415, "unsupported-media-type");
+        owner
+            .raw(method, &path, &json, "")
+            .await
+            .problem(400, "invalid-json");
     }
 }
 
@@ -333,12 +391,21 @@ async fn enable_and_verify_ignore_body_and_type() {
         ("application/json", "{\"a\":1,\"a\":2}"),
         ("application/json; charset=latin1", "\u{FEFF}"),
     ] {
-        owner.raw(Method::POST, "/agency/enable", &[("content-type", kind)], body).await.expect(200);
+        owner
+            .raw(Method::POST, "/agency/enable", &[("content-type", kind)], body)
+            .await
+            .expect(200);
     }
-    owner.raw(Method::POST, "/agency/enable", &[], vec![0xFF; MAX_BODY + 1]).await.expect(200);
+    owner
+        .raw(Method::POST, "/agency/enable", &[], vec![0xFF; MAX_BODY + 1])
+        .await
+        .expect(200);
     let id = owner.subdomain("acme").await["id"].as_str().unwrap().to_owned();
     let verify = format!("/agency/portal-domains/{id}/verify");
-    owner.raw(Method::POST, &verify, &[("content-type", "text/plain")], "{").await.expect(200);
+    owner
+        .raw(Method::POST, &verify, &[("content-type", "text/plain")], "{")
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -349,17 +416,28 @@ async fn a_body_has_64_kib_at_most() {
     let padded = |bytes: usize| format!("{{}}{}", " ".repeat(bytes - 2));
     let put = async |body: Body| owner.raw(Method::PUT, "/agency/branding", &json, body).await;
     put(padded(MAX_BODY).into()).await.expect(200);
-    put(padded(MAX_BODY + 1).into()).await.problem(413, "body-too-large");
+    put(padded(MAX_BODY + 1).into())
+        .await
+        .problem(413, "body-too-large");
     // Bytes count, not characters.
     let wide = |characters: usize| json!({"footerText": "é".repeat(characters)}).to_string();
     let answer = put(wide(MAX_BODY / 2 - 20).into()).await;
-    assert_eq!(answer.faults(), [("/footerText".to_owned(), "too-long".to_owned())]);
-    put(wide(MAX_BODY / 2).into()).await.problem(413, "body-too-large");
+    assert_eq!(
+        answer.faults(),
+        [("/footerText".to_owned(), "too-long".to_owned())]
+    );
+    put(wide(MAX_BODY / 2).into())
+        .await
+        .problem(413, "body-too-large");
     // A body of unknown length is cut off, whatever its chunks are.
     let chunks = futures::stream::repeat_with(|| Ok::<_, std::io::Error>("        ")).take(MAX_BODY / 8 + 1);
-    put(Body::from_stream(chunks)).await.problem(413, "body-too-large");
+    put(Body::from_stream(chunks))
+        .await
+        .problem(413, "body-too-large");
     let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>("[[[[[[[["));
-    put(Body::from_stream(endless)).await.problem(413, "body-too-large");
+    put(Body::from_stream(endless))
+        .await
+        .problem(413, "body-too-large");
     let broken = futures::stream::iter([Ok("{"), Err(std::io::Error::other("a secret"))]);
     let problem = put(Body::from_stream(broken)).await.problem(400, "invalid-json");
     assert!(!problem["detail"].as_str().unwrap().contains("secret"));
@@ -415,7 +493,12 @@ async fn what_is_no_json_is_refused() {
     bodies.push(b"{\"footerText\":\"\xFF\"}".to_vec());
     bodies.push(b"{\"footerText\":\"\xC0\xAF\"}".to_vec());
     bodies.push(b"{\"footerText\":\"\xED\xA0\x80\"}".to_vec());
-    bodies.push("{\"footerText\":\"x\"}".encode_utf16().flat_map(u16::to_le_bytes).collect());
+    bodies.push(
+        "{\"footerText\":\"x\"}"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect(),
+    );
     bodies.push(deep("[", "]", 200).into());
     bodies.push(deep("{\"a\":", "}", 200).into());
     bodies.push("[".repeat(MAX_BODY).into());
@@ -425,7 +508,12 @@ async fn what_is_no_json_is_refused() {
     for body in bodies {
         let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
         let answer = owner
-            .raw(Method::PUT, "/agency/branding", &[("content-type", "application/json")], body)
+            .raw(
+                Method::PUT,
+                "/agency/branding",
+                &[("content-type", "application/json")],
+                body,
+            )
             .await;
         assert_eq!(answer.status, 400, "{shown:?}: {answer:?}");
         answer.problem(400, "invalid-json");
@@ -438,12 +526,27 @@ async fn the_refusal_of_a_body_tells_where_it_is_wrong_and_repeats_nothing_of_it
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
     let json = [("content-type", "application/json")];
-    let answer = owner.raw(Method::PUT, "/agency/branding", &json, "{\n  \"secret\" 1}").await;
-    let detail = answer.problem(400, "invalid-json")["detail"].as_str().unwrap().to_owned();
+    let answer = owner
+        .raw(Method::PUT, "/agency/branding", &json, "{\n  \"secret\" 1}")
+        .await;
+    let detail = answer.problem(400, "invalid-json")["detail"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(detail.contains("line 2, column 12"), "{detail}");
     assert!(!detail.contains("secret"), "{detail}");
-    let answer = owner.raw(Method::PUT, "/agency/branding", &json, "{\"secret\":1,\"secret\":2}").await;
-    let detail = answer.problem(400, "invalid-json")["detail"].as_str().unwrap().to_owned();
+    let answer = owner
+        .raw(
+            Method::PUT,
+            "/agency/branding",
+            &json,
+            "{\"secret\":1,\"secret\":2}",
+        )
+        .await;
+    let detail = answer.problem(400, "invalid-json")["detail"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(detail.contains("twice") && !detail.contains("secret"), "{detail}");
 }
 
@@ -452,16 +555,43 @@ async fn json_in_any_spelling_is_read() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
     let json = [("content-type", "application/json")];
-    let put = async |body: &str| owner.raw(Method::PUT, "/agency/branding", &json, body.to_owned()).await;
-    let branding = put(" \t\r\n{ \"footer\\u0054ext\" : \"\\ud83d\\ude00\\/\" }\n").await.expect(200);
+    let put = async |body: &str| {
+        owner
+            .raw(Method::PUT, "/agency/branding", &json, body.to_owned())
+            .await
+    };
+    let branding = put(" \t\r\n{ \"footer\\u0054ext\" : \"\\ud83d\\ude00\\/\" }\n")
+        .await
+        .expect(200);
     assert_eq!(branding["footerText"], "\u{1F600}/");
-    for body in ["null", "[]", "\"x\"", "1", "true", "-0.0", "12345678901234567890123", "[{}]"] {
+    for body in [
+        "null",
+        "[]",
+        "\"x\"",
+        "1",
+        "true",
+        "-0.0",
+        "12345678901234567890123",
+        "[{}]",
+    ] {
         let fault = (String::new(), "wrong-type".to_owned());
         assert_eq!(put(body).await.faults(), [fault], "{body}");
     }
-    for value in ["18446744073709551616", "1e300", "-1", "{}", "[]", "[\"x\"]", "false"] {
+    for value in [
+        "18446744073709551616",
+        "1e300",
+        "-1",
+        "{}",
+        "[]",
+        "[\"x\"]",
+        "false",
+    ] {
         let fault = ("/footerText".to_owned(), "wrong-type".to_owned());
-        assert_eq!(put(&format!("{{\"footerText\":{value}}}")).await.faults(), [fault], "{value}");
+        assert_eq!(
+            put(&format!("{{\"footerText\":{value}}}")).await.faults(),
+            [fault],
+            "{value}"
+        );
     }
 }
 
@@ -469,7 +599,10 @@ async fn json_in_any_spelling_is_read() {
 async fn the_list_of_faults_has_an_end() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
-    let body: Value = (0..5000).map(|i| (format!("p{i}"), json!(1))).collect::<serde_json::Map<_, _>>().into();
+    let body: Value = (0..5000)
+        .map(|i| (format!("p{i}"), json!(1)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     assert_eq!(owner.put("/agency/branding", body).await.faults().len(), 100);
 }
 
@@ -482,29 +615,81 @@ async fn known_parameters_stand_once_and_unknown_ones_are_ignored() {
     owner.client("Acme").await;
     for path in ["/agency/clients", "/agency/portal-domains", "/agency/audit"] {
         let all = owner.get(path).await.expect(200);
-        for query in ["?", "?x", "?x=1&x=2", "?limitx=0", "?Limit=0", "?&&", "?=1", "?limit%00=0", "?%FF=%FF"] {
-            assert_eq!(owner.get(&format!("{path}{query}")).await.expect(200), all, "{query}");
+        for query in [
+            "?",
+            "?x",
+            "?x=1&x=2",
+            "?limitx=0",
+            "?Limit=0",
+            "?&&",
+            "?=1",
+            "?limit%00=0",
+            "?%FF=%FF",
+        ] {
+            assert_eq!(
+                owner.get(&format!("{path}{query}")).await.expect(200),
+                all,
+                "{query}"
+            );
         }
         for query in [
-            "?limit", "?limit=", "?limit=1&limit=1", "?limit=1&limit=", "?limit=1&%6Cimit=2", "?cursor", "?cursor=",
-            "?cursor=&limit=1", "?cursor=a&cursor=a",
+            "?limit",
+            "?limit=",
+            "?limit=1&limit=1",
+            "?limit=1&limit=",
+            "?limit=1&%6Cimit=2",
+            "?cursor",
+            "?cursor=",
+            "?cursor=&limit=1",
+            "?cursor=a&cursor=a",
         ] {
             let answer = owner.get(&format!("{path}{query}")).await;
             assert_eq!(answer.status, 400, "{query}");
             answer.problem(400, "invalid-parameter");
         }
-        assert_eq!(owner.get(&format!("{path}?%6Cimit=%31%30")).await.expect(200), all);
+        assert_eq!(
+            owner.get(&format!("{path}?%6Cimit=%31%30")).await.expect(200),
+            all
+        );
     }
-    for path in ["/agency/overview", "/agency/branding", "/agency/portal-config", "/portal/context", "/health"] {
-        owner.get(&format!("{path}?limit=0&cursor=&limit=x&host=&slug=")).await.expect(200);
+    for path in [
+        "/agency/overview",
+        "/agency/branding",
+        "/agency/portal-config",
+        "/portal/context",
+        "/health",
+    ] {
+        owner
+            .get(&format!("{path}?limit=0&cursor=&limit=x&host=&slug="))
+            .await
+            .expect(200);
     }
     for path in ["/portal/branding", "/portal/theme.css"] {
-        for query in ["", "?host", "?host=", "?hosts=a.com", "?host=a.com&host=a.com", "?domain=a.com"] {
-            api.visitor().get(&format!("{path}{query}")).await.problem(400, "invalid-parameter");
+        for query in [
+            "",
+            "?host",
+            "?host=",
+            "?hosts=a.com",
+            "?host=a.com&host=a.com",
+            "?domain=a.com",
+        ] {
+            api.visitor()
+                .get(&format!("{path}{query}"))
+                .await
+                .problem(400, "invalid-parameter");
         }
     }
-    for query in ["", "?domain", "?domain=", "?domain=a.com&domain=a.com", "?host=a.com"] {
-        api.visitor().get(&format!("/portal/tls-check{query}")).await.problem(400, "invalid-parameter");
+    for query in [
+        "",
+        "?domain",
+        "?domain=",
+        "?domain=a.com&domain=a.com",
+        "?host=a.com",
+    ] {
+        api.visitor()
+            .get(&format!("/portal/tls-check{query}"))
+            .await
+            .problem(400, "invalid-parameter");
     }
 }
 
@@ -517,8 +702,24 @@ async fn a_limit_is_a_number_from_1_to_1000() {
             owner.get(&format!("{path}?limit={limit}")).await.expect(200);
         }
         for limit in [
-            "0", "-1", "1001", "65537", "4294967297", "18446744073709551617", "1.0", "1e2", "0x10", "%2B5", "+5", "5+",
-            "%205", "%D9%A1", "ten", "null", "true", "1,2",
+            "0",
+            "-1",
+            "1001",
+            "65537",
+            "4294967297",
+            "18446744073709551617",
+            "1.0",
+            "1e2",
+            "0x10",
+            "%2B5",
+            "+5",
+            "5+",
+            "%205",
+            "%D9%A1",
+            "ten",
+            "null",
+            "true",
+            "1,2",
         ] {
             let answer = owner.get(&format!("{path}?limit={limit}")).await;
             assert_eq!(answer.status, 400, "{limit}");
@@ -531,8 +732,14 @@ async fn a_limit_is_a_number_from_1_to_1000() {
 async fn walk(user: &User<'_>, path: &str, limit: usize) -> (Vec<Value>, Vec<String>) {
     let (mut items, mut cursors) = (Vec::new(), Vec::<String>::new());
     loop {
-        let cursor = cursors.last().map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
-        let page = user.get(&format!("{path}?limit={limit}{cursor}")).await.expect(200);
+        let cursor = cursors
+            .last()
+            .map(|cursor| format!("&cursor={cursor}"))
+            .unwrap_or_default();
+        let page = user
+            .get(&format!("{path}?limit={limit}{cursor}"))
+            .await
+            .expect(200);
         let entries = page["items"].as_array().unwrap();
         assert!(entries.len() <= limit);
         items.extend(entries.iter().cloned());
@@ -569,11 +776,23 @@ async fn a_cursor_stays_good_when_its_entry_goes() {
     let page = owner.get("/agency/clients?limit=1").await.expect(200);
     assert_eq!(page["items"], json!([first]));
     let cursor = page["nextCursor"].as_str().unwrap();
-    owner.delete(&format!("/agency/clients/{}", first["id"].as_str().unwrap())).await.expect(204);
-    let page = owner.get(&format!("/agency/clients?cursor={cursor}")).await.expect(200);
+    owner
+        .delete(&format!("/agency/clients/{}", first["id"].as_str().unwrap()))
+        .await
+        .expect(204);
+    let page = owner
+        .get(&format!("/agency/clients?cursor={cursor}"))
+        .await
+        .expect(200);
     assert_eq!(page, json!({"items": [second], "nextCursor": null}));
-    owner.delete(&format!("/agency/clients/{}", second["id"].as_str().unwrap())).await.expect(204);
-    let page = owner.get(&format!("/agency/clients?cursor={cursor}")).await.expect(200);
+    owner
+        .delete(&format!("/agency/clients/{}", second["id"].as_str().unwrap()))
+        .await
+        .expect(204);
+    let page = owner
+        .get(&format!("/agency/clients?cursor={cursor}"))
+        .await
+        .expect(200);
     assert_eq!(page, json!({"items": [], "nextCursor": null}));
 }
 
@@ -596,7 +815,11 @@ async fn a_cursor_is_good_for_its_organization_and_its_list_alone() {
     let mut details = Vec::new();
     for (place, cursor) in cursors.iter().enumerate() {
         assert!(cursor.len() <= 512);
-        for (at, (user, path)) in [&acme, &other].iter().flat_map(|user| lists.map(|path| (user, path))).enumerate() {
+        for (at, (user, path)) in [&acme, &other]
+            .iter()
+            .flat_map(|user| lists.map(|path| (user, path)))
+            .enumerate()
+        {
             let answer = user.get(&format!("{path}?cursor={cursor}")).await;
             if at == place {
                 answer.expect(200);
@@ -625,7 +848,10 @@ async fn a_cursor_is_good_for_its_organization_and_its_list_alone() {
         details.push(answer.problem(400, "invalid-cursor")["detail"].clone());
     }
     // An organization without agency mode and a client organization have no lists, hence no cursors.
-    for user in [api.user("org_none", "owner"), api.user("cli_01890a5d-ac96-774b-bcce-b302099a8057", "owner")] {
+    for user in [
+        api.user("org_none", "owner"),
+        api.user("cli_01890a5d-ac96-774b-bcce-b302099a8057", "owner"),
+    ] {
         let answer = user.get(&format!("/agency/clients?cursor={}", cursors[0])).await;
         details.push(answer.problem(400, "invalid-cursor")["detail"].clone());
     }
@@ -639,7 +865,17 @@ async fn a_forged_cursor_does_not_leave_its_list() {
     let owner = api.agency("org_acme").await;
     owner.client("Acme").await;
     let org = "org_acme".parse().unwrap();
-    for sk in ["", "#1CONFIG", "CLIENT#", "CLIENT$", "CLIENT", "DOMAIN#", "LOG#", "SLUG#acme", "\u{10FFFF}"] {
+    for sk in [
+        "",
+        "#1CONFIG",
+        "CLIENT#",
+        "CLIENT$",
+        "CLIENT",
+        "DOMAIN#",
+        "LOG#",
+        "SLUG#acme",
+        "\u{10FFFF}",
+    ] {
         let cursor = Cursor::encode(&org, List::Clients, sk);
         let answer = owner.get(&format!("/agency/clients?cursor={cursor}")).await;
         assert_eq!(answer.status, 400, "{sk:?}: {answer:?}");
@@ -647,7 +883,10 @@ async fn a_forged_cursor_does_not_leave_its_list() {
     }
     for sk in ["LOG$", "LOG#", "LOG", "SLUG#acme"] {
         let cursor = Cursor::encode(&org, List::Audit, sk);
-        owner.get(&format!("/agency/audit?cursor={cursor}")).await.problem(400, "invalid-cursor");
+        owner
+            .get(&format!("/agency/audit?cursor={cursor}"))
+            .await
+            .problem(400, "invalid-cursor");
     }
 }
 
@@ -657,12 +896,14 @@ async fn what_is_no_id_is_not_found_in_the_words_of_one_that_is_not_there() {
     let owner = api.agency("org_acme").await;
     let client = owner.client("Acme").await["id"].as_str().unwrap().to_owned();
     let domain = owner.subdomain("acme").await["id"].as_str().unwrap().to_owned();
-    let words = |path: &'static str| async {
-        owner.get(path).await.problem(404, "not-found")["detail"].clone()
-    };
+    let words =
+        |path: &'static str| async { owner.get(path).await.problem(404, "not-found")["detail"].clone() };
     assert_eq!(words(ABSENT_CLIENT).await, words(ABSENT_DOMAIN).await);
     let detail = words(ABSENT_CLIENT).await;
-    for (path, id, prefix) in [("/agency/clients", &client, "cli_"), ("/agency/portal-domains", &domain, "dom_")] {
+    for (path, id, prefix) in [
+        ("/agency/clients", &client, "cli_"),
+        ("/agency/portal-domains", &domain, "dom_"),
+    ] {
         let uuid = id.strip_prefix(prefix).unwrap();
         for text in [
             "x".to_owned(),
@@ -696,20 +937,40 @@ async fn what_is_no_id_is_not_found_in_the_words_of_one_that_is_not_there() {
             "a".repeat(8000),
         ] {
             let at = format!("{path}/{text}");
-            assert_eq!(owner.get(&at).await.problem(404, "not-found")["detail"], detail, "{text}");
-            assert_eq!(owner.delete(&at).await.problem(404, "not-found")["detail"], detail, "{text}");
+            assert_eq!(
+                owner.get(&at).await.problem(404, "not-found")["detail"],
+                detail,
+                "{text}"
+            );
+            assert_eq!(
+                owner.delete(&at).await.problem(404, "not-found")["detail"],
+                detail,
+                "{text}"
+            );
             if prefix == "cli_" {
-                owner.patch(&at, json!({"name": "x"})).await.problem(404, "not-found");
+                owner
+                    .patch(&at, json!({"name": "x"}))
+                    .await
+                    .problem(404, "not-found");
             } else {
-                owner.post(&format!("{at}/verify"), Value::Null).await.problem(404, "not-found");
+                owner
+                    .post(&format!("{at}/verify"), Value::Null)
+                    .await
+                    .problem(404, "not-found");
             }
             // Authentication, roles and bodies come first, as for any id.
             api.visitor().get(&at).await.problem(401, "missing-token");
-            api.user("org_acme", "member").delete(&at).await.problem(403, "role-too-low");
+            api.user("org_acme", "member")
+                .delete(&at)
+                .await
+                .problem(403, "role-too-low");
         }
     }
     // An encoded id is the id.
-    owner.get(&format!("/agency/clients/{}", client.replace('_', "%5F"))).await.expect(200);
+    owner
+        .get(&format!("/agency/clients/{}", client.replace('_', "%5F")))
+        .await
+        .expect(200);
 }
 
 // Methods.
@@ -753,7 +1014,9 @@ const UNKNOWN_PATHS: [&str; 16] = [
 ];
 
 fn allowed(answer: &Answer) -> Vec<String> {
-    let allow = answer.header("allow").unwrap_or_else(|| panic!("no Allow: {answer:?}"));
+    let allow = answer
+        .header("allow")
+        .unwrap_or_else(|| panic!("no Allow: {answer:?}"));
     let mut methods: Vec<_> = allow.split(',').map(|method| method.trim().to_owned()).collect();
     methods.sort();
     methods
@@ -763,7 +1026,9 @@ fn allowed(answer: &Answer) -> Vec<String> {
 async fn a_method_that_a_path_does_not_have_is_told_with_those_that_it_has() {
     let api = Api::start().await;
     for (path, methods) in PATHS {
-        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get"] {
+        for method in [
+            "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get",
+        ] {
             if methods.contains(&method) {
                 continue;
             }
@@ -784,12 +1049,19 @@ async fn options_are_answered_for_known_paths_without_a_token() {
     let api = Api::start().await;
     for (path, methods) in PATHS {
         let answer = api.visitor().raw(Method::OPTIONS, path, &[], "").await;
-        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""), "{path}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.text.as_str()),
+            (204, ""),
+            "{path}"
+        );
         assert_eq!(allowed(&answer), methods, "{path}");
         assert!(answer.header("x-request-id").is_some());
     }
     for path in UNKNOWN_PATHS {
-        api.visitor().raw(Method::OPTIONS, path, &[], "").await.problem(404, "not-found");
+        api.visitor()
+            .raw(Method::OPTIONS, path, &[], "")
+            .await
+            .problem(404, "not-found");
     }
 }
 
@@ -798,8 +1070,14 @@ async fn an_unknown_path_is_not_found_whoever_asks() {
     let api = Api::start().await;
     for path in UNKNOWN_PATHS {
         for method in [Method::GET, Method::POST, Method::DELETE] {
-            api.visitor().raw(method.clone(), path, &[], "").await.problem(404, "not-found");
-            api.user("org_acme", "owner").raw(method, path, &[], "{").await.problem(404, "not-found");
+            api.visitor()
+                .raw(method.clone(), path, &[], "")
+                .await
+                .problem(404, "not-found");
+            api.user("org_acme", "owner")
+                .raw(method, path, &[], "{")
+                .await
+                .problem(404, "not-found");
         }
     }
 }
@@ -809,9 +1087,21 @@ async fn head_answers_as_get_without_the_body() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
     owner.subdomain("acme").await;
-    let client = format!("/agency/clients/{}", owner.client("Acme").await["id"].as_str().unwrap());
-    let strangers = [api.visitor(), api.user("org_none", "owner"), api.user("org_acme", "member")];
-    let known = owner.get("/agency/branding").await.header("etag").unwrap().to_owned();
+    let client = format!(
+        "/agency/clients/{}",
+        owner.client("Acme").await["id"].as_str().unwrap()
+    );
+    let strangers = [
+        api.visitor(),
+        api.user("org_none", "owner"),
+        api.user("org_acme", "member"),
+    ];
+    let known = owner
+        .get("/agency/branding")
+        .await
+        .header("etag")
+        .unwrap()
+        .to_owned();
     let users: Vec<_> = [&owner].into_iter().chain(&strangers).collect();
     for path in [
         "/agency/overview",
@@ -858,7 +1148,12 @@ async fn every_answer_has_a_request_id_of_its_own_and_says_what_caches_may_do() 
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
     owner.subdomain("acme").await;
-    let tag = owner.get("/portal/context").await.header("etag").unwrap().to_owned();
+    let tag = owner
+        .get("/portal/context")
+        .await
+        .header("etag")
+        .unwrap()
+        .to_owned();
     let mut seen = Vec::new();
     for (method, path, body, status, cache) in [
         ("POST", "/agency/enable", "", 200, "no-store"),
@@ -871,12 +1166,48 @@ async fn every_answer_has_a_request_id_of_its_own_and_says_what_caches_may_do() 
         ("PUT", "/agency/portal-config", "{}", 200, "private, no-cache"),
         ("GET", "/portal/context", "", 200, "private, no-cache"),
         ("GET", "/agency/audit", "", 200, "no-store"),
-        ("GET", "/portal/branding?host=acme.portal.localhost", "", 200, "public, max-age=60"),
-        ("GET", "/portal/theme.css?host=acme.portal.localhost", "", 200, "public, max-age=60"),
-        ("GET", "/portal/tls-check?domain=acme.portal.localhost", "", 200, "public, max-age=60"),
-        ("GET", "/portal/branding?host=x.portal.localhost", "", 404, "no-store"),
-        ("GET", "/portal/theme.css?host=x.portal.localhost", "", 404, "no-store"),
-        ("GET", "/portal/tls-check?domain=x.portal.localhost", "", 404, "no-store"),
+        (
+            "GET",
+            "/portal/branding?host=acme.portal.localhost",
+            "",
+            200,
+            "public, max-age=60",
+        ),
+        (
+            "GET",
+            "/portal/theme.css?host=acme.portal.localhost",
+            "",
+            200,
+            "public, max-age=60",
+        ),
+        (
+            "GET",
+            "/portal/tls-check?domain=acme.portal.localhost",
+            "",
+            200,
+            "public, max-age=60",
+        ),
+        (
+            "GET",
+            "/portal/branding?host=x.portal.localhost",
+            "",
+            404,
+            "no-store",
+        ),
+        (
+            "GET",
+            "/portal/theme.css?host=x.portal.localhost",
+            "",
+            404,
+            "no-store",
+        ),
+        (
+            "GET",
+            "/portal/tls-check?domain=x.portal.localhost",
+            "",
+            404,
+            "no-store",
+        ),
         ("GET", "/portal/tls-check", "", 400, "no-store"),
         ("GET", "/health", "", 200, "no-store"),
         ("GET", ABSENT_CLIENT, "", 404, "no-store"),
@@ -887,23 +1218,46 @@ async fn every_answer_has_a_request_id_of_its_own_and_says_what_caches_may_do() 
         ("HEAD", "/health", "", 200, "no-store"),
     ] {
         let answer = owner
-            .raw(method.parse().unwrap(), path, &[("content-type", "application/json")], body)
+            .raw(
+                method.parse().unwrap(),
+                path,
+                &[("content-type", "application/json")],
+                body,
+            )
             .await;
         assert_eq!(answer.status, status, "{method} {path}");
         assert_eq!(answer.header("cache-control"), Some(cache), "{method} {path}");
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{method} {path}");
+        assert_eq!(
+            answer.header("x-content-type-options"),
+            Some("nosniff"),
+            "{method} {path}"
+        );
         let tagged = cache.starts_with("private");
-        assert_eq!(answer.header("vary"), tagged.then_some("authorization"), "{method} {path}");
+        assert_eq!(
+            answer.header("vary"),
+            tagged.then_some("authorization"),
+            "{method} {path}"
+        );
         assert_eq!(answer.header("etag").is_some(), tagged, "{method} {path}");
         seen.push(answer.header("x-request-id").unwrap().to_owned());
-        for name in ["x-request-id", "cache-control", "x-content-type-options", "content-type"] {
-            assert!(answer.headers.get_all(name).iter().count() <= 1, "{name} of {method} {path}");
+        for name in [
+            "x-request-id",
+            "cache-control",
+            "x-content-type-options",
+            "content-type",
+        ] {
+            assert!(
+                answer.headers.get_all(name).iter().count() <= 1,
+                "{name} of {method} {path}"
+            );
         }
         if status == 200 && !answer.text.is_empty() && !path.contains("theme") {
             assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
         }
     }
-    let fresh = owner.raw(Method::GET, "/portal/context", &[("if-none-match", &tag)], "").await;
+    let fresh = owner
+        .raw(Method::GET, "/portal/context", &[("if-none-match", &tag)], "")
+        .await;
     assert_eq!(fresh.status, 304);
     seen.push(fresh.header("x-request-id").unwrap().to_owned());
     let count = seen.len();
@@ -924,11 +1278,16 @@ async fn a_client_does_not_choose_its_request_id_or_its_organization() {
         ("x-forwarded-host", "org_other"),
         ("x-http-method-override", "DELETE"),
     ];
-    let answer = owner.raw(Method::GET, "/agency/overview?org_id=org_other", &headers, "").await;
+    let answer = owner
+        .raw(Method::GET, "/agency/overview?org_id=org_other", &headers, "")
+        .await;
     assert_eq!(answer.expect(200)["organizationId"], "org_acme");
     assert_ne!(answer.header("x-request-id"), Some("mine"));
     let body = json!({"organizationId": "org_other", "footerText": "x"});
-    assert_eq!(owner.put("/agency/branding", body).await.expect(200)["organizationId"], "org_acme");
+    assert_eq!(
+        owner.put("/agency/branding", body).await.expect(200)["organizationId"],
+        "org_acme"
+    );
     let entry = &owner.audit().await[0];
     assert_ne!(entry["requestId"], "mine");
 }
@@ -942,8 +1301,14 @@ async fn a_refused_token_is_told_as_rfc_6750_says() {
     let answer = api.with_token("x").get("/agency/overview").await;
     answer.problem(401, "invalid-token");
     let challenge = answer.header("www-authenticate").unwrap();
-    assert!(challenge.starts_with("Bearer error=\"invalid_token\", error_description=\""), "{challenge}");
-    let head = api.with_token("x").raw(Method::HEAD, "/agency/overview", &[], "").await;
+    assert!(
+        challenge.starts_with("Bearer error=\"invalid_token\", error_description=\""),
+        "{challenge}"
+    );
+    let head = api
+        .with_token("x")
+        .raw(Method::HEAD, "/agency/overview", &[], "")
+        .await;
     assert_eq!((head.status.as_u16(), head.text.as_str()), (401, ""));
     assert_eq!(head.header("www-authenticate"), Some(challenge));
 }
@@ -951,8 +1316,14 @@ async fn a_refused_token_is_told_as_rfc_6750_says() {
 // Tags.
 
 fn tag(answer: &Answer) -> String {
-    let tag = answer.header("etag").unwrap_or_else(|| panic!("no ETag: {answer:?}")).to_owned();
-    assert!(tag.len() > 8 && tag.starts_with('"') && tag.ends_with('"'), "a strong tag: {tag}");
+    let tag = answer
+        .header("etag")
+        .unwrap_or_else(|| panic!("no ETag: {answer:?}"))
+        .to_owned();
+    assert!(
+        tag.len() > 8 && tag.starts_with('"') && tag.ends_with('"'),
+        "a strong tag: {tag}"
+    );
     tag
 }
 
@@ -969,9 +1340,21 @@ async fn a_known_tag_is_not_sent_again() {
         };
         let weak = format!("W/{tag}");
         let (list, spaced) = (format!("\"a\",W/\"b\",{tag}"), format!("\"a\" ,\t{weak} , \"c\""));
-        for values in [&[tag.as_str()][..], &[&weak], &[&list], &[&spaced], &["*"], &["\"a\"", &tag], &["garbage", &tag]] {
+        for values in [
+            &[tag.as_str()][..],
+            &[&weak],
+            &[&list],
+            &[&spaced],
+            &["*"],
+            &["\"a\"", &tag],
+            &["garbage", &tag],
+        ] {
             let answer = ask(values).await;
-            assert_eq!((answer.status.as_u16(), answer.text.as_str()), (304, ""), "{values:?}");
+            assert_eq!(
+                (answer.status.as_u16(), answer.text.as_str()),
+                (304, ""),
+                "{values:?}"
+            );
             assert_eq!(answer.header("etag"), Some(tag.as_str()));
             assert_eq!(answer.header("cache-control"), Some("private, no-cache"));
             assert_eq!(answer.header("vary"), Some("authorization"));
@@ -985,7 +1368,10 @@ async fn a_known_tag_is_not_sent_again() {
             assert_eq!(answer.text, first.text, "{value:?}");
             answer.expect(200);
         }
-        let mut request = Request::get(path).header("authorization", format!("Bearer {}", api.token("org_acme", "owner")));
+        let mut request = Request::get(path).header(
+            "authorization",
+            format!("Bearer {}", api.token("org_acme", "owner")),
+        );
         request = request.header("if-none-match", HeaderValue::from_bytes(b"\"\xFF\"").unwrap());
         owner.send(request.body(Body::empty()).unwrap()).await.expect(200);
     }
@@ -996,11 +1382,30 @@ async fn if_none_match_says_nothing_where_there_is_nothing_to_compare() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
     let any = [("if-none-match", "*")];
-    owner.raw(Method::GET, "/agency/overview", &any, "").await.expect(200);
-    owner.raw(Method::GET, ABSENT_CLIENT, &any, "").await.problem(404, "not-found");
-    api.user("org_none", "owner").raw(Method::GET, "/agency/branding", &any, "").await.problem(403, "agency-not-enabled");
-    api.visitor().raw(Method::GET, "/agency/branding", &any, "").await.problem(401, "missing-token");
-    let put = owner.call(Method::PUT, "/agency/branding", &any, Some(json!({"footerText": "x"}))).await;
+    owner
+        .raw(Method::GET, "/agency/overview", &any, "")
+        .await
+        .expect(200);
+    owner
+        .raw(Method::GET, ABSENT_CLIENT, &any, "")
+        .await
+        .problem(404, "not-found");
+    api.user("org_none", "owner")
+        .raw(Method::GET, "/agency/branding", &any, "")
+        .await
+        .problem(403, "agency-not-enabled");
+    api.visitor()
+        .raw(Method::GET, "/agency/branding", &any, "")
+        .await
+        .problem(401, "missing-token");
+    let put = owner
+        .call(
+            Method::PUT,
+            "/agency/branding",
+            &any,
+            Some(json!({"footerText": "x"})),
+        )
+        .await;
     assert_eq!(put.expect(200)["footerText"], "x");
 }
 
@@ -1035,15 +1440,36 @@ async fn a_change_may_depend_on_what_was_seen() {
         let current = now().await;
         let (weak, bare) = (format!("W/{current}"), current.trim_matches('"').to_owned());
         let (unclosed, doubled) = (format!("\"{bare}"), format!("\"{current}\""));
-        for value in ["", ",", "\"\"", "W/*", "\"*\"", "garbage", &weak, &bare, &unclosed, &doubled, &bare.to_uppercase()] {
+        for value in [
+            "",
+            ",",
+            "\"\"",
+            "W/*",
+            "\"*\"",
+            "garbage",
+            &weak,
+            &bare,
+            &unclosed,
+            &doubled,
+            &bare.to_uppercase(),
+        ] {
             let answer = put(&[value]).await;
             assert_eq!(answer.status, 412, "{value:?}");
             answer.problem(412, "stale");
         }
+        for values in [&["\"a\", *"][..], &["*", "\"a\""], &["*, *"], &["*,"]] {
+            put(values).await.problem(412, "stale");
+        }
         let mut request = Request::put(path).header("content-type", "application/json");
-        request = request.header("authorization", format!("Bearer {}", api.token("org_acme", "owner")));
+        request = request.header(
+            "authorization",
+            format!("Bearer {}", api.token("org_acme", "owner")),
+        );
         request = request.header("if-match", HeaderValue::from_bytes(b"\"\xFF\"").unwrap());
-        owner.send(request.body("{}".into()).unwrap()).await.problem(412, "stale");
+        owner
+            .send(request.body("{}".into()).unwrap())
+            .await
+            .problem(412, "stale");
         assert_eq!(now().await, current, "no refusal changes anything");
     }
 }
@@ -1053,15 +1479,33 @@ async fn every_accepted_put_makes_a_new_tag_and_none_comes_back() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
     for (path, bodies) in [
-        ("/agency/branding", [json!({"footerText": "a"}), json!({"footerText": "b"}), json!({"footerText": null})]),
-        ("/agency/portal-config", [json!({"featureLogs": true}), json!({"featureLogs": false}), json!({"featureLogs": null})]),
+        (
+            "/agency/branding",
+            [
+                json!({"footerText": "a"}),
+                json!({"footerText": "b"}),
+                json!({"footerText": null}),
+            ],
+        ),
+        (
+            "/agency/portal-config",
+            [
+                json!({"featureLogs": true}),
+                json!({"featureLogs": false}),
+                json!({"featureLogs": null}),
+            ],
+        ),
     ] {
         let mut tags = vec![tag(&owner.get(path).await)];
         for body in bodies.iter().chain(&bodies).chain([&json!({}), &json!({})]) {
             let answer = owner.put(path, body.clone()).await;
             answer.expect(200);
             tags.push(tag(&answer));
-            assert_eq!(tag(&owner.get(path).await), tag(&answer), "a read does not change it");
+            assert_eq!(
+                tag(&owner.get(path).await),
+                tag(&answer),
+                "a read does not change it"
+            );
         }
         let count = tags.len();
         tags.sort();
@@ -1069,7 +1513,10 @@ async fn every_accepted_put_makes_a_new_tag_and_none_comes_back() {
         assert_eq!(tags.len(), count);
         // A member sees the same tag; a refused change makes none.
         let current = tag(&owner.get(path).await);
-        owner.put(path, json!({"x": 1})).await.problem(422, "invalid-body");
+        owner
+            .put(path, json!({"x": 1}))
+            .await
+            .problem(422, "invalid-body");
         assert_eq!(tag(&api.user("org_acme", "member").get(path).await), current);
     }
 }
@@ -1082,15 +1529,27 @@ async fn a_tag_of_the_context_follows_its_content_and_tells_nothing_across_tenan
     let empty = context(&acme).await;
     assert_ne!(empty, context(&other).await, "equal settings, another tenant");
     acme.put("/agency/branding", json!({})).await.expect(200);
-    assert_eq!(context(&acme).await, empty, "the write changed nothing that is shown");
-    acme.put("/agency/branding", json!({"footerText": "x"})).await.expect(200);
+    assert_eq!(
+        context(&acme).await,
+        empty,
+        "the write changed nothing that is shown"
+    );
+    acme.put("/agency/branding", json!({"footerText": "x"}))
+        .await
+        .expect(200);
     let full = context(&acme).await;
     assert_ne!(full, empty);
-    acme.put("/agency/branding", json!({"footerText": ""})).await.expect(200);
+    acme.put("/agency/branding", json!({"footerText": ""}))
+        .await
+        .expect(200);
     assert_eq!(context(&acme).await, empty, "as before, so the tag is as before");
-    acme.put("/agency/portal-config", json!({"featureLogs": false})).await.expect(200);
+    acme.put("/agency/portal-config", json!({"featureLogs": false}))
+        .await
+        .expect(200);
     assert_ne!(context(&acme).await, empty);
-    acme.put("/agency/portal-config", json!({"featureLogs": null})).await.expect(200);
+    acme.put("/agency/portal-config", json!({"featureLogs": null}))
+        .await
+        .expect(200);
     acme.subdomain("acme").await;
     assert_ne!(context(&acme).await, empty);
     for path in ["/agency/branding", "/agency/portal-config"] {
@@ -1098,7 +1557,10 @@ async fn a_tag_of_the_context_follows_its_content_and_tells_nothing_across_tenan
         let headers = [("if-none-match", &*tag(&acme.get(path).await))];
         other.raw(Method::GET, path, &headers, "").await.expect(200);
         let headers = [("if-match", &*tag(&acme.get(path).await))];
-        other.call(Method::PUT, path, &headers, Some(json!({}))).await.problem(412, "stale");
+        other
+            .call(Method::PUT, path, &headers, Some(json!({})))
+            .await
+            .problem(412, "stale");
     }
 }
 
@@ -1122,12 +1584,28 @@ async fn paths_may_have_the_prefix_and_a_location_does() {
         assert_eq!(created.header("location"), Some(location.as_str()));
         assert_eq!(owner.get(&location).await.expect(200)["id"], id.as_str());
     }
-    let created = owner.post("/v1/api/agency/clients", json!({"name": "Acme"})).await;
+    let created = owner
+        .post("/v1/api/agency/clients", json!({"name": "Acme"}))
+        .await;
     created.expect(201);
-    assert!(created.header("location").unwrap().starts_with("/v1/api/agency/clients/cli_"));
-    owner.get("/v1/api/agency/clients?limit=0").await.problem(400, "invalid-parameter");
-    owner.raw(Method::PUT, "/v1/api/agency/overview", &[], "").await.problem(405, "method-not-allowed");
-    assert_eq!(owner.raw(Method::OPTIONS, "/v1/api/health", &[], "").await.status, 204);
+    assert!(
+        created
+            .header("location")
+            .unwrap()
+            .starts_with("/v1/api/agency/clients/cli_")
+    );
+    owner
+        .get("/v1/api/agency/clients?limit=0")
+        .await
+        .problem(400, "invalid-parameter");
+    owner
+        .raw(Method::PUT, "/v1/api/agency/overview", &[], "")
+        .await
+        .problem(405, "method-not-allowed");
+    assert_eq!(
+        owner.raw(Method::OPTIONS, "/v1/api/health", &[], "").await.status,
+        204
+    );
     for path in [
         "/v1/api",
         "/v1/api/",
@@ -1161,7 +1639,17 @@ async fn without_a_prefix_a_location_is_the_path_alone() {
 
 /// Words that would tell a stranger what is behind the API.
 const INNER_WORDS: [&str; 12] = [
-    "dynamo", "table", "test-", "throttl", "exceeds", "transaction", "aws", "exception", "#1config", "panick", ".rs",
+    "dynamo",
+    "table",
+    "test-",
+    "throttl",
+    "exceeds",
+    "transaction",
+    "aws",
+    "exception",
+    "#1config",
+    "panick",
+    ".rs",
     "127.0.0.1",
 ];
 
@@ -1183,13 +1671,21 @@ async fn a_table_that_cannot_answer_is_unavailable_and_may_be_asked_again() {
         (Method::GET, "/agency/clients", None),
         (Method::GET, "/portal/context", None),
         (Method::GET, "/portal/theme.css?host=acme.portal.localhost", None),
-        (Method::GET, "/portal/tls-check?domain=acme.portal.localhost", None),
+        (
+            Method::GET,
+            "/portal/tls-check?domain=acme.portal.localhost",
+            None,
+        ),
         (Method::PUT, "/agency/branding", Some(json!({}))),
         (Method::POST, "/agency/clients", Some(json!({"name": "Acme"}))),
         (Method::POST, "/agency/enable", Some(Value::Null)),
     ];
     for (place, (method, path, body)) in requests.into_iter().enumerate() {
-        let fault = if place % 2 == 0 { Fault::throttle() } else { Fault::internal_error() };
+        let fault = if place % 2 == 0 {
+            Fault::throttle()
+        } else {
+            Fault::internal_error()
+        };
         // The SDK tries four times.
         api.inject(fault.times(4));
         let answer = owner.call(method.clone(), path, &[], body.clone()).await;
@@ -1206,18 +1702,31 @@ async fn a_table_that_cannot_answer_is_unavailable_and_may_be_asked_again() {
 async fn a_passing_fault_of_the_table_is_not_noticed() {
     let api = Api::counted().await;
     let owner = api.agency("org_acme").await;
-    for fault in [Fault::throttle(), Fault::internal_error(), Fault::lose_request(), Fault::lose_answer()] {
+    for fault in [
+        Fault::throttle(),
+        Fault::internal_error(),
+        Fault::lose_request(),
+        Fault::lose_answer(),
+    ] {
         api.inject(fault);
         owner.get("/agency/overview").await.expect(200);
     }
-    for (place, fault) in [Fault::throttle(), Fault::internal_error(), Fault::lose_request(), Fault::lose_answer(), Fault::conflict()]
-        .into_iter()
-        .enumerate()
+    for (place, fault) in [
+        Fault::throttle(),
+        Fault::internal_error(),
+        Fault::lose_request(),
+        Fault::lose_answer(),
+        Fault::conflict(),
+    ]
+    .into_iter()
+    .enumerate()
     {
         api.inject(fault.on("TransactWriteItems"));
         let old = tag(&owner.get("/agency/branding").await);
         let body = json!({"footerText": place.to_string()});
-        let put = owner.call(Method::PUT, "/agency/branding", &[("if-match", &old)], Some(body)).await;
+        let put = owner
+            .call(Method::PUT, "/agency/branding", &[("if-match", &old)], Some(body))
+            .await;
         assert_eq!(put.expect(200)["footerText"], place.to_string());
     }
     assert_eq!(api.proxy().pending(), Vec::<String>::new());
@@ -1228,7 +1737,12 @@ async fn a_passing_fault_of_the_table_is_not_noticed() {
 async fn a_fault_of_ours_is_internal_and_tells_nothing() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
-    api.client.delete_table().table_name(api.table()).send().await.unwrap();
+    api.client
+        .delete_table()
+        .table_name(api.table())
+        .send()
+        .await
+        .unwrap();
     for (method, path, body) in [
         (Method::GET, "/agency/overview", None),
         (Method::GET, "/agency/clients", None),
@@ -1245,10 +1759,40 @@ async fn a_fault_of_ours_is_internal_and_tells_nothing() {
     api.visitor().get("/health").await.expect(200);
 }
 
+#[tokio::test]
+async fn an_item_that_cannot_be_read_is_internal_and_not_shown() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    owner.subdomain("acme").await;
+    let attribute = |text: &str| AttributeValue::S(text.to_owned());
+    api.client
+        .update_item()
+        .table_name(api.table())
+        .key("PK", attribute("A#org_acme"))
+        .key("SK", attribute("#2BRANDING"))
+        .update_expression("SET primaryColor = :bad")
+        .expression_attribute_values(":bad", attribute("red;}"))
+        .send()
+        .await
+        .unwrap();
+    let public = "/portal/theme.css?host=acme.portal.localhost";
+    for path in ["/agency/branding", "/portal/context", public] {
+        let answer = owner.get(path).await;
+        answer.problem(500, "internal");
+        tells_nothing(&answer);
+        assert!(!answer.text.contains("red"), "{}", answer.text);
+    }
+    owner.get("/agency/portal-config").await.expect(200);
+}
+
 /// An answer of a router of the test's own behind the edge.
 async fn behind_the_edge(api: &Api, method: Method, handlers: Router<shared::app::App>) -> Answer {
     let edge = shared::http::service(handlers, api.app.clone());
-    let request = Request::builder().method(method).uri("/agency/overview").body(Body::empty()).unwrap();
+    let request = Request::builder()
+        .method(method)
+        .uri("/agency/overview")
+        .body(Body::empty())
+        .unwrap();
     let (parts, body) = edge.oneshot(request).await.unwrap().into_parts();
     let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     Answer {

@@ -39,7 +39,11 @@ fn opposites() -> Value {
 /// The ten settings of a configuration.
 fn settings(config: &Value) -> Value {
     let names = defaults().as_object().unwrap().clone();
-    names.into_iter().map(|(name, _)| (name.clone(), config[&name].clone())).collect::<Map<_, _>>().into()
+    names
+        .into_iter()
+        .map(|(name, _)| (name.clone(), config[&name].clone()))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn property(name: &str, value: impl Into<Value>) -> Value {
@@ -75,7 +79,10 @@ async fn before_the_first_put_the_defaults_are_the_careful_ones() {
     expected["createdAt"] = Value::Null;
     expected["updatedAt"] = Value::Null;
     assert_eq!(config, expected);
-    assert_eq!(api.user("org_acme", "member").get(CONFIG).await.expect(200), expected);
+    assert_eq!(
+        api.user("org_acme", "member").get(CONFIG).await.expect(200),
+        expected
+    );
 }
 
 #[tokio::test]
@@ -100,7 +107,10 @@ async fn settings_are_merged_and_null_brings_the_default_back() {
         assert_eq!(settings(&config), expected, "{name}");
     }
     for word in ["summary", "full", "hidden"] {
-        let config = owner.put(CONFIG, property("infrastructureVisibility", word)).await.expect(200);
+        let config = owner
+            .put(CONFIG, property("infrastructureVisibility", word))
+            .await
+            .expect(200);
         assert_eq!(config["infrastructureVisibility"], word);
     }
 }
@@ -137,9 +147,14 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
         }
     }
     for word in ["", " ", "none", "Hidden", "FULL", "summary,full"] {
-        let answer = owner.put(CONFIG, property("infrastructureVisibility", word)).await;
+        let answer = owner
+            .put(CONFIG, property("infrastructureVisibility", word))
+            .await;
         assert_eq!(answer.status, 422, "{word:?}");
-        let fault = ("/infrastructureVisibility".to_owned(), "invalid-format".to_owned());
+        let fault = (
+            "/infrastructureVisibility".to_owned(),
+            "invalid-format".to_owned(),
+        );
         assert_eq!(answer.faults(), [fault], "{word:?}");
     }
     let body = json!({
@@ -180,20 +195,34 @@ async fn a_change_of_the_configuration_leaves_an_entry_with_what_changed() {
     owner.put(CONFIG, json!({})).await.expect(200);
     let audit = owner.audit().await;
     assert_eq!(audit.len(), 4);
-    assert_eq!((&audit[0]["before"], &audit[0]["after"]), (&json!({}), &json!({})));
+    assert_eq!(
+        (&audit[0]["before"], &audit[0]["after"]),
+        (&json!({}), &json!({}))
+    );
 }
 
 #[tokio::test]
 async fn a_configuration_is_changed_by_those_who_may() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
-    api.user("org_acme", "member").put(CONFIG, json!({})).await.problem(403, "role-too-low");
-    api.user("org_none", "owner").put(CONFIG, json!({})).await.problem(403, "agency-not-enabled");
-    api.user("org_none", "member").get(CONFIG).await.problem(403, "agency-not-enabled");
+    api.user("org_acme", "member")
+        .put(CONFIG, json!({}))
+        .await
+        .problem(403, "role-too-low");
+    api.user("org_none", "owner")
+        .put(CONFIG, json!({}))
+        .await
+        .problem(403, "agency-not-enabled");
+    api.user("org_none", "member")
+        .get(CONFIG)
+        .await
+        .problem(403, "agency-not-enabled");
     let client = owner.client("Client").await;
     let user = api.user(client["id"].as_str().unwrap(), "owner");
     user.get(CONFIG).await.problem(403, "agency-not-enabled");
-    user.put(CONFIG, json!({})).await.problem(403, "agency-not-enabled");
+    user.put(CONFIG, json!({}))
+        .await
+        .problem(403, "agency-not-enabled");
     let other = api.agency("org_other").await;
     owner.put(CONFIG, opposites()).await.expect(200);
     assert_eq!(settings(&other.get(CONFIG).await.expect(200)), defaults());
@@ -227,8 +256,12 @@ async fn the_context_of_an_agency_is_all_that_its_portal_needs() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
     let empty = owner.get(CONTEXT).await.expect(200);
-    let nothing: Map<_, _> =
-        shown_branding().as_object().unwrap().keys().map(|name| (name.clone(), Value::Null)).collect();
+    let nothing: Map<_, _> = shown_branding()
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(|name| (name.clone(), Value::Null))
+        .collect();
     assert_eq!(
         empty,
         json!({
@@ -248,7 +281,11 @@ async fn the_context_of_an_agency_is_all_that_its_portal_needs() {
         "domain": {"hostname": "acme.portal.localhost", "type": "subdomain", "status": "verified"},
     });
     for role in ["owner", "admin", "member", "nonsense"] {
-        assert_eq!(api.user("org_acme", role).get(CONTEXT).await.expect(200), full, "{role}");
+        assert_eq!(
+            api.user("org_acme", role).get(CONTEXT).await.expect(200),
+            full,
+            "{role}"
+        );
     }
     verified_domain(&owner, "portal.acme.com").await;
     let domain = json!({"hostname": "portal.acme.com", "type": "custom", "status": "verified"});
@@ -273,20 +310,38 @@ async fn a_user_of_a_client_sees_the_portal_and_of_the_agencys_clients_itself_al
     for role in ["owner", "admin", "member"] {
         let answer = api.user(id, role).get(CONTEXT).await;
         assert_eq!(answer.expect(200), expected);
-        for secret in ["Rival", rival["id"].as_str().unwrap(), "org_acme", "createdAt", "dom_", "brd_", "user_"] {
+        for secret in [
+            "Rival",
+            rival["id"].as_str().unwrap(),
+            "org_acme",
+            "createdAt",
+            "dom_",
+            "brd_",
+            "user_",
+        ] {
             assert!(!answer.text.contains(secret), "{secret}: {}", answer.text);
         }
     }
     let context = async |id: &Value| api.user(id.as_str().unwrap(), "member").get(CONTEXT).await;
-    let tags = [context(&client["id"]).await, context(&rival["id"]).await, owner.get(CONTEXT).await]
-        .map(|answer| answer.header("etag").unwrap().to_owned());
+    let tags = [
+        context(&client["id"]).await,
+        context(&rival["id"]).await,
+        owner.get(CONTEXT).await,
+    ]
+    .map(|answer| answer.header("etag").unwrap().to_owned());
     assert!(tags[0] != tags[1] && tags[0] != tags[2], "{tags:?}");
 
     // It follows a new name at once, and ends with the client.
     let path = format!("/agency/clients/{id}");
-    owner.patch(&path, json!({"name": "Gamma", "slug": "gamma"})).await.expect(200);
+    owner
+        .patch(&path, json!({"name": "Gamma", "slug": "gamma"}))
+        .await
+        .expect(200);
     let organization = json!({"id": id, "role": "client", "name": "Gamma", "slug": "gamma"});
-    assert_eq!(context(&client["id"]).await.expect(200)["organization"], organization);
+    assert_eq!(
+        context(&client["id"]).await.expect(200)["organization"],
+        organization
+    );
     owner.delete(&path).await.expect(204);
     context(&client["id"]).await.problem(404, "no-portal");
     context(&rival["id"]).await.expect(200);
@@ -299,7 +354,11 @@ async fn whoever_has_no_portal_is_told_so_in_the_same_words() {
     let gone = owner.client("Gone").await["id"].as_str().unwrap().to_owned();
     owner.delete(&format!("/agency/clients/{gone}")).await.expect(204);
     let details = async |org: &str| {
-        api.user(org, "owner").get(CONTEXT).await.problem(404, "no-portal")["detail"].clone()
+        api.user(org, "owner")
+            .get(CONTEXT)
+            .await
+            .problem(404, "no-portal")["detail"]
+            .clone()
     };
     let expected = details("org_none").await;
     for org in [gone.as_str(), "cli_01890a5d-ac96-774b-bcce-b302099a8057"] {
@@ -328,26 +387,56 @@ async fn a_claim_may_name_the_client_that_a_user_acts_for() {
         assert_eq!(context["organization"], organization);
         assert_eq!(context["branding"], shown_branding());
         // Whatever the organization is, this user is not the agency.
-        for path in ["/agency/overview", "/agency/branding", "/agency/clients", "/agency/audit"] {
+        for path in [
+            "/agency/overview",
+            "/agency/branding",
+            "/agency/clients",
+            "/agency/audit",
+        ] {
             user.get(path).await.problem(403, "agency-not-enabled");
         }
-        user.post("/agency/enable", Value::Null).await.problem(403, "client-organization");
-        user.post("/agency/clients", json!({"name": "x"})).await.problem(403, "agency-not-enabled");
+        user.post("/agency/enable", Value::Null)
+            .await
+            .problem(403, "client-organization");
+        user.post("/agency/clients", json!({"name": "x"}))
+            .await
+            .problem(403, "agency-not-enabled");
     }
     // A claim that is there and names no client is never the agency.
-    for claim in [json!(""), json!("org_acme"), json!(0), json!(false), json!([]), json!({}), json!([client["id"]])] {
+    for claim in [
+        json!(""),
+        json!("org_acme"),
+        json!(0),
+        json!(false),
+        json!([]),
+        json!({}),
+        json!([client["id"]]),
+    ] {
         let user = api.with_token(token("org_acme", claim.clone()));
         let answer = user.get(CONTEXT).await;
         assert_eq!(answer.status, 404, "{claim}");
         answer.problem(404, "no-portal");
-        user.get("/agency/overview").await.problem(403, "agency-not-enabled");
-        user.post("/agency/enable", Value::Null).await.problem(403, "client-organization");
+        user.get("/agency/overview")
+            .await
+            .problem(403, "agency-not-enabled");
+        user.post("/agency/enable", Value::Null)
+            .await
+            .problem(403, "client-organization");
     }
     // `null` is no claim.
     let user = api.with_token(token("org_acme", Value::Null));
-    assert_eq!(user.get(CONTEXT).await.expect(200)["organization"]["role"], "agency");
-    owner.delete(&format!("/agency/clients/{}", client["id"].as_str().unwrap())).await.expect(204);
-    api.with_token(token("org_acme", client["id"].clone())).get(CONTEXT).await.problem(404, "no-portal");
+    assert_eq!(
+        user.get(CONTEXT).await.expect(200)["organization"]["role"],
+        "agency"
+    );
+    owner
+        .delete(&format!("/agency/clients/{}", client["id"].as_str().unwrap()))
+        .await
+        .expect(204);
+    api.with_token(token("org_acme", client["id"].clone()))
+        .get(CONTEXT)
+        .await
+        .problem(404, "no-portal");
 }
 
 // What needs no token.
@@ -373,7 +462,10 @@ async fn a_login_page_sees_the_branding_without_the_address_that_mail_comes_from
     for user in [api.with_token("x"), api.user("org_other", "owner")] {
         assert_eq!(user.get(path).await.expect(200), expected);
     }
-    let theme = api.visitor().get("/portal/theme.css?host=acme.portal.localhost").await;
+    let theme = api
+        .visitor()
+        .get("/portal/theme.css?host=acme.portal.localhost")
+        .await;
     assert!(!theme.text.contains("hello@acme.com"));
 }
 
@@ -381,7 +473,10 @@ async fn a_login_page_sees_the_branding_without_the_address_that_mail_comes_from
 async fn a_host_is_read_as_people_and_browsers_write_it() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
-    owner.put("/agency/branding", json!({"footerText": "Acme"})).await.expect(200);
+    owner
+        .put("/agency/branding", json!({"footerText": "Acme"}))
+        .await
+        .expect(200);
     owner.subdomain("acme").await;
     verified_domain(&owner, "portal.bücher.de").await;
     for host in [
@@ -400,8 +495,17 @@ async fn a_host_is_read_as_people_and_browsers_write_it() {
         let branding = api.visitor().get(&format!("/portal/branding?host={host}")).await;
         assert_eq!(branding.status, 200, "{host}");
         assert_eq!(branding.expect(200)["footerText"], "Acme");
-        assert_eq!(api.visitor().get(&format!("/portal/theme.css?host={host}")).await.status, 200);
-        let answer = api.visitor().get(&format!("/portal/tls-check?domain={host}")).await;
+        assert_eq!(
+            api.visitor()
+                .get(&format!("/portal/theme.css?host={host}"))
+                .await
+                .status,
+            200
+        );
+        let answer = api
+            .visitor()
+            .get(&format!("/portal/tls-check?domain={host}"))
+            .await;
         assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
         assert_eq!(answer.header("cache-control"), Some("public, max-age=60"));
     }
@@ -436,8 +540,15 @@ async fn a_host_is_read_as_people_and_browsers_write_it() {
             assert_eq!(answer.status, 404, "{host}");
             answer.problem(404, "no-portal");
         }
-        let answer = api.visitor().get(&format!("/portal/tls-check?domain={host}")).await;
-        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (404, ""), "{host}");
+        let answer = api
+            .visitor()
+            .get(&format!("/portal/tls-check?domain={host}"))
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.text.as_str()),
+            (404, ""),
+            "{host}"
+        );
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert_eq!(answer.header("content-type"), None);
     }
@@ -447,12 +558,23 @@ async fn a_host_is_read_as_people_and_browsers_write_it() {
 async fn a_host_is_served_while_its_domain_is_and_not_before_or_after() {
     let api = Api::start().await;
     let (acme, other) = (api.agency("org_acme").await, api.agency("org_other").await);
-    acme.put("/agency/branding", json!({"footerText": "Acme"})).await.expect(200);
-    other.put("/agency/branding", json!({"footerText": "Other"})).await.expect(200);
+    acme.put("/agency/branding", json!({"footerText": "Acme"}))
+        .await
+        .expect(200);
+    other
+        .put("/agency/branding", json!({"footerText": "Other"}))
+        .await
+        .expect(200);
     let statuses = async |host: &str| {
         let mut seen = Vec::new();
         for path in ["branding?host", "theme.css?host", "tls-check?domain"] {
-            seen.push(api.visitor().get(&format!("/portal/{path}={host}")).await.status.as_u16());
+            seen.push(
+                api.visitor()
+                    .get(&format!("/portal/{path}={host}"))
+                    .await
+                    .status
+                    .as_u16(),
+            );
         }
         seen
     };
@@ -462,12 +584,18 @@ async fn a_host_is_served_while_its_domain_is_and_not_before_or_after() {
     assert_eq!(statuses("portal.acme.com").await, [200; 3]);
     // Another agency's claim changes nothing.
     other.custom_domain("portal.acme.com").await;
-    let branding = api.visitor().get("/portal/branding?host=portal.acme.com").await.expect(200);
+    let branding = api
+        .visitor()
+        .get("/portal/branding?host=portal.acme.com")
+        .await
+        .expect(200);
     assert_eq!(branding["footerText"], "Acme");
     let subdomain = acme.subdomain("acme").await;
     assert_eq!(statuses("acme.portal.localhost").await, [200; 3]);
     for id in [&domain["id"], &subdomain["id"]] {
-        acme.delete(&format!("/agency/portal-domains/{}", id.as_str().unwrap())).await.expect(204);
+        acme.delete(&format!("/agency/portal-domains/{}", id.as_str().unwrap()))
+            .await
+            .expect(204);
     }
     assert_eq!(statuses("portal.acme.com").await, [404; 3]);
     assert_eq!(statuses("acme.portal.localhost").await, [404; 3]);
@@ -492,7 +620,10 @@ async fn the_stylesheet_has_what_is_set_and_then_the_agencys_own() {
     let owner = api.agency("org_acme").await;
     owner.subdomain("acme").await;
     let empty = api.visitor().get(THEME).await;
-    assert_eq!((empty.status.as_u16(), empty.text.as_str()), (200, ":root {\n}\n"));
+    assert_eq!(
+        (empty.status.as_u16(), empty.text.as_str()),
+        (200, ":root {\n}\n")
+    );
     assert_eq!(empty.header("content-type"), Some("text/css; charset=utf-8"));
     assert_eq!(empty.header("cache-control"), Some("public, max-age=60"));
     assert_eq!(empty.header("x-content-type-options"), Some("nosniff"));
@@ -573,9 +704,57 @@ async fn no_value_gets_out_of_its_declaration() {
     let owner = api.agency("org_acme").await;
     owner.subdomain("acme").await;
     let hostile = [
-        "\"", "'", "\\", "\\\"", ")", "\")", "')", "\");}", "*/", "/*", "/* } */", ";}", "}", "{", ";", "!important", "\n", "\r",
-        "\u{C}", "\0", "\u{2028}", "</style>", "<!--", "-->", "@import 'x';", "url(", "url(\"", "expression(1)", ",", "#", "%",
-        "%22", "%5C", "%0A", "\u{80}", "\u{FFFD}", "`", "^", "|", "[", "]", "(", "()", "$", "&", "=", "+", "~", ":", "a", " ",
+        "\"",
+        "'",
+        "\\",
+        "\\\"",
+        ")",
+        "\")",
+        "')",
+        "\");}",
+        "*/",
+        "/*",
+        "/* } */",
+        ";}",
+        "}",
+        "{",
+        ";",
+        "!important",
+        "\n",
+        "\r",
+        "\u{C}",
+        "\0",
+        "\u{2028}",
+        "</style>",
+        "<!--",
+        "-->",
+        "@import 'x';",
+        "url(",
+        "url(\"",
+        "expression(1)",
+        ",",
+        "#",
+        "%",
+        "%22",
+        "%5C",
+        "%0A",
+        "\u{80}",
+        "\u{FFFD}",
+        "`",
+        "^",
+        "|",
+        "[",
+        "]",
+        "(",
+        "()",
+        "$",
+        "&",
+        "=",
+        "+",
+        "~",
+        ":",
+        "a",
+        " ",
     ];
     let mut taken = 0;
     for piece in hostile {
@@ -599,18 +778,29 @@ async fn no_value_gets_out_of_its_declaration() {
             }
             taken += 1;
             let branding = put.expect(200);
-            owner.put("/agency/branding", json!({"customCss": "b{}"})).await.expect(200);
+            owner
+                .put("/agency/branding", json!({"customCss": "b{}"}))
+                .await
+                .expect(200);
             let css = api.visitor().get(THEME).await.text;
             let (declarations, rest) = read(&css);
             let text = |name: &str| branding[name].as_str().map(str::to_owned);
             let mut expected = Vec::new();
-            for (property, name) in [("primary", "primaryColor"), ("font-family", "fontFamily"), ("logo", "logoUrl"), ("login-bg", "loginBgUrl")] {
+            for (property, name) in [
+                ("primary", "primaryColor"),
+                ("font-family", "fontFamily"),
+                ("logo", "logoUrl"),
+                ("login-bg", "loginBgUrl"),
+            ] {
                 if text(name).is_some() {
                     expected.push(format!("--portal-{property}"));
                 }
             }
             let names: Vec<_> = declarations.iter().map(|(name, _)| name.clone()).collect();
-            let names: Vec<_> = names.into_iter().filter(|name| !name.starts_with("--portal-on-")).collect();
+            let names: Vec<_> = names
+                .into_iter()
+                .filter(|name| !name.starts_with("--portal-on-"))
+                .collect();
             assert_eq!(names, expected, "{css}");
             assert_eq!(rest, "\nb{}\n", "{css}");
             for (name, value) in &declarations {
@@ -623,7 +813,10 @@ async fn no_value_gets_out_of_its_declaration() {
             }
         }
     }
-    assert!(taken > 40, "{taken} of them are taken: the test would say nothing otherwise");
+    assert!(
+        taken > 40,
+        "{taken} of them are taken: the test would say nothing otherwise"
+    );
 }
 
 #[tokio::test]
@@ -640,8 +833,14 @@ async fn a_stylesheet_that_is_taken_is_shown_as_it_is_stored() {
         "a {}\r\n\tb {}\n",
         "日本 { color: red }",
     ] {
-        let stored = owner.put("/agency/branding", json!({"customCss": css})).await.expect(200);
+        let stored = owner
+            .put("/agency/branding", json!({"customCss": css}))
+            .await
+            .expect(200);
         assert_eq!(stored["customCss"], css);
-        assert_eq!(api.visitor().get(THEME).await.text, format!(":root {{\n}}\n{css}\n"));
+        assert_eq!(
+            api.visitor().get(THEME).await.text,
+            format!(":root {{\n}}\n{css}\n")
+        );
     }
 }
