@@ -8,7 +8,10 @@ use std::{
 
 use crate::{
     auth::{AuthConfig, ClaimNames, KeySource, RoleMap},
-    models::hostname::{HostPolicy, Hostname},
+    models::{
+        domain::{Domain, PortalDomain},
+        hostname::{HostPolicy, Hostname},
+    },
 };
 
 /// Everything that a function is told by its environment.
@@ -138,6 +141,11 @@ impl Config {
             region: variables.optional("AWS_REGION")?,
         })
     }
+    /// A domain as the API shows it, with its records.
+    pub fn show(&self, domain: Domain) -> PortalDomain {
+        domain.show(&self.names, &self.addresses)
+    }
+
     /// A path of the API as its clients write it.
     pub fn path(&self, path: &str) -> String {
         format!("{}{path}", self.base_path.as_deref().unwrap_or_default())

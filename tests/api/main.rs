@@ -1,1 +1,9 @@
+//! Tests of the API, each through the real router and to a table of its own.
 
+mod harness;
+
+mod agency;
+mod branding;
+mod clients;
+mod domains;
+mod portal;

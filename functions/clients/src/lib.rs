@@ -55,7 +55,10 @@ async fn list_clients(
         }
         let agency = app.store.agency(&caller)?;
         let client = agency.client_by_slug(slug.parse().ok().as_ref()).await?;
-        return Ok(Json(Page { items: client.into_iter().collect(), next_cursor: None }));
+        return Ok(Json(Page {
+            items: client.into_iter().collect(),
+            next_cursor: None,
+        }));
     }
     Ok(Json(app.store.agency(&caller)?.clients(&page).await?))
 }
@@ -81,8 +84,14 @@ async fn create_client(
     Admin(caller): Admin,
     Create { body, key }: Create<ClientOrgCreate>,
 ) -> Result<CreatedAt<ClientOrg>, Problem> {
-    let created = app.store.agency(&caller)?.create_client(&body, key.as_ref()).await?;
-    let location = app.config.path(&format!("/agency/clients/{}", created.resource.id));
+    let created = app
+        .store
+        .agency(&caller)?
+        .create_client(&body, key.as_ref())
+        .await?;
+    let location = app
+        .config
+        .path(&format!("/agency/clients/{}", created.resource.id));
     Ok(CreatedAt { created, location })
 }
 

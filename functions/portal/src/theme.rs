@@ -13,11 +13,23 @@ pub fn stylesheet(branding: &PublicBranding) -> String {
     let properties = [
         ("primary", branding.primary_color.map(|color| color.to_string())),
         ("accent", branding.accent_color.map(|color| color.to_string())),
-        ("on-primary", branding.on_primary_color.map(|color| color.to_string())),
-        ("on-accent", branding.on_accent_color.map(|color| color.to_string())),
-        ("font-family", branding.font_family.as_ref().map(|font| font.to_string())),
+        (
+            "on-primary",
+            branding.on_primary_color.map(|color| color.to_string()),
+        ),
+        (
+            "on-accent",
+            branding.on_accent_color.map(|color| color.to_string()),
+        ),
+        (
+            "font-family",
+            branding.font_family.as_ref().map(|font| font.to_string()),
+        ),
         ("logo", branding.logo_url.as_ref().map(|logo| url(logo))),
-        ("login-bg", branding.login_bg_url.as_ref().map(|picture| url(picture))),
+        (
+            "login-bg",
+            branding.login_bg_url.as_ref().map(|picture| url(picture)),
+        ),
     ];
     let mut css = ":root {\n".to_owned();
     for (name, value) in properties {

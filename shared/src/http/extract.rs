@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use crate::{
     app::App,
-    auth::{Principal, Role},
+    auth::{Principal, Role, Tenant},
     models::id::{Id, Kind},
     store::{Caller, PageRequest},
 };
@@ -107,11 +107,16 @@ impl Query {
             .ok_or_else(|| invalid(format!("The parameter {name} is missing.")))
     }
 
+    /// Whether a parameter is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// `limit` and `cursor` of a list.
     ///
     /// # Errors
-    /// `invalid-parameter`
-    pub fn page(&self) -> Result<PageRequest, Problem> {
+    /// `invalid-parameter`, `invalid-cursor`
+    pub fn page(&self, caller: &Caller) -> Result<PageRequest, Problem> {
         let limit = match self.optional("limit")? {
             None => PageRequest::MAX,
             Some(text) => Some(text)
@@ -120,10 +125,12 @@ impl Query {
                 .filter(|limit| (1..=PageRequest::MAX).contains(limit))
                 .ok_or_else(|| invalid("The parameter limit must be a number from 1 to 1000."))?,
         };
-        Ok(PageRequest {
-            limit,
-            cursor: self.optional("cursor")?.map(str::to_owned),
-        })
+        let cursor = self.optional("cursor")?.map(str::to_owned);
+        // A client organization has no lists, so that no cursor was ever made for it.
+        if cursor.is_some() && !matches!(caller.principal.tenant, Tenant::Agency(_)) {
+            return Err(ProblemCode::InvalidCursor.into());
+        }
+        Ok(PageRequest { limit, cursor })
     }
 }
 

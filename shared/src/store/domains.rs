@@ -11,12 +11,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::models::{
-    audit::{Action, TargetType, snapshot},
-    domain::{Domain, DomainType, PortalDomain, PortalDomainCreate, Status, Token},
-    hostname::{HostPolicy, Hostname},
-    id::{DomainId, OrgId},
-    time::Timestamp,
+use crate::{
+    config::Config,
+    models::{
+        audit::{Action, TargetType, snapshot},
+        domain::{Domain, DomainType, PortalDomain, PortalDomainCreate, Status, Token},
+        hostname::Hostname,
+        id::{DomainId, OrgId},
+        time::Timestamp,
+    },
 };
 
 use super::{
@@ -100,7 +103,7 @@ impl Agency<'_> {
         parse(self.item(keys::domain(self.org, id)).await?)
     }
 
-    /// Creates a domain. `show` gives the answer, which is kept for a repetition; `token` is for a custom domain.
+    /// Creates a domain. `token` is for a custom one.
     ///
     /// # Errors
     /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::HostnameTaken`], [`Error::LimitReached`]
@@ -108,24 +111,25 @@ impl Agency<'_> {
         &self,
         new: PortalDomainCreate,
         token: Token,
-        limit: u32,
-        names: &HostPolicy,
-        show: impl Fn(Domain) -> PortalDomain,
+        config: &Config,
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<PortalDomain>> {
         let (id, org, now) = (DomainId::new(self.caller.now), self.org.clone(), self.caller.now);
         let domain = match new {
             PortalDomainCreate::Subdomain { subdomain } => {
-                Domain::subdomain(id, org, names.hostname(&subdomain), now)
+                Domain::subdomain(id, org, config.names.hostname(&subdomain), now)
             }
             PortalDomainCreate::Custom { custom_domain } => {
                 Domain::custom(id, org, custom_domain, token, now)
             }
         };
-        let answer = show(domain.clone());
+        let answer = config.show(domain.clone());
         let mut retry = Retry::new();
         loop {
-            match self.try_create_domain(&domain, &answer, limit, key).await {
+            match self
+                .try_create_domain(&domain, &answer, config.max_domains, key)
+                .await
+            {
                 Err(Error::Conflict) => retry.wait().await?,
                 done => return done,
             }
@@ -205,7 +209,7 @@ impl Agency<'_> {
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
-    pub async fn delete_domain(&self, id: DomainId, show: impl Fn(Domain) -> PortalDomain) -> Result<()> {
+    pub async fn delete_domain(&self, id: DomainId, config: &Config) -> Result<()> {
         let mut retry = Retry::new();
         loop {
             let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
@@ -237,7 +241,7 @@ impl Agency<'_> {
                 }
                 DomainType::Custom => {}
             }
-            let was = snapshot(&show(domain.clone()));
+            let was = snapshot(&config.show(domain.clone()));
             self.audit_domain(&mut transaction, domain, Action::DomainDeleted, (was, None), [])?;
             match transaction.commit().await {
                 Ok(Outcome::Done) => return Ok(()),

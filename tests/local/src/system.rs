@@ -213,7 +213,7 @@ impl System {
 
 /// Everything that answers HTTP, as behind the gateway.
 pub(crate) fn router(app: &App) -> Router {
-    let (router, document) = openapi::routes(domains::dns::Dns::new(&app.config));
+    let (router, document) = openapi::routes(domains::dns::Dns::new(&app.config.dns).expect("a resolver"));
     gateway::router(shared::http::service(router, app.clone()), document)
 }
 
