@@ -126,7 +126,7 @@ impl Builder {
         if let Some(millis) = self.at {
             app.clock = Clock::Set(Arc::new(AtomicI64::new(millis)));
         }
-        let router = router(&app);
+        let router = router(&app).expect("a router");
         System {
             app,
             dns,
@@ -212,9 +212,16 @@ impl System {
 }
 
 /// Everything that answers HTTP, as behind the gateway.
-pub(crate) fn router(app: &App) -> Router {
-    let (router, document) = openapi::routes(domains::dns::Dns::new(&app.config.dns).expect("a resolver"));
-    gateway::router(shared::http::service(router, app.clone()), document)
+///
+/// # Errors
+/// A sentence: the system's own resolvers cannot be read.
+pub(crate) fn router(app: &App) -> Result<Router, String> {
+    let dns = domains::dns::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
+    let (router, document) = openapi::routes(dns);
+    Ok(gateway::router(
+        shared::http::service(router, app.clone()),
+        document,
+    ))
 }
 
 fn url(address: SocketAddr) -> String {
