@@ -212,6 +212,8 @@ impl System {
 }
 
 /// Everything that answers HTTP, as behind the gateway.
+// Only the system's own resolvers may not be readable, and on one machine they are named.
+#[allow(clippy::expect_used)]
 pub(crate) fn router(app: &App) -> Router {
     let (router, document) = openapi::routes(domains::dns::Dns::new(&app.config.dns).expect("a resolver"));
     gateway::router(shared::http::service(router, app.clone()), document)
