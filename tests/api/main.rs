@@ -5,5 +5,8 @@ mod harness;
 mod agency;
 mod branding;
 mod clients;
+mod document;
 mod domains;
+mod drift;
 mod portal;
+mod replay;
