@@ -5,5 +5,7 @@ mod harness;
 mod agency;
 mod branding;
 mod clients;
+mod conflicts;
 mod domains;
+mod idempotency;
 mod portal;
