@@ -53,6 +53,7 @@ pub struct Builder {
     zone: String,
     at: Option<i64>,
     counted: bool,
+    patience: Option<Duration>,
 }
 
 impl Builder {
@@ -86,6 +87,15 @@ impl Builder {
     pub fn counted(self) -> Self {
         Self {
             counted: true,
+            ..self
+        }
+    }
+
+    /// Lets a write that keeps meeting others be tried again for this long only.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
             ..self
         }
     }
@@ -125,6 +135,9 @@ impl Builder {
         let mut app = App::new(config).await;
         if let Some(millis) = self.at {
             app.clock = Clock::Set(Arc::new(AtomicI64::new(millis)));
+        }
+        if let Some(patience) = self.patience {
+            app.store = app.store.with_patience(patience);
         }
         let router = router(&app).expect("a router");
         System {
