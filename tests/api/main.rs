@@ -3,7 +3,11 @@
 mod harness;
 
 mod agency;
+mod audit;
 mod branding;
 mod clients;
 mod domains;
+mod identity;
+mod isolation;
 mod portal;
+mod verify;
