@@ -8,7 +8,10 @@ use crate::harness::Api;
 async fn enabling_makes_an_agency_and_repeating_it_changes_nothing() {
     let api = Api::start().await;
     let owner = api.user("org_acme", "owner");
-    owner.get("/agency/overview").await.problem(403, "agency-not-enabled");
+    owner
+        .get("/agency/overview")
+        .await
+        .problem(403, "agency-not-enabled");
     let first = owner.post("/agency/enable", Value::Null).await.expect(200);
     assert_eq!(first["organizationId"], "org_acme");
     assert_eq!(first["enabled"], true);
