@@ -23,7 +23,10 @@ async fn assert_newest(user: &User<'_>, answer: &Answer, expected: Value) {
         "actor": {"type": "user", "id": "user_1"},
         "requestId": answer.header("x-request-id").unwrap(),
     });
-    whole.as_object_mut().unwrap().extend(expected.as_object().unwrap().clone());
+    whole
+        .as_object_mut()
+        .unwrap()
+        .extend(expected.as_object().unwrap().clone());
     assert_eq!(newest, whole);
 }
 
@@ -79,7 +82,9 @@ async fn enable_and_settings_leave_what_changed() {
     });
     assert_newest(&acme, &answer, entry).await;
 
-    let answer = acme.put("/agency/branding", json!({"customCss": null, "footerText": "Hi"})).await;
+    let answer = acme
+        .put("/agency/branding", json!({"customCss": null, "footerText": "Hi"}))
+        .await;
     let entry = json!({
         "action": "branding.updated", "target": target, "before": {"customCss": css}, "after": {"customCss": null},
     });
@@ -120,7 +125,9 @@ async fn clients_and_domains_are_kept_whole_at_their_beginning_and_end() {
     let entry = json!({"action": "client.created", "target": of_client, "before": null, "after": client});
     assert_newest(&acme, &answer, entry).await;
     let path = format!("/agency/clients/{}", client["id"].as_str().unwrap());
-    let answer = acme.patch(&path, json!({"name": "Globex Ltd", "slug": "globex"})).await;
+    let answer = acme
+        .patch(&path, json!({"name": "Globex Ltd", "slug": "globex"}))
+        .await;
     let client = answer.expect(200);
     let entry = json!({
         "action": "client.updated", "target": of_client, "before": {"name": "Globex"}, "after": {"name": "Globex Ltd"},
@@ -135,19 +142,32 @@ async fn clients_and_domains_are_kept_whole_at_their_beginning_and_end() {
     let entry = json!({"action": "client.deleted", "target": of_client, "before": client, "after": null});
     assert_newest(&acme, &answer, entry).await;
 
-    for body in [json!({"subdomain": "acme"}), json!({"customDomain": "portal.acme.test"})] {
+    for body in [
+        json!({"subdomain": "acme"}),
+        json!({"customDomain": "portal.acme.test"}),
+    ] {
         let answer = acme.post("/agency/portal-domains", body).await;
         let domain = answer.expect(201);
         let of_domain = target("domain", &domain);
-        let entry = json!({"action": "domain.created", "target": of_domain, "before": null, "after": kept(&domain)});
+        let entry =
+            json!({"action": "domain.created", "target": of_domain, "before": null, "after": kept(&domain)});
         assert_newest(&acme, &answer, entry).await;
-        let answer = acme.delete(&format!("/agency/portal-domains/{}", domain["id"].as_str().unwrap())).await;
+        let answer = acme
+            .delete(&format!(
+                "/agency/portal-domains/{}",
+                domain["id"].as_str().unwrap()
+            ))
+            .await;
         answer.expect(204);
-        let entry = json!({"action": "domain.deleted", "target": of_domain, "before": kept(&domain), "after": null});
+        let entry =
+            json!({"action": "domain.deleted", "target": of_domain, "before": kept(&domain), "after": null});
         assert_newest(&acme, &answer, entry).await;
         if let Some(record) = domain["records"].get(0) {
             // Who reads the log does not learn what proves a name.
-            let token = record["value"].as_str().unwrap().trim_start_matches("agency-verification=");
+            let token = record["value"]
+                .as_str()
+                .unwrap()
+                .trim_start_matches("agency-verification=");
             assert!(!acme.get("/agency/audit").await.text.contains(token));
         }
     }
@@ -167,31 +187,78 @@ async fn what_changed_nothing_left_nothing() {
     let verify = |domain: &Value| format!("/agency/portal-domains/{}/verify", domain["id"].as_str().unwrap());
     let key = [("idempotency-key", "k")];
     let body = json!({"name": "Keyed"});
-    acme.call(Method::POST, "/agency/clients", &key, Some(body.clone())).await.expect(201);
+    acme.call(Method::POST, "/agency/clients", &key, Some(body.clone()))
+        .await
+        .expect(201);
     let before = acme.audit().await;
 
     acme.post("/agency/enable", Value::Null).await.expect(200);
-    acme.call(Method::POST, "/agency/clients", &key, Some(body)).await.expect(201);
+    acme.call(Method::POST, "/agency/clients", &key, Some(body))
+        .await
+        .expect(201);
     let other = Some(json!({"name": "Other"}));
-    acme.call(Method::POST, "/agency/clients", &key, other).await.problem(422, "idempotency-mismatch");
+    acme.call(Method::POST, "/agency/clients", &key, other)
+        .await
+        .problem(422, "idempotency-mismatch");
     acme.post(&verify(&custom), Value::Null).await.expect(200);
-    acme.post(&verify(&custom), Value::Null).await.problem(429, "too-many-requests");
+    acme.post(&verify(&custom), Value::Null)
+        .await
+        .problem(429, "too-many-requests");
     acme.post(&verify(&subdomain), Value::Null).await.expect(200);
-    acme.put("/agency/branding", json!({"primaryColor": "red"})).await.problem(422, "invalid-body");
+    acme.put("/agency/branding", json!({"primaryColor": "red"}))
+        .await
+        .problem(422, "invalid-body");
     let stale = [("if-match", "\"stale\"")];
-    acme.call(Method::PUT, "/agency/branding", &stale, Some(json!({}))).await.problem(412, "stale");
-    acme.call(Method::PUT, "/agency/portal-config", &stale, Some(json!({}))).await.problem(412, "stale");
-    acme.post("/agency/clients", json!({"name": "A", "slug": "globex"})).await.problem(409, "slug-taken");
-    acme.patch(&path, json!({"slug": "keyed"})).await.problem(409, "slug-taken");
-    acme.patch(&path, json!({"slug": null})).await.problem(422, "invalid-body");
-    acme.post("/agency/portal-domains", json!({"subdomain": "globex"})).await.problem(409, "hostname-taken");
-    acme.post("/agency/portal-domains", json!({"customDomain": "portal.acme.test"})).await.problem(409, "hostname-taken");
-    acme.raw(Method::PUT, "/agency/branding", &[("content-type", "application/json")], "{").await.problem(400, "invalid-json");
-    acme.raw(Method::PUT, "/agency/branding", &[], "{}").await.problem(415, "unsupported-media-type");
-    acme.delete("/agency/clients/cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b").await.problem(404, "not-found");
-    api.user("org_acme", "member").delete(&path).await.problem(403, "role-too-low");
+    acme.call(Method::PUT, "/agency/branding", &stale, Some(json!({})))
+        .await
+        .problem(412, "stale");
+    acme.call(Method::PUT, "/agency/portal-config", &stale, Some(json!({})))
+        .await
+        .problem(412, "stale");
+    acme.post("/agency/clients", json!({"name": "A", "slug": "globex"}))
+        .await
+        .problem(409, "slug-taken");
+    acme.patch(&path, json!({"slug": "keyed"}))
+        .await
+        .problem(409, "slug-taken");
+    acme.patch(&path, json!({"slug": null}))
+        .await
+        .problem(422, "invalid-body");
+    acme.post("/agency/portal-domains", json!({"subdomain": "globex"}))
+        .await
+        .problem(409, "hostname-taken");
+    acme.post(
+        "/agency/portal-domains",
+        json!({"customDomain": "portal.acme.test"}),
+    )
+    .await
+    .problem(409, "hostname-taken");
+    acme.raw(
+        Method::PUT,
+        "/agency/branding",
+        &[("content-type", "application/json")],
+        "{",
+    )
+    .await
+    .problem(400, "invalid-json");
+    acme.raw(Method::PUT, "/agency/branding", &[], "{}")
+        .await
+        .problem(415, "unsupported-media-type");
+    acme.delete("/agency/clients/cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")
+        .await
+        .problem(404, "not-found");
+    api.user("org_acme", "member")
+        .delete(&path)
+        .await
+        .problem(403, "role-too-low");
     globex.delete(&path).await.problem(404, "not-found");
-    for path in ["/agency/overview", "/agency/branding", "/agency/clients", "/agency/audit", "/portal/context"] {
+    for path in [
+        "/agency/overview",
+        "/agency/branding",
+        "/agency/clients",
+        "/agency/audit",
+        "/portal/context",
+    ] {
         acme.get(path).await.expect(200);
     }
     assert_eq!(acme.audit().await, before);
@@ -207,9 +274,15 @@ async fn a_change_of_status_has_flat_strings_and_every_entry_goes_after_400_days
     let domain = acme.custom_domain("portal.acme.test").await;
     let path = format!("/agency/portal-domains/{}", domain["id"].as_str().unwrap());
     let value = domain["records"][1]["value"].as_str().unwrap();
-    for zone in [format!("portal.acme.test. CNAME {value}."), String::new(), format!("portal.acme.test. CNAME {value}.")] {
+    for zone in [
+        format!("portal.acme.test. CNAME {value}."),
+        String::new(),
+        format!("portal.acme.test. CNAME {value}."),
+    ] {
         api.dns.set_zone(&zone).unwrap();
-        acme.post(&format!("{path}/verify"), Value::Null).await.expect(200);
+        acme.post(&format!("{path}/verify"), Value::Null)
+            .await
+            .expect(200);
         api.advance(std::time::Duration::from_secs(5));
     }
     acme.delete(&path).await.expect(204);
@@ -237,7 +310,11 @@ async fn a_change_of_status_has_flat_strings_and_every_entry_goes_after_400_days
         match change {
             Some((old, new)) => {
                 assert_eq!(hostname.as_deref(), Some("portal.acme.test"), "{action}");
-                assert_eq!((from.as_deref(), to.as_deref()), (Some(old), Some(new)), "{action}");
+                assert_eq!(
+                    (from.as_deref(), to.as_deref()),
+                    (Some(old), Some(new)),
+                    "{action}"
+                );
             }
             None => assert_eq!((from, to), (None, None), "{action}"),
         }
@@ -248,7 +325,19 @@ async fn a_change_of_status_has_flat_strings_and_every_entry_goes_after_400_days
     // They are the table's own, not the entry's.
     let newest = &acme.audit().await[1];
     let names: Vec<_> = newest.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["action", "actor", "after", "at", "before", "id", "requestId", "target"]);
+    assert_eq!(
+        names,
+        [
+            "action",
+            "actor",
+            "after",
+            "at",
+            "before",
+            "id",
+            "requestId",
+            "target"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -260,15 +349,25 @@ async fn the_log_is_newest_first_page_by_page_for_owners_and_admins() {
         acme.client(&format!("Client {n}")).await;
     }
     let all = acme.audit().await;
-    let names: Vec<_> = all.iter().map(|entry| entry["after"]["name"].as_str().unwrap_or("-")).collect();
-    assert_eq!(names, ["Client 5", "Client 4", "Client 3", "Client 2", "Client 1", "Client 0", "-"]);
+    let names: Vec<_> = all
+        .iter()
+        .map(|entry| entry["after"]["name"].as_str().unwrap_or("-"))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "Client 5", "Client 4", "Client 3", "Client 2", "Client 1", "Client 0", "-"
+        ]
+    );
     let admin = api.user("org_acme", "admin");
     for limit in [1, 3, 7, 8] {
         let (mut seen, mut query) = (Vec::new(), format!("limit={limit}"));
         loop {
             let page = admin.get(&format!("/agency/audit?{query}")).await.expect(200);
             seen.extend(page["items"].as_array().unwrap().clone());
-            let Some(cursor) = page["nextCursor"].as_str() else { break };
+            let Some(cursor) = page["nextCursor"].as_str() else {
+                break;
+            };
             query = format!("limit={limit}&cursor={cursor}");
         }
         assert_eq!(seen, all, "limit {limit}");
@@ -277,10 +376,16 @@ async fn the_log_is_newest_first_page_by_page_for_owners_and_admins() {
     let page = admin.get("/agency/audit?limit=2").await.expect(200);
     acme.client("Late").await;
     let cursor = page["nextCursor"].as_str().unwrap();
-    let rest = admin.get(&format!("/agency/audit?cursor={cursor}")).await.expect(200);
+    let rest = admin
+        .get(&format!("/agency/audit?cursor={cursor}"))
+        .await
+        .expect(200);
     assert_eq!(rest["items"].as_array().unwrap(), &all[2..]);
     for role in ["member", "", "viewer"] {
-        api.user("org_acme", role).get("/agency/audit").await.problem(403, "role-too-low");
+        api.user("org_acme", role)
+            .get("/agency/audit")
+            .await
+            .problem(403, "role-too-low");
     }
 }
 
@@ -291,7 +396,15 @@ async fn the_actor_is_who_wrote() {
         let now = time::OffsetDateTime::from_unix_timestamp(START / 1000).unwrap();
         api.with_token(local::token::sign("org_acme", "admin", sub, now, 600))
     };
-    for (n, sub) in ["auth0|5f7c8ec7c33c6c004bbafe82", "user@acme.test", "ü 漢 \u{1f600}", "x"].iter().enumerate() {
+    for (n, sub) in [
+        "auth0|5f7c8ec7c33c6c004bbafe82",
+        "user@acme.test",
+        "ü 漢 \u{1f600}",
+        "x",
+    ]
+    .iter()
+    .enumerate()
+    {
         let user = user(sub);
         match n {
             0 => user.post("/agency/enable", Value::Null).await.expect(200),
@@ -316,9 +429,24 @@ async fn a_write_and_its_entry_take_effect_together_or_not_at_all() {
     // The answer is lost: both are there, once.
     let writes = [
         (Method::POST, "/agency/clients", json!({"name": "Once"}), 201),
-        (Method::PUT, "/agency/branding", json!({"footerText": "Once"}), 200),
-        (Method::PUT, "/agency/portal-config", json!({"featureLogs": false}), 200),
-        (Method::POST, "/agency/portal-domains", json!({"subdomain": "once"}), 201),
+        (
+            Method::PUT,
+            "/agency/branding",
+            json!({"footerText": "Once"}),
+            200,
+        ),
+        (
+            Method::PUT,
+            "/agency/portal-config",
+            json!({"featureLogs": false}),
+            200,
+        ),
+        (
+            Method::POST,
+            "/agency/portal-domains",
+            json!({"subdomain": "once"}),
+            201,
+        ),
     ];
     for (n, (method, path, body, status)) in writes.into_iter().enumerate() {
         api.inject(Fault::lose_answer().on("TransactWriteItems"));
@@ -328,9 +456,14 @@ async fn a_write_and_its_entry_take_effect_together_or_not_at_all() {
         assert_eq!(audit.len(), n + 2, "{path}");
         assert_eq!(audit[0]["requestId"].as_str(), answer.header("x-request-id"));
     }
-    let client = acme.get("/agency/clients").await.expect(200)["items"][0]["id"].as_str().unwrap().to_owned();
+    let client = acme.get("/agency/clients").await.expect(200)["items"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     api.inject(Fault::lose_answer().on("TransactWriteItems"));
-    acme.delete(&format!("/agency/clients/{client}")).await.expect(204);
+    acme.delete(&format!("/agency/clients/{client}"))
+        .await
+        .expect(204);
     assert_eq!(count(&acme).await, 6);
     // Another write was in the way: tried again, written once.
     api.inject(Fault::conflict().on("TransactWriteItems").times(2));

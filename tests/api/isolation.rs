@@ -52,7 +52,12 @@ impl Operation {
             }
         }
         assert!(operations.len() >= 21, "{}", operations.len());
-        let rank = |operation: &Self| (operation.method != Method::GET, operation.method == Method::DELETE);
+        let rank = |operation: &Self| {
+            (
+                operation.method != Method::GET,
+                operation.method == Method::DELETE,
+            )
+        };
         operations.sort_by_key(rank);
         operations
     }
@@ -98,7 +103,8 @@ impl Operation {
     }
 
     async fn send(&self, user: &User<'_>, names: &Names) -> Answer {
-        user.call(self.method.clone(), &self.uri(names), &[], self.body()).await
+        user.call(self.method.clone(), &self.uri(names), &[], self.body())
+            .await
     }
 }
 
@@ -111,7 +117,10 @@ fn words(answer: &Answer) -> (u16, BTreeMap<String, String>, String) {
         .collect();
     let request_id = headers.remove("x-request-id").unwrap();
     let instance = answer.json()["instance"].as_str().unwrap().to_owned();
-    let text = answer.text.replace(&request_id, "<id>").replace(&format!("\"{instance}\""), "\"<path>\"");
+    let text = answer
+        .text
+        .replace(&request_id, "<id>")
+        .replace(&format!("\"{instance}\""), "\"<path>\"");
     (answer.status.as_u16(), headers, text)
 }
 
@@ -129,7 +138,10 @@ impl<'a> Tenant<'a> {
             "footerText": format!("{word} footer"), "primaryColor": "#123abc", "fromEmail": format!("{word}@acme.test"),
         });
         let branding = owner.put("/agency/branding", branding).await.expect(200);
-        owner.put("/agency/portal-config", json!({"featureTerminal": true})).await.expect(200);
+        owner
+            .put("/agency/portal-config", json!({"featureTerminal": true}))
+            .await
+            .expect(200);
         let client = owner.client(&format!("{word} client")).await;
         let custom = owner.custom_domain(&format!("{word}.acme.test")).await;
         let subdomain = owner.subdomain(&format!("{word}-sub")).await;
@@ -138,7 +150,11 @@ impl<'a> Tenant<'a> {
         marks.extend([&branding["id"], &client["id"], &custom["id"], &subdomain["id"]].map(text));
         marks.push(text(&custom["records"][0]["value"]));
         Self {
-            names: Names { client: text(&client["id"]), domain: text(&custom["id"]), host: text(&subdomain["hostname"]) },
+            names: Names {
+                client: text(&client["id"]),
+                domain: text(&custom["id"]),
+                host: text(&subdomain["hostname"]),
+            },
             owner,
             marks,
         }
@@ -220,13 +236,21 @@ async fn no_answer_to_one_tenant_tells_of_another() {
             assert!(answer.status.as_u16() < 500, "{answer:?}");
             let text = format!("{:?} {}", answer.headers, answer.text);
             for mark in &acme.marks {
-                assert!(!text.contains(mark.as_str()), "{} tells {mark}: {text}", operation.id);
+                assert!(
+                    !text.contains(mark.as_str()),
+                    "{} tells {mark}: {text}",
+                    operation.id
+                );
             }
         }
         for client in &clients {
             let answer = operation.send(client, &nobodys()).await;
             for mark in &acme.marks {
-                assert!(!answer.text.contains(mark.as_str()), "{} tells {mark}", operation.id);
+                assert!(
+                    !answer.text.contains(mark.as_str()),
+                    "{} tells {mark}",
+                    operation.id
+                );
             }
         }
     }
@@ -240,10 +264,20 @@ async fn a_client_sees_nothing_that_is_the_agencys_own_business() {
     let other = acme.owner.client("Other client").await;
     let answer = api.user(&acme.names.client, "owner").get("/portal/context").await;
     let context = answer.expect(200);
-    assert_eq!(context["organization"], json!({
-        "id": acme.names.client, "role": "client", "name": "acmeword client", "slug": "acmeword-client",
-    }));
-    for secret in ["org_acme", "Other client", other["id"].as_str().unwrap(), &acme.names.domain, "brd_", "edAt"] {
+    assert_eq!(
+        context["organization"],
+        json!({
+            "id": acme.names.client, "role": "client", "name": "acmeword client", "slug": "acmeword-client",
+        })
+    );
+    for secret in [
+        "org_acme",
+        "Other client",
+        other["id"].as_str().unwrap(),
+        &acme.names.domain,
+        "brd_",
+        "edAt",
+    ] {
         assert!(!answer.text.contains(secret), "{secret}: {}", answer.text);
     }
 }
@@ -269,7 +303,9 @@ async fn without_a_token_only_public_operations_answer() {
         let never = operation.send(&visitor, &nobodys()).await;
         assert_eq!(words(&never), words(&answer), "{}", operation.id);
         let uri = operation.uri(&acme.names);
-        let rubbish = visitor.raw(operation.method.clone(), &uri, &[("content-type", "x")], "{").await;
+        let rubbish = visitor
+            .raw(operation.method.clone(), &uri, &[("content-type", "x")], "{")
+            .await;
         assert_eq!(words(&rubbish), words(&answer), "{}", operation.id);
         let query = format!("{uri}?limit=0&cursor=&slug=");
         let odd = visitor.call(operation.method.clone(), &query, &[], None).await;
@@ -294,7 +330,12 @@ async fn a_member_reads_and_neither_writes_nor_audits() {
     let before = acme.everything().await;
     for operation in Operation::all(&api).await {
         let closed = operation.method != Method::GET || operation.id == "listAuditEntries";
-        assert_eq!(operation.codes.contains("role-too-low"), closed, "{}", operation.id);
+        assert_eq!(
+            operation.codes.contains("role-too-low"),
+            closed,
+            "{}",
+            operation.id
+        );
         for role in ["member", "", "Owner", "superadmin", "owner,admin"] {
             let member = api.user("org_acme", role);
             let answer = operation.send(&member, &acme.names).await;
@@ -307,7 +348,9 @@ async fn a_member_reads_and_neither_writes_nor_audits() {
             let never = operation.send(&member, &nobodys()).await;
             assert_eq!(words(&never), words(&answer), "{}", operation.id);
             let uri = operation.uri(&acme.names);
-            let rubbish = member.raw(operation.method.clone(), &uri, &[("content-type", "x")], "{").await;
+            let rubbish = member
+                .raw(operation.method.clone(), &uri, &[("content-type", "x")], "{")
+                .await;
             assert_eq!(words(&rubbish), words(&answer), "{}", operation.id);
             let stranger = operation.send(&api.user("org_nobody", role), &acme.names).await;
             assert_eq!(words(&stranger), words(&answer), "{}", operation.id);
@@ -320,8 +363,14 @@ async fn a_member_reads_and_neither_writes_nor_audits() {
 async fn a_client_organizations_user_is_nobodys_agency() {
     let api = Api::build(System::builder().set("AUTH_CLIENT_CLAIM", "client")).await;
     let acme = Tenant::new(&api, "org_acme", "acmeword").await;
-    let deleted = acme.owner.client("Deleted").await["id"].as_str().unwrap().to_owned();
-    acme.owner.delete(&format!("/agency/clients/{deleted}")).await.expect(204);
+    let deleted = acme.owner.client("Deleted").await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    acme.owner
+        .delete(&format!("/agency/clients/{deleted}"))
+        .await
+        .expect(204);
     let by_claim = |client: Value| {
         let now = api.app.clock.now().seconds();
         api.with_token(local::token::encode_claims(&json!({
@@ -340,9 +389,17 @@ async fn a_client_organizations_user_is_nobodys_agency() {
     ];
     let before = acme.everything().await;
     let mut asked = 0;
-    for operation in Operation::all(&api).await.iter().filter(|operation| operation.in_agency()) {
+    for operation in Operation::all(&api)
+        .await
+        .iter()
+        .filter(|operation| operation.in_agency())
+    {
         asked += 1;
-        let code = if operation.id == "enableAgency" { "client-organization" } else { "agency-not-enabled" };
+        let code = if operation.id == "enableAgency" {
+            "client-organization"
+        } else {
+            "agency-not-enabled"
+        };
         assert!(operation.codes.contains(code), "{}", operation.id);
         let mut all = BTreeSet::new();
         for user in &users {
@@ -355,15 +412,24 @@ async fn a_client_organizations_user_is_nobodys_agency() {
         assert_eq!(all.len(), 1, "{}", operation.id);
         if operation.method != Method::GET {
             for id in [&acme.names.client, &nobodys().client] {
-                operation.send(&api.user(id, "member"), &acme.names).await.problem(403, "role-too-low");
+                operation
+                    .send(&api.user(id, "member"), &acme.names)
+                    .await
+                    .problem(403, "role-too-low");
             }
         }
     }
     assert_eq!(asked, 17);
     assert_eq!(acme.everything().await, before);
     let context = async |user: &User<'_>| user.get("/portal/context").await;
-    assert_eq!(context(&users[0]).await.expect(200)["organization"]["role"], "client");
-    assert_eq!(context(&users[3]).await.expect(200)["organization"]["id"], acme.names.client);
+    assert_eq!(
+        context(&users[0]).await.expect(200)["organization"]["role"],
+        "client"
+    );
+    assert_eq!(
+        context(&users[3]).await.expect(200)["organization"]["id"],
+        acme.names.client
+    );
     for user in [&users[1], &users[2], &users[4], &users[5], &users[6]] {
         context(user).await.problem(404, "no-portal");
     }
@@ -375,7 +441,9 @@ async fn an_organization_that_is_no_agency_gets_nothing_but_enable() {
     let acme = Tenant::new(&api, "org_acme", "acmeword").await;
     let stranger = api.user("org_stranger", "owner");
     let operations = Operation::all(&api).await;
-    let agency = operations.iter().filter(|operation| operation.in_agency() && operation.id != "enableAgency");
+    let agency = operations
+        .iter()
+        .filter(|operation| operation.in_agency() && operation.id != "enableAgency");
     let mut asked = 0;
     for operation in agency {
         asked += 1;
@@ -385,14 +453,23 @@ async fn an_organization_that_is_no_agency_gets_nothing_but_enable() {
         assert_eq!(words(&foreign), words(&never), "{}", operation.id);
     }
     assert_eq!(asked, 16);
-    stranger.get("/agency/clients?slug=acmeword-client").await.problem(403, "agency-not-enabled");
-    stranger.get("/agency/clients?slug=No%20Slug").await.problem(403, "agency-not-enabled");
+    stranger
+        .get("/agency/clients?slug=acmeword-client")
+        .await
+        .problem(403, "agency-not-enabled");
+    stranger
+        .get("/agency/clients?slug=No%20Slug")
+        .await
+        .problem(403, "agency-not-enabled");
     stranger.get("/portal/context").await.problem(404, "no-portal");
     // Refusals have made nothing.
     stranger.post("/agency/enable", Value::Null).await.expect(200);
     assert_eq!(stranger.audit().await.len(), 1);
     let overview = stranger.get("/agency/overview").await.expect(200);
-    assert_eq!((&overview["clientCount"], &overview["portalDomains"]["total"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&overview["clientCount"], &overview["portalDomains"]["total"]),
+        (&json!(0), &json!(0))
+    );
 }
 
 #[tokio::test]
@@ -402,10 +479,17 @@ async fn a_cursor_is_its_tenants_and_its_lists_own() {
     let globex = Tenant::new(&api, "org_globex", "globexword").await;
     acme.owner.client("Second").await;
     let operations = Operation::all(&api).await;
-    let lists: Vec<_> = operations.iter().filter(|operation| operation.codes.contains("invalid-cursor")).collect();
+    let lists: Vec<_> = operations
+        .iter()
+        .filter(|operation| operation.codes.contains("invalid-cursor"))
+        .collect();
     let mut cursors = BTreeMap::new();
     for list in &lists {
-        let page = acme.owner.get(&format!("{}?limit=1", list.path)).await.expect(200);
+        let page = acme
+            .owner
+            .get(&format!("{}?limit=1", list.path))
+            .await
+            .expect(200);
         cursors.insert(&list.path, page["nextCursor"].as_str().unwrap().to_owned());
     }
     assert_eq!(cursors.len(), 3);
@@ -419,7 +503,10 @@ async fn a_cursor_is_its_tenants_and_its_lists_own() {
             let own = acme.owner.get(&uri).await;
             assert_eq!(own.status, if **path == list.path { 200 } else { 400 }, "{uri}");
             for stranger in ["org_stranger", &acme.names.client] {
-                api.user(stranger, "owner").get(&uri).await.problem(400, "invalid-cursor");
+                api.user(stranger, "owner")
+                    .get(&uri)
+                    .await
+                    .problem(400, "invalid-cursor");
             }
         }
     }
@@ -432,14 +519,21 @@ async fn idempotency_keys_are_the_tenants_and_the_operations_own() {
     let globex = api.agency("org_globex").await;
     let key = [("idempotency-key", "shared-key")];
     let operations = Operation::all(&api).await;
-    let creations: Vec<_> = operations.iter().filter(|operation| operation.codes.contains("idempotency-mismatch")).collect();
+    let creations: Vec<_> = operations
+        .iter()
+        .filter(|operation| operation.codes.contains("idempotency-mismatch"))
+        .collect();
     assert_eq!(creations.len(), 2);
     let mut ids = BTreeSet::new();
     for creation in &creations {
         for user in [&acme, &globex] {
-            let first = user.call(Method::POST, &creation.path, &key, creation.body()).await;
+            let first = user
+                .call(Method::POST, &creation.path, &key, creation.body())
+                .await;
             assert_eq!(first.header("idempotency-replayed"), None);
-            let again = user.call(Method::POST, &creation.path, &key, creation.body()).await;
+            let again = user
+                .call(Method::POST, &creation.path, &key, creation.body())
+                .await;
             assert_eq!(again.header("idempotency-replayed"), Some("true"));
             assert_eq!(again.expect(201), first.expect(201));
             ids.insert(first.json()["id"].as_str().unwrap().to_owned());
@@ -449,8 +543,13 @@ async fn idempotency_keys_are_the_tenants_and_the_operations_own() {
     // Another body under another tenant's key is no mismatch.
     let body = json!({"name": "Something else"});
     let third = api.agency("org_third").await;
-    third.call(Method::POST, "/agency/clients", &key, Some(body.clone())).await.expect(201);
-    acme.call(Method::POST, "/agency/clients", &key, Some(body)).await.problem(422, "idempotency-mismatch");
+    third
+        .call(Method::POST, "/agency/clients", &key, Some(body.clone()))
+        .await
+        .expect(201);
+    acme.call(Method::POST, "/agency/clients", &key, Some(body))
+        .await
+        .problem(422, "idempotency-mismatch");
 }
 
 #[tokio::test]
@@ -474,15 +573,26 @@ async fn an_etag_tells_nothing_across_tenants() {
     };
     unequal().await;
     for user in [&acme, &globex] {
-        user.put("/agency/branding", json!({"footerText": "The same"})).await.expect(200);
-        user.put("/agency/portal-config", json!({"featureLogs": false})).await.expect(200);
+        user.put("/agency/branding", json!({"footerText": "The same"}))
+            .await
+            .expect(200);
+        user.put("/agency/portal-config", json!({"featureLogs": false}))
+            .await
+            .expect(200);
     }
     unequal().await;
     let theirs = tags(&globex).await;
-    for (path, tag) in ["/agency/branding", "/agency/portal-config", "/portal/context"].iter().zip(&theirs) {
-        acme.call(Method::GET, path, &[("if-none-match", tag)], None).await.expect(200);
+    for (path, tag) in ["/agency/branding", "/agency/portal-config", "/portal/context"]
+        .iter()
+        .zip(&theirs)
+    {
+        acme.call(Method::GET, path, &[("if-none-match", tag)], None)
+            .await
+            .expect(200);
         if path.starts_with("/agency") {
-            let put = acme.call(Method::PUT, path, &[("if-match", tag)], Some(json!({}))).await;
+            let put = acme
+                .call(Method::PUT, path, &[("if-match", tag)], Some(json!({})))
+                .await;
             put.problem(412, "stale");
         }
     }
@@ -503,20 +613,37 @@ async fn the_tenant_comes_from_the_token_alone() {
         ("cookie", "org_id=org_acme"),
     ];
     let query = "?org_id=org_acme&organizationId=org_acme&agencyId=org_acme";
-    for path in ["/agency/overview", "/agency/branding", "/agency/portal-config", "/agency/audit", "/portal/context"] {
+    for path in [
+        "/agency/overview",
+        "/agency/branding",
+        "/agency/portal-config",
+        "/agency/audit",
+        "/portal/context",
+    ] {
         let plain = globex.owner.get(path).await.expect(200);
-        let with = globex.owner.call(Method::GET, &format!("{path}{query}"), &headers, None).await.expect(200);
+        let with = globex
+            .owner
+            .call(Method::GET, &format!("{path}{query}"), &headers, None)
+            .await
+            .expect(200);
         assert_eq!(with, plain);
     }
     // A resource of another's, sent back as if it were one's own.
     let theirs = acme.owner.get("/agency/branding").await.expect(200);
-    let put = globex.owner.put("/agency/branding", theirs.clone()).await.expect(200);
+    let put = globex
+        .owner
+        .put("/agency/branding", theirs.clone())
+        .await
+        .expect(200);
     assert_eq!(put["organizationId"], "org_globex");
     assert_ne!(put["id"], theirs["id"]);
     for property in ["agencyId", "organizationId"] {
         let body = json!({"name": "Planted", property: "org_acme"});
         let answer = globex.owner.post("/agency/clients", body).await;
-        assert_eq!(answer.faults(), [(format!("/{property}"), "unknown-property".to_owned())]);
+        assert_eq!(
+            answer.faults(),
+            [(format!("/{property}"), "unknown-property".to_owned())]
+        );
     }
     assert_eq!(acme.everything().await, before);
 }

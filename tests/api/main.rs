@@ -9,5 +9,6 @@ mod clients;
 mod domains;
 mod identity;
 mod isolation;
+mod logs;
 mod portal;
 mod verify;
