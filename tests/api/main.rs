@@ -3,6 +3,7 @@
 mod harness;
 
 mod agency;
+mod audit;
 mod branding;
 mod clients;
 mod conflicts;
@@ -10,5 +11,9 @@ mod document;
 mod domains;
 mod drift;
 mod idempotency;
+mod identity;
+mod isolation;
+mod logs;
 mod portal;
 mod replay;
+mod verify;

@@ -89,6 +89,7 @@ async fn edge(router: Router, mut request: Request<Body>) -> Response {
         .remove::<Route>()
         .map_or_else(String::new, |route| route.0);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        problem.log(&request_id);
         let mut rendered = problem.render(&path, &request_id);
         rendered
             .headers_mut()
