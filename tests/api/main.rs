@@ -7,6 +7,7 @@ mod audit;
 mod branding;
 mod clients;
 mod conflicts;
+mod conventions;
 mod document;
 mod domains;
 mod drift;
