@@ -32,22 +32,33 @@ impl Api {
     }
 
     pub async fn build(builder: Builder) -> Self {
-        Self { system: builder.start().await }
+        Self {
+            system: builder.start().await,
+        }
     }
 
     /// A user of an organization.
     pub fn user(&self, org: &str, role: &str) -> User<'_> {
-        User { api: self, token: Some(self.token(org, role)) }
+        User {
+            api: self,
+            token: Some(self.token(org, role)),
+        }
     }
 
     /// A user whose token is given.
     pub fn with_token(&self, token: impl Into<String>) -> User<'_> {
-        User { api: self, token: Some(token.into()) }
+        User {
+            api: self,
+            token: Some(token.into()),
+        }
     }
 
     /// Somebody without a token.
     pub fn visitor(&self) -> User<'_> {
-        User { api: self, token: None }
+        User {
+            api: self,
+            token: None,
+        }
     }
 
     /// The owner of an organization that has enabled agency mode.
@@ -135,22 +146,31 @@ impl User<'_> {
 
     /// Creates a client and returns it.
     pub async fn client(&self, name: &str) -> Value {
-        self.post("/agency/clients", json!({"name": name})).await.expect(201)
+        self.post("/agency/clients", json!({"name": name}))
+            .await
+            .expect(201)
     }
 
     /// Creates a domain and returns it.
     pub async fn custom_domain(&self, hostname: &str) -> Value {
-        self.post("/agency/portal-domains", json!({"customDomain": hostname})).await.expect(201)
+        self.post("/agency/portal-domains", json!({"customDomain": hostname}))
+            .await
+            .expect(201)
     }
 
     /// Creates a subdomain and returns it.
     pub async fn subdomain(&self, label: &str) -> Value {
-        self.post("/agency/portal-domains", json!({"subdomain": label})).await.expect(201)
+        self.post("/agency/portal-domains", json!({"subdomain": label}))
+            .await
+            .expect(201)
     }
 
     /// The audit log, newest first.
     pub async fn audit(&self) -> Vec<Value> {
-        self.get("/agency/audit").await.expect(200)["items"].as_array().unwrap().clone()
+        self.get("/agency/audit").await.expect(200)["items"]
+            .as_array()
+            .unwrap()
+            .clone()
     }
 }
 
@@ -164,7 +184,11 @@ pub struct Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {:?} {}", self.path, self.status, self.headers, self.text)
+        write!(
+            f,
+            "{} {} {:?} {}",
+            self.path, self.status, self.headers, self.text
+        )
     }
 }
 
@@ -181,7 +205,11 @@ impl Answer {
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
-        if self.text.is_empty() { Value::Null } else { self.json() }
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
     }
 
     /// The problem, which must be this one and in the form that every problem has.
@@ -198,7 +226,11 @@ impl Answer {
         assert_eq!(problem["type"], "about:blank");
         assert_eq!(problem["title"].as_str(), self.status.canonical_reason());
         assert!(!problem["detail"].as_str().unwrap().is_empty());
-        assert_eq!(problem.get("errors").is_some(), code == "invalid-body", "{self:?}");
+        assert_eq!(
+            problem.get("errors").is_some(),
+            code == "invalid-body",
+            "{self:?}"
+        );
         problem
     }
 
@@ -208,6 +240,38 @@ impl Answer {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let problem = self.problem(422, "invalid-body");
         let faults = problem["errors"].as_array().unwrap();
-        faults.iter().map(|fault| (text(&fault["pointer"]), text(&fault["code"]))).collect()
+        faults
+            .iter()
+            .map(|fault| (text(&fault["pointer"]), text(&fault["code"])))
+            .collect()
     }
+}
+
+/// An operation of the OpenAPI document.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    pub id: String,
+    pub method: Method,
+    /// With its parameters in braces.
+    pub path: String,
+    /// Needs no token.
+    pub public: bool,
+    pub has_body: bool,
+}
+
+/// Every operation of the document.
+pub fn operations(document: &Value) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            operations.push(Operation {
+                id: operation["operationId"].as_str().unwrap().to_owned(),
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.clone(),
+                public: operation["security"] == json!([{}]),
+                has_body: operation.get("requestBody").is_some(),
+            });
+        }
+    }
+    operations
 }

@@ -28,7 +28,7 @@ mod lambda;
 pub mod problem;
 pub mod reply;
 
-pub use lambda::run;
+pub use lambda::{handler, run};
 pub use problem::{Problem, ProblemCode};
 
 /// The request's id: the gateway's own, or a new one where there is no gateway.
@@ -90,6 +90,7 @@ async fn edge(router: Router, mut request: Request<Body>, path: String) -> Respo
         .remove::<Route>()
         .map_or_else(String::new, |route| route.0);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        problem.log(&request_id);
         let mut rendered = problem.render(&path, &request_id);
         rendered
             .headers_mut()
