@@ -11,6 +11,7 @@ use axum::{
 use futures::StreamExt as _;
 use http::{Method, Request, header::HeaderValue};
 use http_body_util::BodyExt;
+use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequestContext, request::RequestContext};
 use local::{fault::Fault, system::System};
 use serde_json::{Value, json};
 use shared::store::{Cursor, keys::List};
@@ -1801,6 +1802,22 @@ async fn behind_the_edge(api: &Api, method: Method, handlers: Router<shared::app
         headers: parts.headers,
         text,
     }
+}
+
+#[tokio::test]
+async fn behind_the_gateway_the_request_id_is_the_gateways() {
+    let api = Api::start().await;
+    let edge = shared::http::service(Router::new(), api.app.clone());
+    let mut context = ApiGatewayV2httpRequestContext::default();
+    context.request_id = Some("JKJaXmPLvHcESHA=".to_owned());
+    let request = Request::get("/nowhere")
+        .header("x-request-id", "mine")
+        .extension(RequestContext::ApiGatewayV2(context));
+    let response = edge.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["x-request-id"], "JKJaXmPLvHcESHA=");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let problem: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(problem["requestId"], "JKJaXmPLvHcESHA=");
 }
 
 #[tokio::test]
