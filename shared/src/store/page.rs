@@ -80,7 +80,8 @@ impl Cursor {
             .split_at_checked(Self::CHECKSUM_BYTES)
             .ok_or(Error::InvalidCursor)?;
         let sk = std::str::from_utf8(sk).map_err(|_| Error::InvalidCursor)?;
-        if checksum != Self::checksum(org, list, sk) {
+        // A key outside the list would be DynamoDB's error, and anyone can make a checksum.
+        if checksum != Self::checksum(org, list, sk) || !sk.starts_with(list.bounds().0) {
             return Err(Error::InvalidCursor);
         }
         Ok(sk.to_owned())
