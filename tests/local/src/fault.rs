@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -26,6 +26,7 @@ enum Effect {
     LoseRequest,
     LoseAnswer,
     Stall,
+    Unprocessed,
 }
 
 /// Something that goes wrong, once and with the next request unless said otherwise.
@@ -37,10 +38,12 @@ enum Effect {
 /// ```
 pub struct Fault {
     effect: Effect,
-    matches: Box<dyn Fn(&str, &Value) -> bool + Send>,
+    matches: Matches,
     after: usize,
     times: usize,
 }
+
+type Matches = Box<dyn Fn(&str, &Value) -> bool + Send>;
 
 impl Fault {
     /// Another transaction holds the item: `TransactionCanceledException` with the reason `TransactionConflict` for the
@@ -72,6 +75,11 @@ impl Fault {
     /// Nothing is applied and nothing is answered, for as long as the client waits.
     pub fn stall() -> Self {
         Self::new(Effect::Stall)
+    }
+
+    /// A `BatchGetItem` answers its first key only and leaves the others unprocessed.
+    pub fn unprocessed() -> Self {
+        Self::new(Effect::Unprocessed).on("BatchGetItem")
     }
 
     fn new(effect: Effect) -> Self {
@@ -132,9 +140,18 @@ pub struct Proxy {
     accepting: AbortHandle,
 }
 
+/// A request that the proxy has seen.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `PutItem`, `Query`, …
+    pub action: String,
+    /// What was asked.
+    pub body: Value,
+}
+
 #[derive(Default)]
 struct State {
-    counts: Mutex<BTreeMap<String, usize>>,
+    requests: Mutex<Vec<Request>>,
     faults: Mutex<Vec<Fault>>,
 }
 
@@ -168,14 +185,23 @@ impl Proxy {
         self.address
     }
 
-    /// Requests seen since the start or [`Self::take_counts`], the broken ones and the SDK's own retries included.
+    /// Requests seen since the start or since they were taken, the broken ones and the SDK's own retries included.
     pub fn count(&self) -> usize {
-        lock(&self.state.counts).values().sum()
+        lock(&self.state.requests).len()
     }
 
     /// The same by action, and starts anew.
     pub fn take_counts(&self) -> BTreeMap<String, usize> {
-        std::mem::take(&mut lock(&self.state.counts))
+        let mut counts = BTreeMap::new();
+        for request in self.take_requests() {
+            *counts.entry(request.action).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The requests themselves, oldest first, and starts anew.
+    pub fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut lock(&self.state.requests))
     }
 
     /// Adds a fault. Of several that match a request the oldest strikes, and it alone counts the request.
@@ -200,13 +226,12 @@ impl Drop for Proxy {
 
 impl State {
     fn record(&self, request: &Message) -> Option<Effect> {
-        let action = request.action();
-        *lock(&self.counts).entry(action.to_owned()).or_default() += 1;
+        let (action, body) = (request.action(), request.json());
+        lock(&self.requests).push(Request {
+            action: action.to_owned(),
+            body: body.clone(),
+        });
         let mut faults = lock(&self.faults);
-        if faults.is_empty() {
-            return None;
-        }
-        let body = request.json();
         let index = faults.iter().position(|fault| (fault.matches)(action, &body))?;
         let fault = faults.get_mut(index)?;
         if fault.after > 0 {
@@ -244,6 +269,13 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<State>) -> 
                 client.read_u8().await?;
                 return Ok(());
             }
+            Some(Effect::Unprocessed) => {
+                let (asked, left) = part(request.json());
+                let answer = request.with(&asked).exchange(&mut server).await?;
+                let mut body = answer.json();
+                body["UnprocessedKeys"] = left;
+                answer.with(&body)
+            }
             Some(Effect::Conflict) if request.action() == "TransactWriteItems" => cancelled(&request.json()),
             Some(Effect::Conflict) => refusal(
                 400,
@@ -270,6 +302,26 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<State>) -> 
         answer.write(client.get_mut()).await?;
     }
     Ok(())
+}
+
+/// A `BatchGetItem` of the first key of each table, and what it leaves out.
+fn part(mut request: Value) -> (Value, Value) {
+    let mut left = request["RequestItems"].clone();
+    for asked in request["RequestItems"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
+        if let Some(keys) = asked["Keys"].as_array_mut() {
+            keys.truncate(1);
+        }
+    }
+    for rest in left.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some(keys) = rest["Keys"].as_array_mut() {
+            keys.drain(..keys.len().min(1));
+        }
+    }
+    (request, left)
 }
 
 /// The answer to a transaction whose first item another transaction holds.
@@ -345,6 +397,21 @@ impl Message {
         Self::read(server)
             .await?
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// The same with another body.
+    fn with(&self, body: &Value) -> Self {
+        let body = body.to_string().into_bytes();
+        let (length, checksum) = ("content-length", "x-amz-crc32"); // The checksum would be the old body's.
+        let lines = self.head.trim_end().split("\r\n").filter(|line| {
+            let name = line.split(':').next().unwrap_or_default();
+            ![length, checksum]
+                .iter()
+                .any(|other| name.eq_ignore_ascii_case(other))
+        });
+        let mut head: String = lines.flat_map(|line| [line, "\r\n"]).collect();
+        head.push_str(&format!("{length}: {}\r\n\r\n", body.len()));
+        Self { head, body }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
