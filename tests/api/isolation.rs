@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_lc_rs::digest;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::Method;
 use local::system::System;
 use serde_json::{Value, json};
@@ -508,6 +510,42 @@ async fn a_cursor_is_its_tenants_and_its_lists_own() {
                     .await
                     .problem(400, "invalid-cursor");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_somebody_made_up_stays_within_its_list() {
+    let api = Api::start().await;
+    let acme = Tenant::new(&api, "org_acme", "acmeword").await;
+    let made_up = |from: &str, sk: &str| {
+        let sha256 = digest::digest(&digest::SHA256, format!("org_acme\n{from}\n{sk}").as_bytes());
+        BASE64_URL_SAFE_NO_PAD.encode([&sha256.as_ref()[..12], sk.as_bytes()].concat())
+    };
+    let page = acme.owner.get("/agency/audit?limit=1").await.expect(200);
+    let real = page["nextCursor"].as_str().unwrap();
+    let newest = format!("LOG#{}", page["items"][0]["id"].as_str().unwrap());
+    assert_eq!(made_up("LOG#", &newest), real, "this is how they are made");
+    for (path, from) in [
+        ("clients", "CLIENT#"),
+        ("portal-domains", "DOMAIN#"),
+        ("audit", "LOG#"),
+    ] {
+        for sk in [
+            "",
+            "#",
+            "#3AGENCY",
+            "A",
+            "IDEM#",
+            "NAME#a",
+            "SLUG#a",
+            "TOKEN#",
+            "Z",
+            "\u{10ffff}",
+            &from[..3],
+        ] {
+            let uri = format!("/agency/{path}?cursor={}", made_up(from, sk));
+            acme.owner.get(&uri).await.problem(400, "invalid-cursor");
         }
     }
 }
