@@ -9,3 +9,4 @@ mod conflicts;
 mod domains;
 mod idempotency;
 mod portal;
+mod requests;
