@@ -176,7 +176,7 @@ impl User<'_> {
 
 /// What came back.
 pub struct Answer {
-    path: String,
+    pub path: String,
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub text: String,
@@ -245,4 +245,33 @@ impl Answer {
             .map(|fault| (text(&fault["pointer"]), text(&fault["code"])))
             .collect()
     }
+}
+
+/// An operation of the OpenAPI document.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    pub id: String,
+    pub method: Method,
+    /// With its parameters in braces.
+    pub path: String,
+    /// Needs no token.
+    pub public: bool,
+    pub has_body: bool,
+}
+
+/// Every operation of the document.
+pub fn operations(document: &Value) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            operations.push(Operation {
+                id: operation["operationId"].as_str().unwrap().to_owned(),
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.clone(),
+                public: operation["security"] == json!([{}]),
+                has_body: operation.get("requestBody").is_some(),
+            });
+        }
+    }
+    operations
 }

@@ -3,10 +3,19 @@
 mod harness;
 
 mod agency;
+mod audit;
 mod branding;
 mod clients;
 mod conflicts;
+mod conventions;
+mod document;
 mod domains;
+mod drift;
 mod idempotency;
+mod identity;
+mod isolation;
+mod logs;
 mod portal;
 mod requests;
+mod replay;
+mod verify;
