@@ -9,6 +9,7 @@ use futures::future::{join, join_all};
 use http::Method;
 use local::{fault::Fault, system::System};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::{Answer, Api, User};
 
@@ -49,9 +50,10 @@ const WRITES: [Write; 13] = [
 ];
 
 impl Write {
-    /// An agency in which the write can be done, and the path of what it is done to.
+    /// A new agency in which the write can be done, and the path of what it is done to.
     async fn prepare<'a>(self, api: &'a Api) -> (User<'a>, String) {
-        let owner = api.user("org_acme", "owner");
+        let label = label();
+        let owner = api.user(&format!("org_{label}"), "owner");
         if self == Self::Enable {
             return (owner, "/agency/enable".to_owned());
         }
@@ -68,9 +70,9 @@ impl Write {
                 format!("{clients}/{}", id(&owner.client("Old").await))
             }
             Self::CreateSubdomain | Self::CreateCustomDomain => domains,
-            Self::DeleteSubdomain => format!("{domains}/{}", id(&owner.subdomain("acme").await)),
+            Self::DeleteSubdomain => format!("{domains}/{}", id(&owner.subdomain(&label).await)),
             Self::DeleteCustomDomain | Self::Verify => {
-                let domain = owner.custom_domain("portal.acme.com").await;
+                let domain = owner.custom_domain(&format!("{label}.acme.com")).await;
                 let records = domain["records"].as_array().unwrap();
                 let proof = records
                     .iter()
@@ -100,8 +102,11 @@ impl Write {
             }
             Self::UpdateClient => user.patch(path, json!({"name": "New"})).await,
             Self::RenameClient => user.patch(path, json!({"slug": "new"})).await,
-            Self::CreateSubdomain => user.post(path, json!({"subdomain": "acme"})).await,
-            Self::CreateCustomDomain => user.post(path, json!({"customDomain": "portal.acme.com"})).await,
+            Self::CreateSubdomain => user.post(path, json!({"subdomain": label()})).await,
+            Self::CreateCustomDomain => {
+                user.post(path, json!({"customDomain": format!("{}.acme.com", label())}))
+                    .await
+            }
             Self::DeleteClient | Self::DeleteSubdomain | Self::DeleteCustomDomain => user.delete(path).await,
         }
     }
@@ -137,9 +142,8 @@ impl Write {
     }
 
     /// Performs it on a system that is broken in the way of `faults`: it succeeds, and has one effect.
-    async fn survives(self, what: &str, faults: impl IntoIterator<Item = Fault>) {
-        let api = Api::counted().await;
-        let (owner, path) = self.prepare(&api).await;
+    async fn survives(self, api: &Api, what: &str, faults: impl IntoIterator<Item = Fault>) {
+        let (owner, path) = self.prepare(api).await;
         let before = numbers(&owner).await;
         for fault in faults {
             api.inject(fault);
@@ -191,6 +195,11 @@ impl Write {
     }
 }
 
+/// A label that nobody has.
+fn label() -> String {
+    format!("x{}", Uuid::new_v4().simple())
+}
+
 /// The numbers of clients, domains and audit entries. The first two are counted twice: as the overview says, and by
 /// hand.
 async fn numbers(owner: &User<'_>) -> (i64, i64, i64) {
@@ -217,47 +226,55 @@ async fn numbers(owner: &User<'_>) -> (i64, i64, i64) {
 
 #[tokio::test]
 async fn a_write_that_meets_others_is_tried_again_and_has_one_effect() {
+    let api = Api::counted().await;
     for write in WRITES {
         for times in [1, 3] {
             let fault = Fault::conflict().on(TRANSACTION).times(times);
-            write.survives("conflicts", [fault]).await;
+            write.survives(&api, "conflicts", [fault]).await;
         }
     }
     let fault = Fault::conflict().on("UpdateItem").times(2);
-    Write::Verify.survives("conflicts of the slot", [fault]).await;
+    Write::Verify
+        .survives(&api, "conflicts of the slot", [fault])
+        .await;
 }
 
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_a_success_with_one_effect() {
+    let api = Api::counted().await;
     for write in WRITES {
         let lost = || Fault::lose_answer().on(TRANSACTION);
-        write.survives("lost", [lost()]).await;
-        write.survives("lost twice", [lost().times(2)]).await;
+        write.survives(&api, "lost", [lost()]).await;
         // The repetition then is a call of its own, so that the table cannot know it for one.
         let conflict = Fault::conflict().on(TRANSACTION);
-        write.survives("lost, then a conflict", [lost(), conflict]).await;
+        write
+            .survives(&api, "lost, then a conflict", [lost(), conflict])
+            .await;
         if write.reads() {
             let lost = Fault::lose_answer().when(|action, _| action != TRANSACTION);
-            write.survives("lost read", [lost]).await;
+            write.survives(&api, "lost read", [lost]).await;
         }
     }
+    let lost = Fault::lose_answer().on(TRANSACTION).times(2);
+    Write::CreateClient.survives(&api, "lost twice", [lost]).await;
     let lost = Fault::lose_answer().on("UpdateItem");
-    Write::Verify.survives("lost slot", [lost]).await;
+    Write::Verify.survives(&api, "lost slot", [lost]).await;
 }
 
 #[tokio::test]
 async fn a_lost_request_throttling_and_a_fault_of_the_database_are_tried_again() {
+    let api = Api::counted().await;
     for write in WRITES {
         for (what, fault) in [
             ("lost request", Fault::lose_request()),
             ("throttled", Fault::throttle()),
             ("internal error", Fault::internal_error()),
         ] {
-            write.survives(what, [fault.on(TRANSACTION)]).await;
+            write.survives(&api, what, [fault.on(TRANSACTION)]).await;
         }
         if write.reads() {
             let fault = Fault::throttle().when(|action, _| action != TRANSACTION);
-            write.survives("throttled read", [fault]).await;
+            write.survives(&api, "throttled read", [fault]).await;
         }
     }
 }

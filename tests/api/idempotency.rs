@@ -336,10 +336,10 @@ async fn a_replay_is_the_first_answer_even_where_its_slug_is_another_clients_now
 
 #[tokio::test]
 async fn keys_are_1_to_255_visible_ascii_characters() {
-    let api = Api::start().await;
-    let owner = api.agency("org_acme").await;
-    let token = api.token("org_acme", "owner");
     for (path, good, other) in creations() {
+        let api = Api::start().await;
+        let owner = api.agency("org_acme").await;
+        let token = api.token("org_acme", "owner");
         let send = async |keys: &[&[u8]], body: &Value| {
             let mut request = Request::post(path)
                 .header("authorization", format!("Bearer {token}"))
@@ -373,6 +373,8 @@ async fn keys_are_1_to_255_visible_ascii_characters() {
         assert_eq!(send(&[b"!~,;\"\\"], &other).await.status, 201);
     }
     // The media type and the JSON come before it.
+    let api = Api::start().await;
+    let owner = api.user("org_acme", "owner");
     for (kind, body, status, code) in [
         ("text/plain", "{}", 415, "unsupported-media-type"),
         ("application/json", "{", 400, "invalid-json"),

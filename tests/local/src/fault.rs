@@ -436,14 +436,14 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::HashMap, time::Duration};
 
     use aws_sdk_dynamodb::{
         Client,
         config::{retry::RetryConfig, timeout::TimeoutConfig},
         error::{ProvideErrorMetadata, SdkError},
         operation::transact_write_items::TransactWriteItemsError,
-        types::{AttributeValue, Put, TransactWriteItem},
+        types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem},
     };
 
     use super::*;
@@ -506,6 +506,35 @@ mod tests {
             counts,
             BTreeMap::from([("GetItem".into(), 2), ("PutItem".into(), 1)])
         );
+        assert_eq!(proxy.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_answered_in_part_and_the_requests_are_kept() {
+        let (client, proxy) = through("fault-unprocessed", 1).await;
+        let keys = ["p", "q", "r"].map(|pk| HashMap::from([("PK".into(), s(pk)), ("SK".into(), s("A"))]));
+        for key in &keys {
+            let put = client.put_item().table_name("fault-unprocessed");
+            put.set_item(Some(key.clone())).send().await.unwrap();
+        }
+        proxy.take_requests();
+        proxy.inject(Fault::unprocessed());
+        let asked = KeysAndAttributes::builder()
+            .set_keys(Some(keys.to_vec()))
+            .consistent_read(true)
+            .build()
+            .unwrap();
+        let get = client.batch_get_item().request_items("fault-unprocessed", asked);
+        let answer = get.send().await.unwrap();
+        assert_eq!(answer.responses.unwrap()["fault-unprocessed"], keys[..1]);
+        let left = &answer.unprocessed_keys.unwrap()["fault-unprocessed"];
+        assert_eq!(left.keys, keys[1..]);
+        assert_eq!(left.consistent_read, Some(true));
+        let requests = proxy.take_requests();
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].action, "BatchGetItem");
+        let asked = &requests[0].body["RequestItems"]["fault-unprocessed"];
+        assert_eq!(asked["Keys"].as_array().unwrap().len(), 3);
         assert_eq!(proxy.count(), 0);
     }
 
