@@ -16,6 +16,6 @@ mod identity;
 mod isolation;
 mod logs;
 mod portal;
-mod requests;
 mod replay;
+mod requests;
 mod verify;
