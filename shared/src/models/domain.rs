@@ -463,13 +463,15 @@ fn relative(name: &str, zone: &str) -> String {
 pub enum PortalDomainCreate {
     /// A label below our portal domain.
     Subdomain {
-        /// The label.
+        /// The label, in any case.
+        #[schema(value_type = String, min_length = 2, max_length = 63, example = "acme")]
         subdomain: Label,
     },
     /// A name that the agency owns.
     Custom {
         /// The host name, in Unicode or ASCII.
         #[serde(rename = "customDomain")]
+        #[schema(value_type = String, min_length = 4, max_length = 1024, example = "portal.acme.com")]
         custom_domain: Hostname,
     },
 }
