@@ -167,7 +167,7 @@ def main() -> None:
         "AUTH_JWKS": jwks(key),
         "PORTAL_DOMAIN": PORTAL_DOMAIN,
         "DNS_RESOLVERS": "172.17.0.1:5300",
-        "DNS_AUTHORITY_PORT": "5300",
+        "DNS_MODE": "recursive",
         "DNS_ALLOW_PRIVATE": "true",
         "ALLOW_SPECIAL_USE_DOMAINS": "true",
         "AWS_ENDPOINT_URL_DYNAMODB": "http://host.docker.internal:8000",

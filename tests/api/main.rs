@@ -1,1 +1,12 @@
+//! Tests of the API, each through the real router and to a table of its own.
 
+mod harness;
+
+mod agency;
+mod branding;
+mod clients;
+mod document;
+mod domains;
+mod drift;
+mod portal;
+mod replay;

@@ -68,7 +68,7 @@ async fn list_portal_domains(
     tag = "Portal domains",
     params(("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
         description = "For 24 hours the same key with the same body answers as the first success did")),
-    request_body = PortalDomainCreate,
+    request_body(content = PortalDomainCreate, example = json!({"customDomain": "portal.acme.com"})),
     responses(
         (status = 201, description = "The domain", body = PortalDomain, headers(
             ("location" = String, description = "Its path"),

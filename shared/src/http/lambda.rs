@@ -1,13 +1,15 @@
 //! The Lambda runtime around the edge.
 
+use std::convert::Infallible;
+
 use axum::Router;
 use http::Extensions;
 use lambda_http::{
-    Adapter,
-    lambda_runtime::LambdaEvent,
+    Adapter, LambdaEvent,
     request::{LambdaRequest, RequestContext},
 };
-use tower::ServiceBuilder;
+use serde::Serialize;
+use tower::{Service, ServiceBuilder};
 
 use crate::app::App;
 
@@ -16,13 +18,21 @@ use crate::app::App;
 /// # Errors
 /// What the runtime's own API answers.
 pub async fn run(router: Router<App>, app: App) -> Result<(), lambda_http::Error> {
+    lambda_runtime::run(handler(router, app)).await
+}
+
+/// What answers the gateway's events.
+pub fn handler(
+    router: Router<App>,
+    app: App,
+) -> impl Service<LambdaEvent<LambdaRequest>, Response: Serialize, Error = Infallible, Future: Send> + Clone {
     let edge = super::service(router, app);
-    let adapter = ServiceBuilder::new().map_request(mend).service(Adapter::from(
-        ServiceBuilder::new()
-            .map_request(|request: lambda_http::Request| request.map(into_body))
-            .service(edge),
-    ));
-    lambda_runtime::run(adapter).await
+    let edge = ServiceBuilder::new()
+        .map_request(|request: lambda_http::Request| request.map(into_body))
+        .service(edge);
+    ServiceBuilder::new()
+        .map_request(mend)
+        .service(Adapter::from(edge))
 }
 
 fn into_body(body: lambda_http::Body) -> axum::body::Body {

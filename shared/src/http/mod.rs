@@ -28,7 +28,7 @@ mod lambda;
 pub mod problem;
 pub mod reply;
 
-pub use lambda::run;
+pub use lambda::{handler, run};
 pub use problem::{Problem, ProblemCode};
 
 /// The request's id: the gateway's own, or a new one where there is no gateway.

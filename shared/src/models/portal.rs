@@ -95,7 +95,7 @@ pub struct PortalConfig {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Any of the ten settings. Absent: unchanged; `null`: the default. Read-only properties of [`PortalConfig`] are
+/// Any of the ten settings. Absent: unchanged; `null`: the default. Read-only properties of `PortalConfig` are
 /// ignored.
 #[derive(Debug, Clone, Default, ToSchema)]
 #[schema(rename_all = "camelCase")]

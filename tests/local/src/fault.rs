@@ -37,10 +37,12 @@ enum Effect {
 /// ```
 pub struct Fault {
     effect: Effect,
-    matches: Box<dyn Fn(&str, &Value) -> bool + Send>,
+    matches: Matches,
     after: usize,
     times: usize,
 }
+
+type Matches = Box<dyn Fn(&str, &Value) -> bool + Send>;
 
 impl Fault {
     /// Another transaction holds the item: `TransactionCanceledException` with the reason `TransactionConflict` for the

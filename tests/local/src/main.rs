@@ -8,6 +8,7 @@ use local::{
     run::{self, Options},
     token,
 };
+use tracing_subscriber::EnvFilter;
 
 /// The whole Agency API on one machine: the API, an embedded DynamoDB and a DNS server
 #[derive(Parser)]
@@ -50,7 +51,10 @@ async fn main() -> ExitCode {
             token::sign_for(&Environment::new(&variable), &org, &role, &sub, ttl)
                 .map(|token| println!("{token}"))
         }
-        None => run::run(cli.options, &variable).await,
+        None => {
+            log(&Environment::new(&variable));
+            run::run(cli.options, &variable).await
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,4 +63,19 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs for a person to read, of what the API does; the emulators' own only from warnings on, or as `RUST_LOG` says.
+fn log(environment: &Environment<'_>) {
+    let level = environment
+        .set("RUST_LOG")
+        .or(environment.set("AWS_LAMBDA_LOG_LEVEL"));
+    // The embedded database warns of each condition that fails, which is how conditions work.
+    let quiet = "dynoxide=error,hickory_server=warn,hickory_net=warn";
+    let filter = format!("{quiet},{}", level.as_deref().unwrap_or("info"));
+    let filter = EnvFilter::builder().parse_lossy(filter);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }

@@ -212,11 +212,99 @@ impl System {
 }
 
 /// Everything that answers HTTP, as behind the gateway.
+// Only the system's own resolvers may not be readable, and on one machine they are named.
+#[allow(clippy::expect_used)]
 pub(crate) fn router(app: &App) -> Router {
-    let (router, document) = openapi::routes(domains::dns::Dns::new(&app.config));
+    let (router, document) = openapi::routes(domains::dns::Dns::new(&app.config.dns).expect("a resolver"));
     gateway::router(shared::http::service(router, app.clone()), document)
 }
 
 fn url(address: SocketAddr) -> String {
     format!("http://{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, StatusCode};
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn send(system: &System, method: Method, path: &str, token: &str) -> (StatusCode, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"));
+        let response = system.send(request.body(Body::empty()).unwrap()).await;
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn two_systems_do_not_see_each_other() {
+        let (one, other) = (System::start().await, System::start().await);
+        let token = one.token("org_a", "owner");
+        assert_eq!(
+            send(&one, Method::POST, "/agency/enable", &token).await.0,
+            StatusCode::OK
+        );
+        assert_eq!(
+            send(&one, Method::GET, "/agency/overview", &token).await.0,
+            StatusCode::OK
+        );
+        assert_eq!(
+            send(&other, Method::GET, "/agency/overview", &token).await.0,
+            StatusCode::FORBIDDEN
+        );
+    }
+
+    #[tokio::test]
+    async fn time_stands_still_until_it_is_moved() {
+        let system = System::builder().at(1_800_000_000_123).start().await;
+        let token = system.token("org_a", "owner");
+        let (_, agency) = send(&system, Method::POST, "/agency/enable", &token).await;
+        assert_eq!(agency["enabledAt"], "2027-01-15T08:00:00Z");
+        system.advance(Duration::from_secs(2 * 60 * 60));
+        assert_eq!(
+            send(&system, Method::GET, "/agency/overview", &token).await.0,
+            StatusCode::UNAUTHORIZED
+        );
+        let token = system.token("org_a", "owner");
+        assert_eq!(
+            send(&system, Method::GET, "/agency/overview", &token).await.0,
+            StatusCode::OK
+        );
+    }
+
+    #[tokio::test]
+    async fn what_it_asks_of_its_table_is_counted_and_can_be_broken() {
+        let system = System::start_counted().await;
+        let token = system.token("org_a", "owner");
+        send(&system, Method::POST, "/agency/enable", &token).await;
+        assert!(system.proxy().count() > 0);
+        system.proxy().take_counts();
+        send(&system, Method::GET, "/agency/overview", &token).await;
+        assert_eq!(system.proxy().take_counts().values().sum::<usize>(), 1);
+
+        system.inject(Fault::internal_error().times(100));
+        let (status, _) = send(&system, Method::GET, "/agency/overview", &token).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn variables_and_records_are_its_own() {
+        let system = System::builder()
+            .set("MAX_DOMAINS", "3")
+            .zone("a.test. A 192.0.2.1")
+            .start()
+            .await;
+        assert_eq!(system.app.config.max_domains, 3);
+        assert_eq!(system.app.config.dns.resolvers, [system.dns.address()]);
+        assert_eq!(
+            System::with(&[("MAX_DOMAINS", "4")]).await.app.config.max_domains,
+            4
+        );
+    }
 }

@@ -1,4 +1,5 @@
 //! `cargo local` as a program: what it prints, what it keeps, how it ends.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test's own steps end it.
 
 use std::{
     path::PathBuf,
