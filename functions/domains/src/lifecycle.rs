@@ -33,6 +33,8 @@ const FAILED_CHECKED: Duration = Duration::from_secs(30 * 24 * 3600);
 const GONE: Duration = Duration::from_secs(10 * 60);
 /// How many scheduled checks are a minute apart before they become rarer.
 const EAGER: u32 = 10;
+/// The next check is spread by so many thousandths of the time until then.
+pub const JITTER: u32 = 100;
 /// A domain shows so many findings at most.
 const MAX_FINDINGS: usize = 16;
 
