@@ -8,5 +8,8 @@ mod clients;
 mod document;
 mod domains;
 mod drift;
+mod lifecycle;
 mod portal;
 mod replay;
+mod reverify;
+mod takeover;

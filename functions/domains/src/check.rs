@@ -25,8 +25,8 @@ pub struct Checks<'a> {
 
 /// A check under way: the domain as it was read, and what was seen.
 #[derive(Debug)]
-pub struct Check<'a> {
-    record: &'a DomainRecord,
+pub struct Check {
+    record: Box<DomainRecord>,
     trigger: Trigger,
     seen: Observation,
     /// What was seen of the holder, which is looked at once.
@@ -66,6 +66,13 @@ impl Verdict<'_> {
     }
 }
 
+impl Check {
+    /// The domain as it was read.
+    pub fn domain(&self) -> &Domain {
+        self.record.domain()
+    }
+}
+
 impl<'a> Checks<'a> {
     /// Checks of the application's domains, by `dns`.
     pub fn new(app: &'a App, dns: &'a Dns) -> Self {
@@ -73,11 +80,11 @@ impl<'a> Checks<'a> {
     }
 
     /// Asks DNS about a custom domain.
-    pub async fn look<'b>(&self, record: &'b DomainRecord, trigger: Trigger) -> Check<'b> {
+    pub async fn look(&self, record: Box<DomainRecord>, trigger: Trigger) -> Check {
         Check {
+            seen: self.observe(record.domain()).await,
             record,
             trigger,
-            seen: self.observe(record.domain()).await,
             of_holder: None,
         }
     }
@@ -89,7 +96,7 @@ impl<'a> Checks<'a> {
     /// The table's.
     pub async fn judge<'b>(
         &self,
-        check: &mut Check<'b>,
+        check: &'b mut Check,
         holder: Option<Option<Holder>>,
         now: Timestamp,
     ) -> Result<Verdict<'b>, store::Error> {
@@ -124,7 +131,7 @@ impl<'a> Checks<'a> {
         };
         Ok(Verdict {
             change: Change {
-                before: check.record,
+                before: &check.record,
                 after: decision.domain,
             },
             holder: rival.map(Box::new).zip(after),

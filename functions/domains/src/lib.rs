@@ -158,9 +158,10 @@ async fn verify_portal_domain(
         return Ok(Json(app.config.show(domain.clone())));
     }
     let checks = Checks::new(&app, &dns);
+    let hostname = domain.hostname.clone();
     let (mut check, holder) = tokio::join!(
-        checks.look(&record, Trigger::Verify),
-        app.store.holder(&domain.hostname)
+        checks.look(Box::new(record), Trigger::Verify),
+        app.store.holder(&hostname)
     );
     let mut holder = Some(holder?);
     // Somebody may take or leave the name between the look at its holder and the write; then the look is repeated.
