@@ -93,13 +93,22 @@ async fn a_domain_goes_from_pending_to_verified_to_failing_to_failed_and_back() 
     let domain = agency.custom_domain("portal.acme.test").await;
 
     let seen = verify(&api, &domain).await;
-    assert_eq!((seen["status"].as_str(), code(&seen)), (Some("pending"), "record-missing"));
+    assert_eq!(
+        (seen["status"].as_str(), code(&seen)),
+        (Some("pending"), "record-missing")
+    );
     let seen = when_due(&api, &domain).await;
-    assert_eq!((&seen["status"], &seen["check"]["attempts"]), (&json!("pending"), &json!(2)));
+    assert_eq!(
+        (&seen["status"], &seen["check"]["attempts"]),
+        (&json!("pending"), &json!(2))
+    );
 
     api.dns.set_zone(&cname(&domain)).unwrap();
     let seen = when_due(&api, &domain).await;
-    assert_eq!((&seen["status"], &seen["routing"]), (&json!("verified"), &json!("routed")));
+    assert_eq!(
+        (&seen["status"], &seen["routing"]),
+        (&json!("verified"), &json!("routed"))
+    );
     assert_eq!(seen["check"]["problem"], Value::Null);
     assert!(is_served(&api, "portal.acme.test").await);
 
@@ -111,7 +120,10 @@ async fn a_domain_goes_from_pending_to_verified_to_failing_to_failed_and_back() 
 
     api.dns.set_zone("").unwrap();
     let seen = when_due(&api, &domain).await;
-    assert_eq!((seen["status"].as_str(), code(&seen)), (Some("failing"), "record-missing"));
+    assert_eq!(
+        (seen["status"].as_str(), code(&seen)),
+        (Some("failing"), "record-missing")
+    );
     assert!(is_served(&api, "portal.acme.test").await);
     api.dns.set_zone(&cname(&domain)).unwrap();
     assert_eq!(when_due(&api, &domain).await["status"], "verified");
@@ -139,13 +151,23 @@ async fn a_domain_goes_from_pending_to_verified_to_failing_to_failed_and_back() 
     assert_eq!(api.reverify().await.due, 0);
 
     let seen = verify(&api, &domain).await;
-    assert_eq!((seen["status"].as_str(), code(&seen)), (Some("pending"), "record-missing"));
+    assert_eq!(
+        (seen["status"].as_str(), code(&seen)),
+        (Some("pending"), "record-missing")
+    );
     api.dns.set_zone(&txt(&domain)).unwrap();
     let seen = when_due(&api, &domain).await;
-    assert_eq!((&seen["status"], &seen["routing"]), (&json!("verified"), &json!("elsewhere")));
+    assert_eq!(
+        (&seen["status"], &seen["routing"]),
+        (&json!("verified"), &json!("elsewhere"))
+    );
 
     let audit = owner(&api, &domain).audit().await;
-    let actions: Vec<_> = audit.iter().rev().map(|entry| entry["action"].as_str().unwrap()).collect();
+    let actions: Vec<_> = audit
+        .iter()
+        .rev()
+        .map(|entry| entry["action"].as_str().unwrap())
+        .collect();
     assert_eq!(
         actions,
         [
@@ -175,12 +197,23 @@ async fn the_audit_item_of_a_change_can_be_filtered_without_code() {
     let domain = agency.custom_domain("portal.acme.test").await;
     api.dns.set_zone(&cname(&domain)).unwrap();
     verify(&api, &domain).await;
-    let items = api.client.scan().table_name(api.table()).send().await.unwrap().items.unwrap();
+    let items = api
+        .client
+        .scan()
+        .table_name(api.table())
+        .send()
+        .await
+        .unwrap()
+        .items
+        .unwrap();
     let text = |item: &HashMap<String, AttributeValue>, name: &str| match item.get(name) {
         Some(AttributeValue::S(text)) => text.clone(),
         _ => String::new(),
     };
-    let change = items.iter().find(|item| text(item, "action") == "domain.verified").unwrap();
+    let change = items
+        .iter()
+        .find(|item| text(item, "action") == "domain.verified")
+        .unwrap();
     for (name, value) in [
         ("entity", "audit"),
         ("hostname", "portal.acme.test"),
@@ -194,12 +227,19 @@ async fn the_audit_item_of_a_change_can_be_filtered_without_code() {
 #[tokio::test]
 async fn a_pending_domain_without_records_expires_and_is_forgotten() {
     let api = Api::build(system()).await;
-    let domain = api.agency("org_acme").await.custom_domain("portal.acme.test").await;
+    let domain = api
+        .agency("org_acme")
+        .await
+        .custom_domain("portal.acme.test")
+        .await;
     let mut seen = domain.clone();
     while seen["check"]["nextCheckAt"] != Value::Null {
         seen = when_due(&api, &domain).await;
     }
-    assert_eq!((seen["status"].as_str(), code(&seen)), (Some("failed"), "expired"));
+    assert_eq!(
+        (seen["status"].as_str(), code(&seen)),
+        (Some("failed"), "expired")
+    );
     let passed = api.app.clock.now().since(Timestamp::from_millis(START));
     assert!(passed > 36 * DAY && passed < 39 * DAY, "{passed:?}");
 }
@@ -207,7 +247,11 @@ async fn a_pending_domain_without_records_expires_and_is_forgotten() {
 #[tokio::test]
 async fn verify_asks_three_things_of_the_table_and_one_more_of_a_holder() {
     let api = Api::build(system().counted()).await;
-    let holder = api.agency("org_holder").await.custom_domain("portal.acme.test").await;
+    let holder = api
+        .agency("org_holder")
+        .await
+        .custom_domain("portal.acme.test")
+        .await;
     let count = async |domain: &Value| {
         api.proxy().take_counts();
         verify(&api, domain).await;
@@ -217,8 +261,14 @@ async fn verify_asks_three_things_of_the_table_and_one_more_of_a_holder() {
     api.dns.set_zone(&cname(&holder)).unwrap();
     assert_eq!(count(&holder).await, 3, "a first proof");
     assert_eq!(count(&holder).await, 3, "a renewal");
-    let newcomer = api.agency("org_newcomer").await.custom_domain("portal.acme.test").await;
-    api.dns.set_zone(&[cname(&holder), txt(&newcomer)].concat()).unwrap();
+    let newcomer = api
+        .agency("org_newcomer")
+        .await
+        .custom_domain("portal.acme.test")
+        .await;
+    api.dns
+        .set_zone(&[cname(&holder), txt(&newcomer)].concat())
+        .unwrap();
     assert_eq!(count(&newcomer).await, 4, "a claim that is kept out");
     api.dns.set_zone(&cname(&newcomer)).unwrap();
     assert_eq!(count(&newcomer).await, 4, "a move");

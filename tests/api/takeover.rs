@@ -65,7 +65,10 @@ async fn a_claim_blocks_nobody_and_the_first_to_prove_it_has_the_name() {
     // The records of both stand: whoever holds the name keeps it.
     zone(&api, &[txt(&first), txt(&second)]);
     let kept_out = verify(&api, &first).await;
-    assert_eq!((kept_out["status"].as_str(), code(&kept_out)), (Some("pending"), "held-elsewhere"));
+    assert_eq!(
+        (kept_out["status"].as_str(), code(&kept_out)),
+        (Some("pending"), "held-elsewhere")
+    );
     for _ in 0..5 {
         assert_eq!(when_due(&api, &first).await["status"], "pending");
         assert_eq!(status(&api, &second).await, "verified");
@@ -119,7 +122,8 @@ async fn a_cname_moves_a_name_at_once_and_each_log_tells_its_own_side() {
             [(&holder, 0, 1, Value::Null), (&newcomer, 1, 0, NAME.into())]
         {
             let overview = owner(&api, domain).get("/agency/overview").await.expect(200);
-            let counts = json!({"total": 1, "verified": verified, "pending": 0, "failing": 0, "failed": failed});
+            let counts =
+                json!({"total": 1, "verified": verified, "pending": 0, "failing": 0, "failed": failed});
             assert_eq!(overview["portalDomains"], counts);
             assert_eq!(overview["primaryDomain"], primary);
         }
@@ -135,7 +139,10 @@ async fn a_txt_moves_a_name_once_the_holders_records_are_gone_for_ten_minutes() 
     let (api, holder, newcomer) = held_by(txt).await;
     zone(&api, &[txt(&holder), txt(&newcomer)]);
     let kept_out = verify(&api, &newcomer).await;
-    assert_eq!((kept_out["status"].as_str(), code(&kept_out)), (Some("pending"), "held-elsewhere"));
+    assert_eq!(
+        (kept_out["status"].as_str(), code(&kept_out)),
+        (Some("pending"), "held-elsewhere")
+    );
     let text = kept_out["check"].to_string();
     let foreign = holder["records"][0]["value"].as_str().unwrap();
     assert!(text.contains(foreign), "the record to remove is shown");
@@ -160,7 +167,10 @@ async fn a_txt_moves_a_name_once_the_holders_records_are_gone_for_ten_minutes() 
     zone(&api, &[txt(&newcomer)]);
     assert_eq!(when_due(&api, &newcomer).await["status"], "pending");
     let moved = when_due(&api, &newcomer).await;
-    assert_eq!((moved["status"].as_str(), code(&moved)), (Some("verified"), "none"));
+    assert_eq!(
+        (moved["status"].as_str(), code(&moved)),
+        (Some("verified"), "none")
+    );
     let lost = now(&api, &holder).await;
     assert_eq!((lost["status"].as_str(), code(&lost)), (Some("failed"), "moved"));
 }
@@ -174,7 +184,10 @@ async fn the_token_of_one_agency_proves_nothing_for_another() {
     // Nor does a domain's own record prove another name of the same agency.
     let other = owner(&api, &newcomer).custom_domain("www.acme.test").await;
     let value = newcomer["records"][0]["value"].as_str().unwrap();
-    zone(&api, &[format!("_agency-challenge.www.acme.test. TXT \"{value}\"\n")]);
+    zone(
+        &api,
+        &[format!("_agency-challenge.www.acme.test. TXT \"{value}\"\n")],
+    );
     assert_eq!(verify(&api, &other).await["status"], "pending");
 }
 
@@ -188,13 +201,19 @@ async fn a_flattened_cname_keeps_a_name_but_not_against_a_newcomer() {
     assert!(codes(&kept).contains(&"cname-flattened"));
     // It proves nothing for those who do not hold the name.
     let seen = verify(&api, &newcomer).await;
-    assert_eq!((seen["status"].as_str(), code(&seen)), (Some("pending"), "record-missing"));
+    assert_eq!(
+        (seen["status"].as_str(), code(&seen)),
+        (Some("pending"), "record-missing")
+    );
     assert!(codes(&seen).contains(&"cname-flattened"));
 
     zone(&api, &[address, txt(&newcomer)]);
     api.advance(DAY);
     let moved = verify(&api, &newcomer).await;
-    assert_eq!(moved["status"], "verified", "the holder's records were gone for a day");
+    assert_eq!(
+        moved["status"], "verified",
+        "the holder's records were gone for a day"
+    );
     assert_eq!(status(&api, &holder).await, "failed");
 }
 
@@ -210,7 +229,10 @@ async fn a_failed_claim_takes_a_held_name_by_cname_and_not_by_txt() {
     assert_eq!(swept["status"], "failed");
     assert!(codes(&swept).contains(&"held-elsewhere"));
     let asked = verify(&api, &newcomer).await;
-    assert_eq!((asked["status"].as_str(), code(&asked)), (Some("pending"), "held-elsewhere"));
+    assert_eq!(
+        (asked["status"].as_str(), code(&asked)),
+        (Some("pending"), "held-elsewhere")
+    );
     zone(&api, &[txt(&holder), cname(&newcomer)]);
     assert_eq!(when_due(&api, &newcomer).await["status"], "verified");
     assert_eq!(status(&api, &holder).await, "failed");

@@ -2,11 +2,7 @@
 
 use shared::{
     app::App,
-    models::{
-        domain::Domain,
-        id::DomainId,
-        time::Timestamp,
-    },
+    models::{domain::Domain, id::DomainId, time::Timestamp},
     random,
     store::{self, Change, DomainRecord, Holder},
 };
@@ -114,7 +110,10 @@ impl<'a> Checks<'a> {
         }
         if let Some(rival) = &rival
             && check.seen.proof == Proof::Txt
-            && check.of_holder.as_ref().is_none_or(|(id, _)| *id != rival.domain().id)
+            && check
+                .of_holder
+                .as_ref()
+                .is_none_or(|(id, _)| *id != rival.domain().id)
         {
             check.of_holder = Some((rival.domain().id, self.observe(rival.domain()).await));
         }

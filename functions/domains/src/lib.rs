@@ -15,7 +15,7 @@ use shared::{
         id::DomainKind,
     },
     problems, random,
-    store::{Author, Checked, Error, Page},
+    store::{Author, Checked, Page, Retry},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -164,15 +164,15 @@ async fn verify_portal_domain(
         app.store.holder(&hostname)
     );
     let mut holder = Some(holder?);
-    // Somebody may take or leave the name between the look at its holder and the write; then the look is repeated.
-    for _ in 0..3 {
+    let mut retry = Retry::new();
+    loop {
         let verdict = checks.judge(&mut check, holder.take(), app.clock.now()).await?;
         let rival = verdict.rival();
         let by = Author::User(&caller);
         match app.store.finish_check(by, verdict.change.clone(), rival).await? {
             Checked::Written(domain) | Checked::Lost(domain) => return Ok(Json(app.config.show(*domain))),
-            Checked::HolderChanged => {}
+            // Between the look at the holder and the write somebody took or left the name, or checked it.
+            Checked::HolderChanged => retry.wait().await?,
         }
     }
-    Err(Error::Conflict.into())
 }

@@ -119,9 +119,9 @@ pub fn decide(
     let since = history.since.unwrap_or(before.created_at);
     let proxied = problem(&seen.findings).is_some_and(|problem| problem.code == FindingCode::Proxied);
     let lost = history.misses >= MISSES
-        && history.missed_at.is_some_and(|first| {
-            now.since(first) >= if proxied { PROXIED_GRACE } else { GRACE }
-        });
+        && history
+            .missed_at
+            .is_some_and(|first| now.since(first) >= if proxied { PROXIED_GRACE } else { GRACE });
     let window = if history.answered { WINDOW } else { SILENT_WINDOW };
     let expired = now.since(since) >= window;
 
@@ -343,12 +343,7 @@ fn findings(
     if flattened && !has(&findings, FindingCode::CnameFlattened) {
         findings.push(flattened_warning(domain));
     }
-    if domain.status.serves()
-        && domain
-            .history
-            .contested_until
-            .is_some_and(|until| until > now)
-    {
+    if domain.status.serves() && domain.history.contested_until.is_some_and(|until| until > now) {
         findings.truncate(MAX_FINDINGS - 1);
         findings.push(contest_warning(domain));
     }
@@ -377,10 +372,14 @@ fn ended(domain: &Domain, cause: FindingCode) -> Finding {
     let (detail, fix) = match cause {
         FindingCode::Moved => (
             format!("Another account has proven {hostname} and serves it now."),
-            format!("If {hostname} is to be yours again, set your own record in place of theirs, then verify."),
+            format!(
+                "If {hostname} is to be yours again, set your own record in place of theirs, then verify."
+            ),
         ),
         FindingCode::Lost => (
-            format!("The records of {hostname} have been missing for too long, so it is not served any more."),
+            format!(
+                "The records of {hostname} have been missing for too long, so it is not served any more."
+            ),
             "Add one of the records again, then verify.".to_owned(),
         ),
         _ => (
@@ -403,7 +402,8 @@ fn held_elsewhere(domain: &Domain, rival: Rival<'_>) -> Finding {
             return finding(FindingCode::HeldElsewhere, Level::Error, detail, fix.to_owned());
         }
         _ => {
-            let fix = "Remove every record of another account for this name, or wait until DNS answers again.";
+            let fix =
+                "Remove every record of another account for this name, or wait until DNS answers again.";
             return finding(FindingCode::HeldElsewhere, Level::Error, detail, fix.to_owned());
         }
     };
@@ -619,7 +619,13 @@ mod tests {
     #[test]
     fn pending_with_proof_is_verified() {
         for proof in [Cname, Txt] {
-            let story = Story::new().then(MINUTE, &Observation { routing: Routing::Routed, ..seen(proof) });
+            let story = Story::new().then(
+                MINUTE,
+                &Observation {
+                    routing: Routing::Routed,
+                    ..seen(proof)
+                },
+            );
             let story = story.is(Status::Verified, None, Some(DAY));
             assert_eq!(story.domain.verified_at, Some(story.now));
         }
@@ -631,9 +637,14 @@ mod tests {
         let story = Story::new().then(WINDOW - HOUR, &seen(Missing));
         let story = story.is(Status::Pending, miss, Some(MINUTE));
         let end = Some(FindingCode::Expired);
-        story.clone().then(HOUR, &seen(Missing)).is(Status::Failed, end, Some(DAY));
+        story
+            .clone()
+            .then(HOUR, &seen(Missing))
+            .is(Status::Failed, end, Some(DAY));
         // What DNS said last was a miss; that it says nothing now changes nothing.
-        story.then(HOUR, &seen(Unknown)).is(Status::Failed, end, Some(5 * MINUTE));
+        story
+            .then(HOUR, &seen(Unknown))
+            .is(Status::Failed, end, Some(5 * MINUTE));
     }
 
     #[test]
@@ -642,8 +653,14 @@ mod tests {
         let story = story.is(Status::Pending, Some(FindingCode::DnsTimeout), Some(MINUTE));
         let story = story.then(SILENT_WINDOW - WINDOW - HOUR, &seen(Unknown));
         let story = story.is(Status::Pending, Some(FindingCode::DnsTimeout), Some(MINUTE));
-        story.clone().then(HOUR, &seen(Unknown)).is(Status::Failed, Some(FindingCode::Expired), Some(5 * MINUTE));
-        story.then(MINUTE, &seen(Missing)).is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
+        story.clone().then(HOUR, &seen(Unknown)).is(
+            Status::Failed,
+            Some(FindingCode::Expired),
+            Some(5 * MINUTE),
+        );
+        story
+            .then(MINUTE, &seen(Missing))
+            .is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
     }
 
     #[test]
@@ -651,8 +668,13 @@ mod tests {
         let story = Story::verified().then(DAY, &seen(Missing));
         let story = story.is(Status::Failing, Some(FindingCode::RecordMissing), Some(HOUR));
         let first = story.domain.verified_at;
-        let story = story.then(HOUR, &seen(Cname)).is(Status::Verified, None, Some(DAY));
-        assert_eq!((story.domain.verified_at, story.domain.history.misses), (first, 0));
+        let story = story
+            .then(HOUR, &seen(Cname))
+            .is(Status::Verified, None, Some(DAY));
+        assert_eq!(
+            (story.domain.verified_at, story.domain.history.misses),
+            (first, 0)
+        );
     }
 
     #[test]
@@ -662,19 +684,27 @@ mod tests {
         // Many misses in a short time are not enough,
         let mut many = story.clone();
         for _ in 0..20 {
-            many = many.then(HOUR, &seen(Missing)).is(Status::Failing, miss, Some(HOUR));
+            many = many
+                .then(HOUR, &seen(Missing))
+                .is(Status::Failing, miss, Some(HOUR));
         }
-        many.then(52 * HOUR, &seen(Missing)).is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
+        many.then(52 * HOUR, &seen(Missing))
+            .is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
         // nor few in a long one: the first made it failing.
         let mut few = story.clone();
         for _ in 0..4 {
-            few = few.then(30 * HOUR, &seen(Missing)).is(Status::Failing, miss, Some(HOUR));
+            few = few
+                .then(30 * HOUR, &seen(Missing))
+                .is(Status::Failing, miss, Some(HOUR));
         }
-        few.then(HOUR, &seen(Missing)).is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
+        few.then(HOUR, &seen(Missing))
+            .is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
         // A proof begins the count anew.
         let mut proven = story.clone().then(HOUR, &seen(Txt)).then(DAY, &seen(Missing));
         for _ in 0..4 {
-            proven = proven.then(30 * HOUR, &seen(Missing)).is(Status::Failing, miss, Some(HOUR));
+            proven = proven
+                .then(30 * HOUR, &seen(Missing))
+                .is(Status::Failing, miss, Some(HOUR));
         }
     }
 
@@ -682,10 +712,17 @@ mod tests {
     fn behind_a_proxy_the_grace_is_14_days() {
         let mut story = Story::verified().then(DAY, &proxied());
         for _ in 0..13 {
-            story = story.then(DAY, &proxied()).is(Status::Failing, Some(FindingCode::Proxied), Some(HOUR));
+            story = story
+                .then(DAY, &proxied())
+                .is(Status::Failing, Some(FindingCode::Proxied), Some(HOUR));
         }
-        story.clone().then(DAY, &proxied()).is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
-        story.then(HOUR, &seen(Missing)).is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
+        story
+            .clone()
+            .then(DAY, &proxied())
+            .is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
+        story
+            .then(HOUR, &seen(Missing))
+            .is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
     }
 
     #[test]
@@ -693,13 +730,21 @@ mod tests {
         let mut story = Story::verified().then(DAY, &seen(Missing));
         for _ in 0..100 {
             story = story.then(4 * HOUR, &seen(Unknown));
-            assert_eq!((story.domain.status, story.domain.history.misses), (Status::Failing, 1));
+            assert_eq!(
+                (story.domain.status, story.domain.history.misses),
+                (Status::Failing, 1)
+            );
         }
         for misses in 2..=5 {
             story = story.then(HOUR, &seen(Missing)).then(HOUR, &seen(Unknown));
-            assert_eq!((story.domain.status, story.domain.history.misses), (Status::Failing, misses));
+            assert_eq!(
+                (story.domain.status, story.domain.history.misses),
+                (Status::Failing, misses)
+            );
         }
-        story.then(HOUR, &seen(Missing)).is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
+        story
+            .then(HOUR, &seen(Missing))
+            .is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
         Story::verified().then(DAY, &seen(Unknown)).is(
             Status::Verified,
             Some(FindingCode::DnsTimeout),
@@ -710,14 +755,25 @@ mod tests {
     #[test]
     fn failed_with_proof_is_verified_and_without_it_pending_if_somebody_asks() {
         let failed = Story::new().then(WINDOW, &seen(Missing));
-        failed.clone().then(DAY, &seen(Txt)).is(Status::Verified, None, Some(MINUTE));
-        failed.clone().asked(DAY, &seen(Cname)).is(Status::Verified, None, Some(DAY));
-        failed.clone().then(DAY, &seen(Missing)).is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
+        failed
+            .clone()
+            .then(DAY, &seen(Txt))
+            .is(Status::Verified, None, Some(MINUTE));
+        failed
+            .clone()
+            .asked(DAY, &seen(Cname))
+            .is(Status::Verified, None, Some(DAY));
+        failed
+            .clone()
+            .then(DAY, &seen(Missing))
+            .is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
         let again = failed.asked(DAY, &seen(Missing));
         let again = again.is(Status::Pending, Some(FindingCode::RecordMissing), Some(MINUTE));
         let again = again.then(WINDOW - HOUR, &seen(Missing));
         let again = again.is(Status::Pending, Some(FindingCode::RecordMissing), Some(MINUTE));
-        again.then(HOUR, &seen(Missing)).is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
+        again
+            .then(HOUR, &seen(Missing))
+            .is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
     }
 
     #[test]
@@ -759,8 +815,12 @@ mod tests {
             story = story.then(wait, &seen(Txt));
         }
         assert_eq!(story.next(), Some(HOUR));
-        let story = story.then(HOUR, &seen(Cname)).is(Status::Verified, None, Some(DAY));
-        story.then(DAY, &seen(Txt)).is(Status::Verified, None, Some(MINUTE));
+        let story = story
+            .then(HOUR, &seen(Cname))
+            .is(Status::Verified, None, Some(DAY));
+        story
+            .then(DAY, &seen(Txt))
+            .is(Status::Verified, None, Some(MINUTE));
     }
 
     #[test]
@@ -772,7 +832,9 @@ mod tests {
         }
         let story = story.then(DAY, &seen(Cname)).then(DAY, &seen(Unknown));
         assert_eq!(story.next(), Some(5 * MINUTE));
-        let story = Story::new().then(MINUTE, &seen(Unknown)).then(MINUTE, &seen(Unknown));
+        let story = Story::new()
+            .then(MINUTE, &seen(Unknown))
+            .then(MINUTE, &seen(Unknown));
         assert_eq!(story.next(), Some(MINUTE));
     }
 
@@ -804,11 +866,17 @@ mod tests {
             let check = story.domain.check.as_ref().unwrap();
             has(&check.findings, FindingCode::CnameFlattened)
         };
-        let story = Story::verified().then(DAY, &flattened()).is(Status::Verified, None, Some(DAY));
+        let story = Story::verified()
+            .then(DAY, &flattened())
+            .is(Status::Verified, None, Some(DAY));
         assert!(warned(&story));
         let miss = Some(FindingCode::RecordMissing);
-        let pending = Story::new().then(MINUTE, &flattened()).is(Status::Pending, miss, Some(MINUTE));
-        let failing = Story::verified().then(DAY, &seen(Missing)).then(HOUR, &flattened());
+        let pending = Story::new()
+            .then(MINUTE, &flattened())
+            .is(Status::Pending, miss, Some(MINUTE));
+        let failing = Story::verified()
+            .then(DAY, &seen(Missing))
+            .then(HOUR, &flattened());
         let failing = failing.is(Status::Failing, miss, Some(HOUR));
         assert_eq!(failing.domain.history.misses, 2);
         let failed = Story::new().then(WINDOW, &seen(Missing)).then(DAY, &flattened());
@@ -816,8 +884,14 @@ mod tests {
         for story in [pending, failing, failed] {
             assert!(warned(&story));
             let findings = &story.domain.check.as_ref().unwrap().findings;
-            let asks = findings.iter().find(|finding| finding.code == FindingCode::RecordMissing);
-            assert!(asks.unwrap().fix.contains("TXT record _agency-challenge.portal.acme.test"));
+            let asks = findings
+                .iter()
+                .find(|finding| finding.code == FindingCode::RecordMissing);
+            assert!(
+                asks.unwrap()
+                    .fix
+                    .contains("TXT record _agency-challenge.portal.acme.test")
+            );
         }
     }
 
@@ -834,7 +908,10 @@ mod tests {
         let story = Story::new().then(MINUTE, &known).then(DAY, &seen(Unknown));
         let check = story.domain.check.as_ref().unwrap();
         assert_eq!(check.zone.as_ref(), Some(&zone));
-        assert_eq!((check.nameservers.len(), check.provider.as_deref()), (1, Some("Acme")));
+        assert_eq!(
+            (check.nameservers.len(), check.provider.as_deref()),
+            (1, Some("Acme"))
+        );
         assert_eq!(story.domain.routing, Routing::Routed);
         assert_eq!(story.domain.ownership, RecordState::Found);
         assert_eq!(story.domain.updated_at, START + MINUTE);
@@ -867,10 +944,22 @@ mod tests {
         let holder = Story::verified();
         let failed = Story::new().then(WINDOW, &seen(Missing)).domain;
         for newcomer in [domain("org_newcomer"), failed] {
-            let decision = against(&newcomer, Cname, &holder.domain, None, Trigger::Schedule, holder.now + DAY);
+            let decision = against(
+                &newcomer,
+                Cname,
+                &holder.domain,
+                None,
+                Trigger::Schedule,
+                holder.now + DAY,
+            );
             assert_eq!(decision.domain.status, Status::Verified);
-            let RivalAfter::Moved(moved) = decision.rival else { panic!("{:?}", decision.rival) };
-            assert_eq!((moved.status, code(&moved)), (Status::Failed, Some(FindingCode::Moved)));
+            let RivalAfter::Moved(moved) = decision.rival else {
+                panic!("{:?}", decision.rival)
+            };
+            assert_eq!(
+                (moved.status, code(&moved)),
+                (Status::Failed, Some(FindingCode::Moved))
+            );
             assert_eq!(moved.check.unwrap().next_check_at, Some(holder.now + 2 * DAY));
         }
     }
@@ -888,7 +977,10 @@ mod tests {
                     let due = decision.domain.check.unwrap().next_check_at.unwrap();
                     assert!((10 * MINUTE..=11 * MINUTE).contains(&due.since(now)));
                     assert!(after.check.as_ref().unwrap().next_check_at.unwrap() <= due);
-                    assert!(has(&after.check.as_ref().unwrap().findings, FindingCode::Contested));
+                    assert!(has(
+                        &after.check.as_ref().unwrap().findings,
+                        FindingCode::Contested
+                    ));
                     assert_eq!(after.status, holder.status);
                     *holder = after;
                     false
@@ -924,10 +1016,24 @@ mod tests {
         let newcomer = domain("org_newcomer");
         let holder = Story::verified().then(DAY, &flattened());
         let now = holder.now + 11 * MINUTE;
-        let decision = against(&newcomer, Txt, &holder.domain, Some(&flattened()), Trigger::Schedule, now);
+        let decision = against(
+            &newcomer,
+            Txt,
+            &holder.domain,
+            Some(&flattened()),
+            Trigger::Schedule,
+            now,
+        );
         assert!(matches!(decision.rival, RivalAfter::Moved(_)));
         let seen_again = holder.then(MINUTE, &seen(Cname));
-        let decision = against(&newcomer, Txt, &seen_again.domain, Some(&flattened()), Trigger::Schedule, now);
+        let decision = against(
+            &newcomer,
+            Txt,
+            &seen_again.domain,
+            Some(&flattened()),
+            Trigger::Schedule,
+            now,
+        );
         assert!(matches!(decision.rival, RivalAfter::Contested(_)));
     }
 
@@ -936,11 +1042,40 @@ mod tests {
         let newcomer = Story::new().then(WINDOW, &seen(Missing)).domain;
         let holder = Story::verified().then(DAY, &seen(Missing));
         let now = START + WINDOW + HOUR;
-        let swept = against(&newcomer, Txt, &holder.domain, Some(&seen(Missing)), Trigger::Schedule, now).domain;
-        assert_eq!((swept.status, swept.check.unwrap().next_check_at), (Status::Failed, Some(now + DAY)));
-        let asked = against(&newcomer, Txt, &holder.domain, Some(&seen(Missing)), Trigger::Verify, now).domain;
-        assert_eq!((asked.status, code(&asked)), (Status::Pending, Some(FindingCode::HeldElsewhere)));
-        let later = against(&asked, Txt, &holder.domain, Some(&seen(Missing)), Trigger::Schedule, now + 11 * MINUTE);
+        let swept = against(
+            &newcomer,
+            Txt,
+            &holder.domain,
+            Some(&seen(Missing)),
+            Trigger::Schedule,
+            now,
+        )
+        .domain;
+        assert_eq!(
+            (swept.status, swept.check.unwrap().next_check_at),
+            (Status::Failed, Some(now + DAY))
+        );
+        let asked = against(
+            &newcomer,
+            Txt,
+            &holder.domain,
+            Some(&seen(Missing)),
+            Trigger::Verify,
+            now,
+        )
+        .domain;
+        assert_eq!(
+            (asked.status, code(&asked)),
+            (Status::Pending, Some(FindingCode::HeldElsewhere))
+        );
+        let later = against(
+            &asked,
+            Txt,
+            &holder.domain,
+            Some(&seen(Missing)),
+            Trigger::Schedule,
+            now + 11 * MINUTE,
+        );
         assert_eq!(later.domain.status, Status::Verified);
     }
 
@@ -948,11 +1083,23 @@ mod tests {
     fn a_claim_that_a_holder_keeps_out_expires_and_the_warning_ends() {
         let holder = Story::verified();
         let now = START + WINDOW;
-        let decision = against(&domain("org_newcomer"), Txt, &holder.domain, Some(&seen(Cname)), Trigger::Schedule, now);
+        let decision = against(
+            &domain("org_newcomer"),
+            Txt,
+            &holder.domain,
+            Some(&seen(Cname)),
+            Trigger::Schedule,
+            now,
+        );
         let newcomer = decision.domain;
-        assert_eq!((newcomer.status, code(&newcomer)), (Status::Failed, Some(FindingCode::Expired)));
+        assert_eq!(
+            (newcomer.status, code(&newcomer)),
+            (Status::Failed, Some(FindingCode::Expired))
+        );
         assert!(has(&newcomer.check.unwrap().findings, FindingCode::HeldElsewhere));
-        let RivalAfter::Contested(warned) = decision.rival else { panic!("it stays") };
+        let RivalAfter::Contested(warned) = decision.rival else {
+            panic!("it stays")
+        };
         let mut story = Story { domain: warned, now };
         for (wait, warned) in [(HOUR, true), (DAY, true), (2 * DAY, false)] {
             story = story.then(wait, &seen(Cname));
@@ -966,14 +1113,34 @@ mod tests {
         let holder = Story::verified().domain;
         for (proof, kind) in [(Cname, "CNAME"), (Txt, "TXT")] {
             let seen = seen(proof);
-            let decision = against(&domain("org_newcomer"), Txt, &holder, Some(&seen), Trigger::Verify, START + DAY);
+            let decision = against(
+                &domain("org_newcomer"),
+                Txt,
+                &holder,
+                Some(&seen),
+                Trigger::Verify,
+                START + DAY,
+            );
             let text = serde_json::to_string(&decision.domain.check).unwrap();
-            assert!(text.contains(holder.token.as_ref().unwrap().as_str()) && text.contains(kind), "{text}");
-            assert!(!text.contains("org_a") && !text.contains(&holder.id.to_string()), "{text}");
+            assert!(
+                text.contains(holder.token.as_ref().unwrap().as_str()) && text.contains(kind),
+                "{text}"
+            );
+            assert!(
+                !text.contains("org_a") && !text.contains(&holder.id.to_string()),
+                "{text}"
+            );
         }
         // What DNS does not show, nobody is told.
         for of_holder in [Some(&seen(Missing)), Some(&seen(Unknown)), None] {
-            let decision = against(&domain("org_newcomer"), Txt, &holder, of_holder, Trigger::Verify, START + DAY);
+            let decision = against(
+                &domain("org_newcomer"),
+                Txt,
+                &holder,
+                of_holder,
+                Trigger::Verify,
+                START + DAY,
+            );
             let text = serde_json::to_string(&decision.domain.check).unwrap();
             assert!(!text.contains(holder.token.as_ref().unwrap().as_str()), "{text}");
         }
@@ -983,7 +1150,11 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Event {
         /// The owner's zone changes: whose `CNAME` it has, whose `TXT` records, whether the addresses are ours.
-        Zone { cname: Option<usize>, txt: [bool; 3], ours: bool },
+        Zone {
+            cname: Option<usize>,
+            txt: [bool; 3],
+            ours: bool,
+        },
         /// DNS answers for this domain, or not.
         Reachable(usize, bool),
         /// Time passes and what is due is checked.
@@ -1050,7 +1221,10 @@ mod tests {
             if after.status == Status::Verified {
                 let renewed = before.status == Status::Verified;
                 let unknown = renewed && observation.proof == Unknown;
-                assert!(proven || unknown || (renewed && observation.flattened), "verified without proof");
+                assert!(
+                    proven || unknown || (renewed && observation.flattened),
+                    "verified without proof"
+                );
             }
             if observation.proof == Unknown && before.status.serves() {
                 assert_eq!(before.status, after.status, "an unknown counted");
@@ -1076,7 +1250,10 @@ mod tests {
                     assert!(proven && after.status == Status::Verified && rival.status == Status::Failed);
                     if observation.proof == Txt {
                         let of_holder = of_holder.unwrap();
-                        assert_eq!(of_holder.proof, Missing, "taken from a holder that is still there");
+                        assert_eq!(
+                            of_holder.proof, Missing,
+                            "taken from a holder that is still there"
+                        );
                     }
                     self.domains[holder] = rival;
                     self.holder = None;
@@ -1089,7 +1266,10 @@ mod tests {
             }
             self.domains[index] = after;
             let serving = (0..3).filter(|index| self.domains[*index].status.serves());
-            assert_eq!(serving.collect::<Vec<_>>(), self.holder.into_iter().collect::<Vec<_>>());
+            assert_eq!(
+                serving.collect::<Vec<_>>(),
+                self.holder.into_iter().collect::<Vec<_>>()
+            );
         }
 
         fn sweep(&mut self, jitter: i32) {
@@ -1099,7 +1279,10 @@ mod tests {
                     let failed_for = self.now.since(self.domains[index].history.since.unwrap_or(START));
                     let failed = self.domains[index].status == Status::Failed;
                     let due_for = self.now.since(next.unwrap());
-                    assert!(!failed || failed_for - due_for <= FAILED_CHECKED, "checked after 30 days");
+                    assert!(
+                        !failed || failed_for - due_for <= FAILED_CHECKED,
+                        "checked after 30 days"
+                    );
                     self.check(index, Trigger::Schedule, jitter);
                 }
             }

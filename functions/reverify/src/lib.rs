@@ -72,7 +72,11 @@ impl Event {
 ///
 /// # Errors
 /// A shard that there is not; the index could not be read.
-pub async fn handle(app: &App, dns: &Dns, event: LambdaEvent<Event>) -> Result<Report, lambda_runtime::Error> {
+pub async fn handle(
+    app: &App,
+    dns: &Dns,
+    event: LambdaEvent<Event>,
+) -> Result<Report, lambda_runtime::Error> {
     let shards = event.payload.shards()?;
     let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
     let time = Timestamp::from_millis(deadline).since(app.clock.now());
@@ -98,6 +102,9 @@ mod tests {
         assert_eq!(shards(scheduled), Ok((0..16).collect()));
         assert_eq!(shards("{}"), Ok((0..16).collect()));
         assert_eq!(shards(r#"{"shards": [3, 1, 3]}"#), Ok(vec![1, 3]));
-        assert_eq!(shards(r#"{"shards": [16]}"#), Err("there is no shard 16".to_owned()));
+        assert_eq!(
+            shards(r#"{"shards": [16]}"#),
+            Err("there is no shard 16".to_owned())
+        );
     }
 }

@@ -125,7 +125,12 @@ mod tests {
         }
         assert_eq!(line[directive["Dimensions"][0][0].as_str().unwrap()], "reverify");
         assert_eq!(
-            (&line["checked"], &line["failing"], &line["lapsed"], &line["unknown"]),
+            (
+                &line["checked"],
+                &line["failing"],
+                &line["lapsed"],
+                &line["unknown"]
+            ),
             (&json!(3), &json!(2), &json!(1), &json!(1))
         );
         assert!(json!(report).get("lapsed").is_none());

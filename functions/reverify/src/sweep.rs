@@ -19,7 +19,7 @@ use shared::{
         id::DomainId,
         time::Timestamp,
     },
-    store::{Author, Checked, DomainRecord, DueKey, Error, Nominated},
+    store::{Author, Checked, DomainRecord, DueKey, Error, Nominated, Retry},
 };
 use tokio::time::Instant;
 
@@ -37,6 +37,9 @@ const GROUP_AT_ONCE: usize = 10;
 const GROUP_WAITING: usize = 50;
 /// A group that frees no place within this time is left behind, and those after it go on.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A name's holder that changes so often leaves the check due.
+const TRIES: u32 = 3;
 
 /// The time that a check takes at most: two looks at DNS of 6 s each, and the writes.
 const CHECK: Duration = Duration::from_secs(15);
@@ -375,15 +378,18 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Outcome {
         let domain = check.domain();
         (domain.id, domain.agency_id.clone(), domain.status)
     };
-    // As by a request: the holder may change between the look at it and the write.
-    for _ in 0..3 {
+    let mut retry = Retry::up_to(TRIES);
+    loop {
         let now = work.app.clock.now();
         let verdict = match work.checks.judge(check, None, now).await {
             Ok(verdict) => verdict,
             Err(error) => return left(id, &error),
         };
-        let _turn = if verdict.changes_status() {
-            let agencies = verdict.holder.iter().map(|(holder, _)| &holder.domain().agency_id);
+        let turn = if verdict.changes_status() {
+            let agencies = verdict
+                .holder
+                .iter()
+                .map(|(holder, _)| &holder.domain().agency_id);
             let agencies: Vec<_> = agencies.chain([&org]).collect();
             work.turns.wait(&agencies).await
         } else {
@@ -403,8 +409,12 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Outcome {
             Ok(Checked::HolderChanged) => {}
             Err(error) => return left(id, &error),
         }
+        drop(turn);
+        // Between the look at the holder and the write somebody took or left the name, or checked it.
+        if let Err(error) = retry.wait().await {
+            return left(id, &error);
+        }
     }
-    left(id, &Error::Conflict)
 }
 
 fn left(domain: DomainId, error: &Error) -> Outcome {

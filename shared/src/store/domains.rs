@@ -24,8 +24,8 @@ use crate::{
 };
 
 use super::{
-    Agency, Caller, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Store, Stored, audit,
-    item,
+    Agency, Caller, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Store, Stored,
+    audit, item,
     keys::{self, List},
     parse, sdk_error,
     transaction::{Attributes, Condition, Outcome, Part, Retry, Transaction, number, text},
@@ -226,10 +226,9 @@ impl Store {
             (false, true) => {
                 // The rival's own condition holds that it is the holder still.
                 let free = match moved {
-                    Some(rival) => Condition::new(
-                        "agency = :agency",
-                        [(":agency", text(&rival.after().agency_id))],
-                    ),
+                    Some(rival) => {
+                        Condition::new("agency = :agency", [(":agency", text(&rival.after().agency_id))])
+                    }
                     None => Condition::absent(),
                 };
                 transaction.put(Part::Holder, holds(is)?, free)?;
@@ -307,7 +306,13 @@ impl<'a> Rewrite<'a> {
         if was.status == is.status {
             return Ok(());
         }
-        count_domains(transaction, &is.agency_id, Some(was.status), Some(is.status), None)?;
+        count_domains(
+            transaction,
+            &is.agency_id,
+            Some(was.status),
+            Some(is.status),
+            None,
+        )?;
         let action = match is.status {
             Status::Pending => Action::DomainPending,
             Status::Verified => Action::DomainVerified,
@@ -584,7 +589,11 @@ fn candidacy(domain: &Domain) -> Option<(u8, PrimaryDomain)> {
     Some((domain.primary_rank()?, domain.primary()))
 }
 
-fn write_candidate(transaction: &mut Transaction<'_>, before: Option<&Domain>, domain: &Domain) -> Result<()> {
+fn write_candidate(
+    transaction: &mut Transaction<'_>,
+    before: Option<&Domain>,
+    domain: &Domain,
+) -> Result<()> {
     let (was, is) = (before.and_then(candidacy), candidacy(domain));
     if was == is {
         return Ok(());

@@ -38,6 +38,7 @@ pub use due::{DueKey, Nominated};
 pub use idempotency::{Created, IdempotencyKey};
 pub use page::{Cursor, Page, PageRequest};
 pub use settings::IfMatch;
+pub use transaction::Retry;
 
 use keys::Key;
 use transaction::{Condition, Part, Transaction, number, text};

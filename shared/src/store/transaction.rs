@@ -277,7 +277,8 @@ impl Attributes {
 }
 
 /// Tries a write again that met another one, with full jitter, within the time that a request has.
-pub(super) struct Retry {
+#[derive(Debug)]
+pub struct Retry {
     since: Instant,
     tries: u32,
     most: u32,
@@ -289,12 +290,13 @@ impl Retry {
     const FIRST_MS: u64 = 20;
     const LONGEST_MS: u64 = 1000;
 
-    pub(super) fn new() -> Self {
+    /// For as long as a request has.
+    pub fn new() -> Self {
         Self::up_to(u32::MAX)
     }
 
-    /// So many tries in all.
-    pub(super) fn up_to(tries: u32) -> Self {
+    /// For so many tries in all.
+    pub fn up_to(tries: u32) -> Self {
         Self {
             since: Instant::now(),
             tries: 0,
@@ -306,7 +308,7 @@ impl Retry {
     ///
     /// # Errors
     /// [`Error::Unavailable`] where the time is up, [`Error::Conflict`] where the tries are.
-    pub(super) async fn wait(&mut self) -> Result<(), Error> {
+    pub async fn wait(&mut self) -> Result<(), Error> {
         let longest = (Self::FIRST_MS << self.tries.min(10)).min(Self::LONGEST_MS);
         self.tries += 1;
         if self.tries >= self.most {
@@ -318,6 +320,12 @@ impl Retry {
         }
         tokio::time::sleep(wait).await;
         Ok(())
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -81,6 +81,9 @@ pub async fn ask(address: SocketAddr, at: Option<Timestamp>) -> Result<String, S
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     match head.split(' ').nth(1) {
         Some("200") => Ok(body.to_owned()),
-        _ => Err(format!("{address} (--addr): {} {body}", head.lines().next().unwrap_or_default())),
+        _ => Err(format!(
+            "{address} (--addr): {} {body}",
+            head.lines().next().unwrap_or_default()
+        )),
     }
 }

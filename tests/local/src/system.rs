@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::Client;
 use ::reverify::Report;
+use aws_sdk_dynamodb::Client;
 use axum::{Router, body::Body};
 use http::{Request, Response};
 use shared::{
