@@ -69,7 +69,6 @@ pub struct Decision {
 
 /// What becomes of another agency's domain that holds the name.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant)] // There is one of it at a time.
 pub enum RivalAfter {
     /// Nothing, or there is none.
     Untouched,
