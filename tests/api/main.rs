@@ -3,13 +3,22 @@
 mod harness;
 
 mod agency;
+mod audit;
 mod branding;
 mod clients;
+mod conflicts;
+mod conventions;
 mod document;
 mod domains;
 mod drift;
+mod idempotency;
+mod identity;
+mod isolation;
 mod lifecycle;
+mod logs;
 mod portal;
 mod replay;
+mod requests;
 mod reverify;
 mod takeover;
+mod verify;

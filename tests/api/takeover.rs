@@ -195,7 +195,7 @@ async fn the_token_of_one_agency_proves_nothing_for_another() {
 async fn a_flattened_cname_keeps_a_name_but_not_against_a_newcomer() {
     let (api, holder, newcomer) = held_by(cname).await;
     let address = format!("{NAME}. A {EDGE}\n");
-    zone(&api, &[address.clone()]);
+    zone(&api, std::slice::from_ref(&address));
     let kept = when_due(&api, &holder).await;
     assert_eq!((kept["status"].as_str(), code(&kept)), (Some("verified"), "none"));
     assert!(codes(&kept).contains(&"cname-flattened"));

@@ -15,7 +15,7 @@ use shared::{
         id::DomainKind,
     },
     problems, random,
-    store::{Author, Checked, Page, Retry},
+    store::{Author, Checked, Page},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -164,7 +164,7 @@ async fn verify_portal_domain(
         app.store.holder(&hostname)
     );
     let mut holder = Some(holder?);
-    let mut retry = Retry::new();
+    let mut retry = app.store.retry();
     loop {
         let verdict = checks.judge(&mut check, holder.take(), app.clock.now()).await?;
         let rival = verdict.rival();

@@ -19,7 +19,7 @@ use shared::{
         id::DomainId,
         time::Timestamp,
     },
-    store::{Author, Checked, DomainRecord, DueKey, Error, Nominated, Retry},
+    store::{Author, Checked, DomainRecord, DueKey, Error, Nominated},
 };
 use tokio::time::Instant;
 
@@ -378,7 +378,7 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Outcome {
         let domain = check.domain();
         (domain.id, domain.agency_id.clone(), domain.status)
     };
-    let mut retry = Retry::up_to(TRIES);
+    let mut retry = store.retry().up_to(TRIES);
     loop {
         let now = work.app.clock.now();
         let verdict = match work.checks.judge(check, None, now).await {

@@ -28,7 +28,7 @@ use super::{
     audit, item,
     keys::{self, List},
     parse, sdk_error,
-    transaction::{Attributes, Condition, Outcome, Part, Retry, Transaction, number, text},
+    transaction::{Attributes, Condition, Outcome, Part, Transaction, number, text},
 };
 
 /// How long a deleted label stays its agency's.
@@ -166,18 +166,24 @@ impl Store {
         rival: Option<Change<'_>>,
     ) -> Result<Checked> {
         let mut retry = match by {
-            Author::User(_) => Retry::new(),
-            Author::System(_) => Retry::up_to(SYSTEM_TRIES),
+            Author::User(_) => self.retry(),
+            Author::System(_) => self.retry().up_to(SYSTEM_TRIES),
         };
         // One id for all tries: a write whose answer was lost is known by it.
         let write = Rewrite::new(&change)?;
         let rival = rival.as_ref().map(Rewrite::new).transpose()?;
-        loop {
-            let done = match &rival {
-                None if write.is_alone() => self.rewrite(&write).await,
-                _ => self.transact_check(by, &write, rival.as_ref()).await,
+        if rival.is_some() || !write.is_alone() {
+            let transaction = self.check_transaction(by, &write, rival.as_ref())?;
+            return match transaction.commit(&mut retry).await? {
+                Outcome::Done => Ok(write.written()),
+                Outcome::Refused(refused) => match refused.by(Part::Resource) {
+                    Some(winner) => write.refused_by(winner),
+                    None => Ok(Checked::HolderChanged),
+                },
             };
-            match done {
+        }
+        loop {
+            match self.rewrite(&write).await {
                 Err(Error::Conflict) => retry.wait().await?,
                 done => return done,
             }
@@ -208,12 +214,12 @@ impl Store {
         }
     }
 
-    async fn transact_check(
+    fn check_transaction(
         &self,
         by: Author<'_>,
         write: &Rewrite<'_>,
         rival: Option<&Rewrite<'_>>,
-    ) -> Result<Checked> {
+    ) -> Result<Transaction<'_>> {
         let mut transaction = Transaction::new(self);
         write.add(&mut transaction, Part::Resource, by)?;
         if let Some(rival) = rival {
@@ -236,13 +242,7 @@ impl Store {
             (true, false) => transaction.delete(Part::Free, keys::holder(&is.hostname), None)?,
             _ => {}
         }
-        match transaction.commit().await? {
-            Outcome::Done => Ok(write.written()),
-            Outcome::Refused(refused) => match refused.by(Part::Resource) {
-                Some(winner) => write.refused_by(winner),
-                None => Ok(Checked::HolderChanged),
-            },
-        }
+        Ok(transaction)
     }
 }
 
@@ -367,22 +367,14 @@ impl Agency<'_> {
             }
         };
         let answer = config.show(domain.clone());
-        let mut retry = Retry::new();
-        loop {
-            match self
-                .try_create_domain(&domain, &answer, config.max_domains, key)
-                .await
-            {
-                Err(Error::Conflict) => retry.wait().await?,
-                done => return done,
-            }
-        }
+        self.write_new_domain(&domain, answer, config.max_domains, key)
+            .await
     }
 
-    async fn try_create_domain(
+    async fn write_new_domain(
         &self,
         domain: &Domain,
-        answer: &PortalDomain,
+        answer: PortalDomain,
         limit: u32,
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<PortalDomain>> {
@@ -422,12 +414,12 @@ impl Agency<'_> {
             );
             transaction.put(Part::Holder, holds(domain)?, free)?;
         }
-        self.remember(&mut transaction, "createPortalDomain", key, answer)?;
-        let created = domain_record(domain, Action::DomainCreated, (None, snapshot(answer)), []);
+        self.remember(&mut transaction, "createPortalDomain", key, &answer)?;
+        let created = domain_record(domain, Action::DomainCreated, (None, snapshot(&answer)), []);
         self.audit(&mut transaction, created)?;
-        match transaction.commit().await? {
+        match transaction.commit(&mut self.store.retry()).await? {
             Outcome::Done => Ok(Created {
-                resource: answer.clone(),
+                resource: answer,
                 replayed: false,
             }),
             Outcome::Refused(refused) => {
@@ -449,7 +441,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
     pub async fn delete_domain(&self, id: DomainId, config: &Config) -> Result<()> {
-        let mut retry = Retry::new();
+        let mut retry = self.store.retry();
         loop {
             let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
             let domain = before.domain();
@@ -483,10 +475,9 @@ impl Agency<'_> {
             let was = snapshot(&config.show(domain.clone()));
             let deleted = domain_record(domain, Action::DomainDeleted, (was, None), []);
             self.audit(&mut transaction, deleted)?;
-            match transaction.commit().await {
-                Ok(Outcome::Done) => return Ok(()),
-                Ok(Outcome::Refused(_)) | Err(Error::Conflict) => retry.wait().await?,
-                Err(error) => return Err(error),
+            match transaction.commit(&mut retry).await? {
+                Outcome::Done => return Ok(()),
+                Outcome::Refused(_) => retry.wait().await?,
             }
         }
     }
@@ -513,7 +504,7 @@ impl Agency<'_> {
             .expression_attribute_values(":slot", text(Uuid::new_v4().simple()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut retry = Retry::new();
+        let mut retry = self.store.retry();
         loop {
             let failure = match call.clone().send().await {
                 Ok(answer) => return parse(answer.attributes.unwrap_or_default()),

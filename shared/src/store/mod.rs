@@ -51,6 +51,9 @@ type Result<T> = std::result::Result<T, Error>;
 /// How long an audit entry is kept.
 const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 
+/// No try of a write begins later than this; what is under way then still ends within the 14 s of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The version of the items' form.
 const SCHEMA: i64 = 1;
 
@@ -59,6 +62,7 @@ const SCHEMA: i64 = 1;
 pub struct Store {
     client: Client,
     table: String,
+    patience: Duration,
 }
 
 /// Who asks, and when.
@@ -85,7 +89,22 @@ pub struct Agency<'a> {
 impl Store {
     /// The table of this name.
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self {
+            client,
+            table,
+            patience: PATIENCE,
+        }
+    }
+
+    /// The same with another patience: how long a write that keeps meeting others is tried again.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// For a write that may meet others.
+    pub fn retry(&self) -> Retry {
+        Retry::new(self.patience)
     }
 
     /// The table as the caller's agency sees it.
@@ -117,8 +136,8 @@ impl Store {
     /// Items of one batch, 100 at most, strongly consistent, in any order; what does not exist is missing.
     async fn batch(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>> {
         let mut items = Vec::with_capacity(wanted.len());
-        // DynamoDB may leave keys of a batch unprocessed, and then says so.
-        for _ in 0..5 {
+        let mut retry = self.retry();
+        loop {
             let asked = KeysAndAttributes::builder()
                 .set_keys(Some(std::mem::take(&mut wanted)))
                 .consistent_read(true)
@@ -137,8 +156,9 @@ impl Store {
             if wanted.is_empty() {
                 return Ok(items);
             }
+            // DynamoDB may leave keys of a batch unprocessed, and then says so.
+            retry.wait().await?;
         }
-        Err(Error::Unavailable("keys of a batch stayed unprocessed".into()))
     }
 
     /// Items of one query, strongly consistent: those between two sort keys, from the lower end on.

@@ -180,19 +180,27 @@ impl<'a> Transaction<'a> {
         self.items.push(item);
     }
 
-    /// Carries the transaction out: all of it or nothing.
-    ///
-    /// The SDK gives each call a token of its own, so that its retries of a call whose answer was lost are safe; where
-    /// that token is not known any more, the audit entry tells.
+    /// Carries the transaction out: all of it or nothing. Where it meets another one it is sent again as it is, with its
+    /// ids: it may have taken effect although its answer was lost, and its audit entry tells so. (The SDK gives each
+    /// call a token of its own, which makes the SDK's retries of that call safe, but not a second call.)
     ///
     /// # Errors
-    /// [`Error::Conflict`] where another transaction was under way on the same items.
-    pub(super) async fn commit(self) -> Result<Outcome, Error> {
+    /// [`Error::Unavailable`] where it kept meeting others.
+    pub(super) async fn commit(self, retry: &mut Retry) -> Result<Outcome, Error> {
+        loop {
+            match self.send().await {
+                Err(Error::Conflict) => retry.wait().await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn send(&self) -> Result<Outcome, Error> {
         let call = self
             .store
             .client
             .transact_write_items()
-            .set_transact_items(Some(self.items));
+            .set_transact_items(Some(self.items.clone()));
         let failure = match call.send().await {
             Ok(_) => return Ok(Outcome::Done),
             Err(failure) => failure,
@@ -276,32 +284,31 @@ impl Attributes {
     }
 }
 
-/// Tries a write again that met another one, with full jitter, within the time that a request has.
+/// Tries a write again that met another one, with full jitter, as long as the store has patience.
 #[derive(Debug)]
 pub struct Retry {
-    since: Instant,
+    until: Instant,
     tries: u32,
     most: u32,
 }
 
 impl Retry {
-    /// No try begins after this; what is under way then still ends within the 14 s of a request.
-    const PATIENCE: Duration = Duration::from_secs(10);
     const FIRST_MS: u64 = 20;
     const LONGEST_MS: u64 = 1000;
 
-    /// For as long as a request has.
-    pub fn new() -> Self {
-        Self::up_to(u32::MAX)
+    /// No try begins after `patience`.
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            until: Instant::now() + patience,
+            tries: 0,
+            most: u32::MAX,
+        }
     }
 
-    /// For so many tries in all.
-    pub fn up_to(tries: u32) -> Self {
-        Self {
-            since: Instant::now(),
-            tries: 0,
-            most: tries,
-        }
+    /// No more than so many tries in all.
+    #[must_use]
+    pub fn up_to(self, tries: u32) -> Self {
+        Self { most: tries, ..self }
     }
 
     /// Waits before the next try.
@@ -315,17 +322,11 @@ impl Retry {
             return Err(Error::Conflict);
         }
         let wait = Duration::from_millis(u64::from(crate::random::below(longest as u32 + 1)));
-        if self.since.elapsed() + wait > Self::PATIENCE {
+        if Instant::now() + wait > self.until {
             return Err(Error::Unavailable("writes kept meeting one another".into()));
         }
         tokio::time::sleep(wait).await;
         Ok(())
-    }
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -54,6 +54,7 @@ pub struct Builder {
     zone: String,
     at: Option<i64>,
     counted: bool,
+    patience: Option<Duration>,
 }
 
 impl Builder {
@@ -87,6 +88,15 @@ impl Builder {
     pub fn counted(self) -> Self {
         Self {
             counted: true,
+            ..self
+        }
+    }
+
+    /// Lets a write that keeps meeting others be tried again for this long only.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
             ..self
         }
     }
@@ -127,7 +137,10 @@ impl Builder {
         if let Some(millis) = self.at {
             app.clock = Clock::Set(Arc::new(AtomicI64::new(millis)));
         }
-        let router = router(&app);
+        if let Some(patience) = self.patience {
+            app.store = app.store.with_patience(patience);
+        }
+        let router = router(&app).expect("a router");
         System {
             app,
             dns,
@@ -223,13 +236,14 @@ impl System {
 }
 
 /// Everything that answers HTTP, as behind the gateway.
-// Only the system's own resolvers may not be readable, and on one machine they are named.
-#[allow(clippy::expect_used)]
-pub(crate) fn router(app: &App) -> Router {
-    let dns = domains::dns::Dns::new(&app.config.dns).expect("a resolver");
+///
+/// # Errors
+/// A sentence: the system's own resolvers cannot be read.
+pub(crate) fn router(app: &App) -> Result<Router, String> {
+    let dns = domains::dns::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
     let (router, document) = openapi::routes(dns.clone());
-    gateway::router(shared::http::service(router, app.clone()), document)
-        .merge(reverify::routes(app.clone(), dns))
+    let router = gateway::router(shared::http::service(router, app.clone()), document);
+    Ok(router.merge(reverify::routes(app.clone(), dns)))
 }
 
 fn url(address: SocketAddr) -> String {
