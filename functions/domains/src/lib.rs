@@ -22,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub mod dns;
 pub mod lifecycle;
 
-use dns::Dns;
+use dns::{Depth, Dns, Session, Subject};
 
 /// The routes of this function. `dns` answers for the names.
 pub fn router(dns: Dns) -> OpenApiRouter<App> {
@@ -154,8 +154,9 @@ async fn verify_portal_domain(
     if before.kind == DomainType::Subdomain {
         return Ok(Json(app.config.show(before.clone())));
     }
+    let subject = Subject::from(&*app.config);
     let seen = dns
-        .observe(before, &app.config.names, &app.config.addresses)
+        .observe(before, &subject, Depth::Diagnose, &Session::new())
         .await;
     // Somebody may take the name between the look at its holder and the write; then the look is repeated.
     for _ in 0..3 {
