@@ -297,7 +297,10 @@ impl Check<'_> {
             });
         }
         replies.sort_by(|a, b| a.server.cmp(&b.server));
-        let unheard = |reply: &Reply| matches!(reply.said, Err(Failure::Silent));
+        let unheard = |reply: &Reply| {
+            use Failure::{NoAddress, Private, Silent, Spent};
+            matches!(reply.said, Err(Silent | Spent | NoAddress | Private))
+        };
         self.note(key, !replies.iter().all(unheard));
         Ok(Answer {
             name: name.clone(),

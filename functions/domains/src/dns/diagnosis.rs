@@ -509,7 +509,7 @@ impl Look<'_> {
         for answer in [&at_name, &at_apex, &at_zone].into_iter().flatten() {
             let texts = texts(answer);
             let stands = zone::text(&answer.name);
-            if texts.iter().any(|text| *text == self.value) {
+            if texts.contains(&self.value) {
                 found.push(self.finding(
                     FindingCode::WrongName,
                     format!("The value stands in a TXT record of {stands}, where it proves nothing."),

@@ -159,13 +159,14 @@ impl Observation {
 
     /// Nothing was asked, or nothing was said.
     fn nothing(domain: &Domain) -> Self {
+        let before = domain.check.as_ref();
         Self {
             proof: Proof::Unknown,
             flattened: false,
             routing: Routing::Unknown,
-            zone: None,
-            nameservers: Vec::new(),
-            provider: None,
+            zone: before.and_then(|check| check.zone.clone()),
+            nameservers: before.map(|check| check.nameservers.clone()).unwrap_or_default(),
+            provider: before.and_then(|check| check.provider.clone()),
             ownership: RecordState::Unreachable,
             route: RecordState::Unreachable,
             other_token: None,
@@ -465,6 +466,7 @@ impl Look<'_> {
             return Traffic::plain(Routing::Routed);
         }
         match &cname.end {
+            End::Ours if cname.is_sole() => return Traffic::plain(Routing::Unknown),
             // To another token's target: see `Observation::other_token`.
             End::Ours | End::Loop | End::TooLong => return Traffic::plain(Routing::Elsewhere),
             End::Differ | End::Unknown(_) => return Traffic::plain(Routing::Unknown),
@@ -562,7 +564,7 @@ impl Look<'_> {
 
     /// The token in a `CNAME` that leads to another one's target.
     fn other_token(&self, cname: &Path) -> Option<Token> {
-        if cname.end != End::Ours || self.leads_to_target(cname) {
+        if cname.end != End::Ours || cname.is_sole() || self.leads_to_target(cname) {
             return None;
         }
         let end = zone::text(cname.chain.last()?);
@@ -572,18 +574,20 @@ impl Look<'_> {
 
     /// Where records must be entered.
     async fn place(&self, seen: &Seen) -> Place {
-        let known = match self.check.dns.mode {
-            DnsMode::Recursive if seen.txt.is_some() => self.zone_by_resolver().await,
-            // Not worth the packets of a renewal.
-            DnsMode::Recursive => self.domain.check.as_ref().and_then(|check| {
-                let names = check.nameservers.iter().filter_map(|server| fqdn(server));
-                Some((fqdn(check.zone.as_ref()?.as_str())?, names.collect()))
-            }),
-            DnsMode::Authoritative => seen
-                .own()
-                .and_then(|answer| answer.cut.as_ref())
-                .filter(|cut| !cut.zone.is_root() && !seen.unregistered)
-                .map(|cut| (cut.zone.clone(), cut.names())),
+        // Known from the last check: enough where this one found none, and not worth the packets of a renewal.
+        let before = || {
+            let check = self.domain.check.as_ref()?;
+            let names = check.nameservers.iter().filter_map(|server| fqdn(server));
+            Some((fqdn(check.zone.as_ref()?.as_str())?, names.collect()))
+        };
+        let cut = seen.own().and_then(|answer| answer.cut.as_ref());
+        let known = match (self.check.dns.mode, cut) {
+            (DnsMode::Recursive, _) if seen.txt.is_some() => self.zone_by_resolver().await,
+            (DnsMode::Authoritative, Some(cut)) => {
+                let holds = !cut.zone.is_root() && !seen.unregistered;
+                holds.then(|| (cut.zone.clone(), cut.names()))
+            }
+            _ => before(),
         };
         let (zone, servers) = known.map_or((None, Vec::new()), |(zone, servers)| (Some(zone), servers));
         Place {

@@ -144,9 +144,16 @@ impl Check<'_> {
         found.cloned()
     }
 
-    /// From the top-level domain down to the zone in which `target` is.
+    /// From the top-level domain, or what is known below it, down to the zone in which `target` is.
     async fn descend(&self, target: &Name) -> Result<Arc<Cut>, Failure> {
-        let mut cut = self.top(&target.trim_to(1)).await?;
+        let mut above = target.base_name();
+        let mut cut = loop {
+            match self.session.known_cut(&above) {
+                Some(known) => break known,
+                None if above.iter().len() > 1 => above = above.base_name(),
+                None => break self.top(&above).await?,
+            }
+        };
         for _ in 0..MAX_REFERRALS {
             match self.delegation(&cut, target).await? {
                 Some(child) if child.zone == *target => return Ok(Arc::new(child)),
@@ -245,7 +252,11 @@ impl Check<'_> {
             true => {
                 let cell = self.session.addresses(&server.name);
                 let found = cell.get_or_try_init(|| self.resolve(&server.name)).await;
-                found.cloned()?
+                found.cloned().map_err(|failure| match failure {
+                    // The resolver's failure, not the server's.
+                    Failure::Code(_) => Failure::NoAddress,
+                    failure => failure,
+                })?
             }
         };
         if addresses.is_empty() {

@@ -14,7 +14,8 @@ use hickory_proto::{
     rr::{RData, Record, RecordType, rdata::TXT},
 };
 use proptest::{
-    strategy::{Strategy, ValueTree},
+    prop_oneof,
+    strategy::{Just, Strategy, ValueTree},
     test_runner::TestRunner,
 };
 use shared::{
@@ -641,6 +642,101 @@ async fn a_check_keeps_its_limits_whatever_servers_do() {
     assert_eq!((seen.proof, seen.packets), (Proof::Unknown, 20));
     assert_eq!(world.got().len(), 20);
     assert_eq!(seen.findings[0].code, Code::DnsTimeout);
+}
+
+#[tokio::test]
+async fn ids_ports_and_letters_are_random() {
+    let world = World::new(&cname()).await;
+    for _ in 0..10 {
+        world.see(&portal(), Depth::Full).await;
+    }
+    let got = world.got();
+    let distinct = |mut values: Vec<String>| {
+        values.sort();
+        values.dedup();
+        values.len()
+    };
+    let most = got.len() * 9 / 10;
+    assert!(got.len() > 60);
+    assert!(distinct(got.iter().map(|got| got.id.to_string()).collect()) >= most);
+    assert!(distinct(got.iter().map(|got| got.from.to_string()).collect()) >= most);
+    let asked = got.iter().filter(|got| got.name == "portal.acme.test.");
+    let spelled: Vec<_> = asked.map(|got| got.spelled.clone()).collect();
+    assert!(distinct(spelled.clone()) >= spelled.len() * 9 / 10, "{spelled:?}");
+}
+
+/// Up to four servers, each with one of these ways: what they come to is what the rules say.
+#[tokio::test]
+async fn random_sets_of_servers_follow_the_rules() {
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Way {
+        Proof,
+        None,
+        Other,
+        Refuses,
+        Fails,
+        Lame,
+    }
+    let way = prop_oneof![
+        4 => Just(Way::Proof),
+        4 => Just(Way::None),
+        1 => Just(Way::Other),
+        1 => Just(Way::Refuses),
+        1 => Just(Way::Fails),
+        1 => Just(Way::Lame),
+    ];
+    let ways = proptest::collection::vec(way, 1..=4);
+    let mut runner = TestRunner::default();
+    let world = World::new("").await;
+    for _ in 0..200 {
+        let ways = ways.new_tree(&mut runner).unwrap().current();
+        let mut registry = String::new();
+        for (way, server) in ways.iter().copied().zip(80..) {
+            let ns = format!("ns{server}.acme.test.");
+            registry += &format!("acme.test. NS {ns}\n{ns} A {}\n", address(server));
+            world
+                .serve(server, move |asked| {
+                    let records = match way {
+                        Way::Proof => cname(),
+                        Way::Other => "portal.acme.test. CNAME other.acme.test.".to_owned(),
+                        _ => String::new(),
+                    };
+                    let mut reply = Zone::parse("acme.test.", &records).answer(asked);
+                    match way {
+                        Way::Refuses => return asked.code(ResponseCode::Refused),
+                        Way::Fails => return asked.code(ResponseCode::ServFail),
+                        Way::Lame => reply.metadata.authoritative = false,
+                        _ => {}
+                    }
+                    Action::Say(reply)
+                })
+                .await;
+        }
+        world.zone("test.", &registry, &[REGISTRY]).await;
+        let said: Vec<_> = ways
+            .iter()
+            .filter(|way| matches!(way, Way::Proof | Way::None | Way::Other))
+            .collect();
+        let enough = said.len() > 1 || ways.len() == 1 && said.len() == 1;
+        let all = |way: Way| said.iter().all(|said| **said == way);
+        let expected = match enough {
+            true if all(Way::Proof) => Proof::Cname,
+            true if all(Way::None) || all(Way::Other) => Proof::Missing,
+            _ => Proof::Unknown,
+        };
+        for (domain, depth) in [
+            (portal(), Depth::Full),
+            (verified("portal.acme.test"), Depth::Renewal),
+        ] {
+            let seen = world.see(&domain, depth).await;
+            // Two at random may agree where all four do not: that renews, and proves nothing anew.
+            let luck = depth == Depth::Renewal && ways.iter().filter(|way| **way == Way::Proof).count() > 1;
+            assert!(
+                seen.proof == expected || luck && seen.proof == Proof::Cname,
+                "{ways:?} {depth:?}: {seen:?}"
+            );
+        }
+    }
 }
 
 /// Answers made of random parts: never a panic, never a proof.

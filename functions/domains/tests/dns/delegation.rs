@@ -41,7 +41,9 @@ async fn a_domain_that_left_its_provider_is_not_proven_there() {
 #[tokio::test]
 async fn a_new_delegation_is_seen_at_once() {
     let world = World::new(&cname()).await;
-    world.zone("test.", "other.test. NS ns.other.test.", &[REGISTRY]).await;
+    world
+        .zone("test.", "other.test. NS ns.other.test.", &[REGISTRY])
+        .await;
     let seen = world.see(&portal(), Depth::Full).await;
     assert_eq!(
         (seen.proof, codes(&seen)),
@@ -82,7 +84,9 @@ async fn a_zone_below_the_domain_is_found_by_referral() {
 async fn a_zone_that_the_parents_server_has_too_is_found() {
     // One server has both zones, and answers for the lower one without a referral; its other server differs.
     let world = World::empty().await;
-    world.resolver("").await;
+    world
+        .resolver(&format!("ns1.acme.test. A {}", address(NS1)))
+        .await;
     let records = format!(
         "acme.test. NS nic.test.\nacme.test. NS ns1.acme.test.\nns1.acme.test. A {}",
         address(NS1)
@@ -103,7 +107,7 @@ async fn a_zone_that_the_parents_server_has_too_is_found() {
     let seen = world.see(&portal(), Depth::Full).await;
     assert_eq!(seen.proof, Proof::Unknown, "{seen:?}");
     assert_eq!(codes(&seen), [Code::NotEverywhereYet]);
-    assert_eq!(seen.nameservers, ["nic.test", "ns1.acme.test"]);
+    assert_eq!(seen.nameservers, ["ns1.acme.test", "nic.test"]);
 }
 
 #[tokio::test]
@@ -218,4 +222,45 @@ async fn the_challenge_may_be_a_zone_of_its_own() {
             .iter()
             .any(|got| got.server == CHILD && got.kind == RecordType::TXT)
     );
+}
+
+#[tokio::test]
+async fn a_registrys_second_level_is_asked_for_once_in_a_session() {
+    let world = World::empty().await;
+    world
+        .resolver(&format!("uk. NS nic.uk.\nnic.uk. A {}", address(OLD)))
+        .await;
+    world
+        .zone(
+            "uk.",
+            &format!("co.uk. NS ns.co.uk.\nns.co.uk. A {}", address(REGISTRY)),
+            &[OLD],
+        )
+        .await;
+    let delegations = ["acme", "globex"].map(|zone| {
+        format!(
+            "{zone}.co.uk. NS ns.{zone}.co.uk.\nns.{zone}.co.uk. A {}",
+            address(NS1)
+        )
+    });
+    world.zone("co.uk.", &delegations.join("\n"), &[REGISTRY]).await;
+    world
+        .serve(NS1, |asked| {
+            let records = format!("{} CNAME {TARGET}", asked.name().to_lowercase());
+            let zone = asked.name().trim_to(3).to_string();
+            Action::Say(Zone::parse(&zone, &records).answer(asked))
+        })
+        .await;
+    let (dns, session) = (world.dns(), Session::new());
+    for (hostname, packets) in [
+        ("portal.acme.co.uk", 3 + 2),
+        ("portal.globex.co.uk", 2),
+        ("acme.co.uk", 1),
+    ] {
+        let seen = look(&dns, &verified(hostname), Depth::Renewal, &session).await;
+        assert_eq!(
+            (hostname, seen.proof, seen.packets),
+            (hostname, Proof::Cname, packets)
+        );
+    }
 }

@@ -91,6 +91,11 @@ pub struct Got {
     pub name: String,
     pub kind: RecordType,
     pub recursion: bool,
+    pub id: u16,
+    /// The port that it came from.
+    pub from: u16,
+    /// The name with its letters as they came.
+    pub spelled: String,
 }
 
 /// All servers, and all that they got. Dropping it ends them.
@@ -179,7 +184,7 @@ impl World {
         let udp = UdpSocket::bind(at).await.unwrap();
         let tcp = TcpListener::bind(at).await.unwrap();
         let (servers, got) = (Arc::clone(&self.servers), Arc::clone(&self.got));
-        let act = move |bytes: &[u8], tcp: bool| {
+        let act = move |bytes: &[u8], from: u16, tcp: bool| {
             let asked = Asked {
                 message: Message::from_bytes(bytes).unwrap(),
                 tcp,
@@ -190,6 +195,9 @@ impl World {
                 name: asked.name().to_lowercase().to_string(),
                 kind: asked.kind(),
                 recursion: asked.message.metadata.recursion_desired,
+                id: asked.message.metadata.id,
+                from,
+                spelled: asked.name().to_string(),
             });
             let behaviour = Arc::clone(&servers.lock().unwrap()[&server]);
             behaviour(&asked)
@@ -200,7 +208,7 @@ impl World {
             let mut buffer = vec![0; 4096];
             loop {
                 let (length, from) = udp.recv_from(&mut buffer).await.unwrap();
-                let datagrams = match by_udp(&buffer[..length], false) {
+                let datagrams = match by_udp(&buffer[..length], from.port(), false) {
                     Action::Say(message) => {
                         let bytes = message.to_vec().unwrap();
                         vec![if bytes.len() > 1232 {
@@ -220,14 +228,14 @@ impl World {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
-                let (mut stream, _) = tcp.accept().await.unwrap();
+                let (mut stream, from) = tcp.accept().await.unwrap();
                 let act = act.clone();
                 connections.spawn(async move {
                     let length = stream.read_u16().await.unwrap();
                     let mut question = vec![0; length.into()];
                     stream.read_exact(&mut question).await.unwrap();
                     let framed = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes(), bytes].concat();
-                    match act(&question, true) {
+                    match act(&question, from.port(), true) {
                         Action::Say(message) => {
                             let _ = stream.write_all(&framed(&message.to_vec().unwrap())).await;
                         }
