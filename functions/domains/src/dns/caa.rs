@@ -7,6 +7,7 @@ use super::{
     Look, Place,
     consensus::{End, Width},
     diagnosis::observed,
+    wire::Failure,
     zone,
 };
 
@@ -30,6 +31,8 @@ impl Look<'_> {
                 }
                 End::Records(_) => return None,
                 End::None { .. } => {}
+                // Not looked for to the end.
+                End::Unknown(Failure::Spent) => return None,
                 _ => {
                     return Some(
                         self.finding(

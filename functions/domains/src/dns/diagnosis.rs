@@ -24,6 +24,8 @@ use super::{
 
 /// Findings of one check.
 const MAX_FINDINGS: usize = 16;
+/// Octets of all findings: names and answers may be long, and they share a domain's item with all else.
+const MAX_BYTES: usize = 20_000;
 /// Servers shown in one finding.
 const MAX_OBSERVED: usize = 4;
 /// Characters of one server's answer.
@@ -84,6 +86,12 @@ impl Look<'_> {
         }
         found.sort_by_key(|finding| finding.level == Level::Warning);
         found.truncate(MAX_FINDINGS);
+        let mut room = MAX_BYTES;
+        found.retain(|finding| {
+            let fits = size(finding) <= room;
+            room = room.saturating_sub(size(finding));
+            fits
+        });
         found
     }
 
@@ -677,6 +685,15 @@ pub(super) fn not_stale(finding: &mut Finding) {
         .split_once(". ")
         .unwrap_or((finding.detail.as_str(), ""));
     finding.detail = format!("{first}. That is the target of another of your domains.");
+}
+
+fn size(finding: &Finding) -> usize {
+    let observed = finding
+        .observed
+        .iter()
+        .map(|seen| seen.server.len() + seen.answer.len());
+    let expected = finding.expected.as_ref().map_or(0, String::len);
+    finding.detail.len() + finding.fix.len() + expected + observed.sum::<usize>()
 }
 
 /// For a domain that was not asked about, because all like it were silent.

@@ -142,7 +142,7 @@ impl Observation {
             return self;
         }
         self.routing = Routing::Routed;
-        let txt = format!("{}=", TXT_KEY);
+        let txt = format!("{TXT_KEY}=");
         let is_cname = |finding: &Finding| {
             let expected = finding.expected.as_deref().unwrap_or_default();
             finding.code == FindingCode::StaleToken && !expected.starts_with(&txt)
@@ -704,4 +704,44 @@ fn text(record: &RData) -> Option<Vec<u8>> {
 /// In constant time, so that a token cannot be guessed from how long a comparison takes.
 fn same(a: &[u8], b: &[u8]) -> bool {
     verify_slices_are_equal(a, b).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_resolvers_are_read() {
+        let text = "# made\nsearch a.test\nnameserver 192.0.2.1\nnameserver\t2001:db8::1 # x\nnameserver nobody\noptions a\n";
+        let servers: Vec<_> = ["192.0.2.1:53", "[2001:db8::1]:53"]
+            .map(|server| server.parse().unwrap())
+            .into();
+        assert_eq!(system_resolvers(text), servers);
+    }
+
+    #[test]
+    fn a_token_is_32_lower_case_digits() {
+        let text = "00000000000000000000000000000007";
+        let seven = Token::new(7u128.to_be_bytes());
+        assert_eq!(seven.txt_value(), format!("{TXT_KEY}={text}"));
+        assert_eq!(token(text), Some(seven));
+        for other in [
+            "",
+            "7",
+            "+0000000000000000000000000000007",
+            "0000000000000000000000000000000A",
+            &text[1..],
+        ] {
+            assert_eq!(token(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_check_has_its_limits() {
+        let limits = Limits::default();
+        assert_eq!(
+            (limits.query.as_millis(), limits.check.as_secs(), limits.packets),
+            (1500, 6, 64)
+        );
+    }
 }
