@@ -8,8 +8,13 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_dynamodb::{Client, config::Credentials};
+use aws_config::{
+    BehaviorVersion, Region, profile::ProfileFileRegionProvider, retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_sdk_dynamodb::{
+    Client,
+    config::{self, Credentials},
+};
 
 use crate::{auth::Auth, config::Config, models::time::Timestamp, store::Store};
 
@@ -29,15 +34,15 @@ pub struct App {
 impl App {
     /// Builds the parts. Nothing here needs the network but a first fetch of the keys, which may fail.
     pub async fn new(config: Config) -> Self {
-        let client = dynamodb(&config).await;
-        let app = Self {
+        let auth = Auth::new(config.auth.clone());
+        let clock = Clock::System;
+        let (client, ()) = tokio::join!(dynamodb(&config), auth.warm(clock.now()));
+        Self {
             store: Store::new(client, config.table.clone()),
-            auth: Arc::new(Auth::new(config.auth.clone())),
+            auth: Arc::new(auth),
             config: Arc::new(config),
-            clock: Clock::System,
-        };
-        app.auth.warm(app.clock.now()).await;
-        app
+            clock,
+        }
     }
 }
 
@@ -45,8 +50,8 @@ impl App {
 async fn dynamodb(config: &Config) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .operation_timeout(Duration::from_secs(8))
+        .operation_attempt_timeout(Duration::from_millis(1_500))
+        .operation_timeout(Duration::from_secs(4))
         .build();
     let retries = RetryConfig::standard()
         .with_max_attempts(4)
@@ -55,17 +60,19 @@ async fn dynamodb(config: &Config) -> Client {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .timeout_config(timeouts)
         .retry_config(retries);
-    if let Some(region) = &config.region {
-        loader = loader.region(Region::new(region.clone()));
+    // The SDK would take an empty variable for a region or an endpoint; here it is an unset one.
+    loader = match &config.region {
+        Some(region) => loader.region(Region::new(region.clone())),
+        None => loader.region(ProfileFileRegionProvider::new()),
+    };
+    let endpoint = config.dynamodb_endpoint.as_deref();
+    // An emulator takes any credentials, and one machine has none.
+    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        loader = loader.credentials_provider(Credentials::new("local", "local", None, None, "local"));
     }
-    if let Some(endpoint) = &config.dynamodb_endpoint {
-        loader = loader.endpoint_url(endpoint);
-        // An emulator takes any credentials, and one machine has none.
-        if endpoint.starts_with("http://") {
-            loader = loader.credentials_provider(Credentials::new("local", "local", None, None, "local"));
-        }
-    }
-    Client::new(&loader.load().await)
+    let mut sdk = config::Builder::from(&loader.load().await);
+    sdk.set_endpoint_url(endpoint.map(str::to_owned));
+    Client::from_conf(sdk.build())
 }
 
 /// What time it is. Only the edge asks; what depends on the time takes it as an argument.

@@ -151,8 +151,12 @@ impl Config {
             base_path: variables
                 .optional::<BasePath>("API_BASE_PATH")?
                 .map(|path| path.0),
-            dynamodb_endpoint: variables.optional("AWS_ENDPOINT_URL_DYNAMODB")?,
-            region: variables.optional("AWS_REGION")?,
+            dynamodb_endpoint: variables
+                .text("AWS_ENDPOINT_URL_DYNAMODB")
+                .or(variables.text("AWS_ENDPOINT_URL")),
+            region: variables
+                .text("AWS_REGION")
+                .or(variables.text("AWS_DEFAULT_REGION")),
         })
     }
     /// A domain as the API shows it, with its records.

@@ -165,7 +165,9 @@ fn every_variable_of_the_code_is_in_the_template_and_back() {
     Config::parse(&lookup).unwrap();
     let mut asked = asked.into_inner();
     // The runtime sets its own region, and the secret is for local work alone.
-    asked.remove("AWS_REGION");
+    for name in ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"] {
+        asked.remove(name);
+    }
     asked.remove("AUTH_HS256_SECRET");
     let set: BTreeSet<String> = template["Globals"]["Function"]["Environment"]["Variables"]
         .as_object()

@@ -165,7 +165,7 @@ async fn verify_portal_domain(
         app.store.holder(&hostname)
     );
     let (mut check, mut holder) = (check?, Some(holder?));
-    let mut retry = app.store.retry();
+    let mut retry = app.store.retry_since(caller.since);
     loop {
         let verdict = checks.judge(&mut check, holder.take(), app.clock.now()).await?;
         let rival = verdict.rival();

@@ -1,6 +1,6 @@
 //! Who asks, and for what: what a handler's arguments say has been checked before it runs.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr, time::Instant};
 
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
@@ -26,7 +26,7 @@ impl FromRequestParts<App> for Member {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let now = app.clock.now();
+        let (now, since) = (app.clock.now(), Instant::now());
         let principal: Principal = app.auth.authenticate(&parts.headers, now).await?;
         let request_id = parts
             .extensions
@@ -36,6 +36,7 @@ impl FromRequestParts<App> for Member {
             principal,
             request_id,
             now,
+            since,
         }))
     }
 }

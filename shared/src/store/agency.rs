@@ -66,7 +66,7 @@ impl Agency<'_> {
                 flat: Vec::new(),
             },
         )?;
-        match transaction.commit(&mut self.store.retry()).await? {
+        match transaction.commit(&mut self.retry()).await? {
             Outcome::Done => Ok(out),
             Outcome::Refused(refused) => {
                 let old = refused.by(Part::Agency).ok_or(Error::Conflict)?;

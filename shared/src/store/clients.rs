@@ -98,7 +98,7 @@ impl Agency<'_> {
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<ClientOrg>> {
         let made = Slug::from_name(&new.name, crate::random::six_bytes);
-        let mut retry = self.store.retry();
+        let mut retry = self.retry();
         let mut taken = 0;
         loop {
             let slug = match (&new.slug, taken) {
@@ -167,7 +167,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::SlugTaken`]
     pub async fn update_client(&self, id: ClientOrgId, update: &ClientOrgUpdate) -> Result<ClientOrg> {
-        let mut retry = self.store.retry();
+        let mut retry = self.retry();
         loop {
             let before = self.stored_client(id).await?;
             let mut client = before.value.clone();
@@ -211,7 +211,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
     pub async fn delete_client(&self, id: ClientOrgId) -> Result<()> {
-        let mut retry = self.store.retry();
+        let mut retry = self.retry();
         loop {
             let before = self.stored_client(id).await?;
             let mut transaction = self.transaction();

@@ -166,7 +166,7 @@ impl Store {
         rival: Option<Change<'_>>,
     ) -> Result<Checked> {
         let mut retry = match by {
-            Author::User(_) => self.retry(),
+            Author::User(caller) => self.retry_since(caller.since),
             Author::System(_) => self.retry().up_to(SYSTEM_TRIES),
         };
         // One id for all tries: a write whose answer was lost is known by it.
@@ -417,7 +417,7 @@ impl Agency<'_> {
         self.remember(&mut transaction, "createPortalDomain", key, &answer)?;
         let created = domain_record(domain, Action::DomainCreated, (None, snapshot(&answer)), []);
         self.audit(&mut transaction, created)?;
-        match transaction.commit(&mut self.store.retry()).await? {
+        match transaction.commit(&mut self.retry()).await? {
             Outcome::Done => Ok(Created {
                 resource: answer,
                 replayed: false,
@@ -441,7 +441,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
     pub async fn delete_domain(&self, id: DomainId, config: &Config) -> Result<()> {
-        let mut retry = self.store.retry();
+        let mut retry = self.retry();
         loop {
             let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
             let domain = before.domain();
@@ -504,7 +504,7 @@ impl Agency<'_> {
             .expression_attribute_values(":slot", text(Uuid::new_v4().simple()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut retry = self.store.retry();
+        let mut retry = self.retry();
         loop {
             let failure = match call.clone().send().await {
                 Ok(answer) => return parse(answer.attributes.unwrap_or_default()),

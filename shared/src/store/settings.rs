@@ -146,7 +146,7 @@ impl Agency<'_> {
         if_match: &IfMatch,
         change: impl Fn(&Settings<S>) -> (Settings<S>, &'static str, Action, (TargetType, String)),
     ) -> Result<Stored<Settings<S>>> {
-        let mut retry = self.store.retry();
+        let mut retry = self.retry();
         loop {
             let before: Stored<Settings<S>> = self.settings(key.clone()).await?;
             if !if_match.admits(&before.write_id) {

@@ -296,10 +296,10 @@ impl Retry {
     const FIRST_MS: u64 = 20;
     const LONGEST_MS: u64 = 1000;
 
-    /// No try begins after `patience`.
-    pub(super) fn new(patience: Duration) -> Self {
+    /// No try begins after this.
+    pub(super) fn new(until: Instant) -> Self {
         Self {
-            until: Instant::now() + patience,
+            until,
             tries: 0,
             most: u32::MAX,
         }
