@@ -11,7 +11,7 @@ use std::{
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{Client, config::Credentials};
 
-use crate::{auth::Auth, config::Config, models::time::Timestamp, store::Store};
+use crate::{auth::Auth, config::Config, models::time::Timestamp, store::Store, telemetry};
 
 /// The parts that handlers share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -65,7 +65,8 @@ async fn dynamodb(config: &Config) -> Client {
             loader = loader.credentials_provider(Credentials::new("local", "local", None, None, "local"));
         }
     }
-    Client::new(&loader.load().await)
+    let config = aws_sdk_dynamodb::config::Builder::from(&loader.load().await);
+    Client::from_conf(config.interceptor(telemetry::Meter).build())
 }
 
 /// What time it is. Only the edge asks; what depends on the time takes it as an argument.

@@ -53,6 +53,13 @@ pub(super) fn request_id(extensions: &Extensions) -> Option<String> {
     }
 }
 
+/// The id that Lambda's own lines have for the invocation.
+pub(super) fn invocation_id(extensions: &Extensions) -> Option<&str> {
+    extensions
+        .get::<lambda_http::Context>()
+        .map(|context| context.request_id.as_str())
+}
+
 /// Characters in a query string or a `host` header that HTTP does not allow, but the gateway passes, would make the
 /// adapter panic. The query's are encoded, so that the request is answered like any other; a bad `host` is dropped.
 fn mend(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {

@@ -196,6 +196,12 @@ impl Problem {
         }
     }
 
+    /// The code as clients see it, for the log.
+    pub(super) fn code(&self) -> Option<String> {
+        let code = serde_json::to_value(self.code).ok()?;
+        code.as_str().map(str::to_owned)
+    }
+
     /// The whole answer.
     pub(super) fn render(&self, instance: &str, request_id: &str) -> Response {
         let (status, _) = self.code.about();
