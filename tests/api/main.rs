@@ -10,3 +10,4 @@ mod domains;
 mod drift;
 mod portal;
 mod replay;
+mod template;

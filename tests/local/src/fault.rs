@@ -134,9 +134,19 @@ pub struct Proxy {
     accepting: AbortHandle,
 }
 
+/// A request as the permissions and the bill see it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    /// What IAM asks for, once for each item: a transaction is what its parts are.
+    pub actions: Vec<String>,
+    /// The index that is read, if it is not the table.
+    pub index: Option<String>,
+}
+
 #[derive(Default)]
 struct State {
     counts: Mutex<BTreeMap<String, usize>>,
+    seen: Mutex<Vec<Seen>>,
     faults: Mutex<Vec<Fault>>,
 }
 
@@ -180,6 +190,11 @@ impl Proxy {
         std::mem::take(&mut lock(&self.state.counts))
     }
 
+    /// The requests since the start or the last call of this, in their order.
+    pub fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut lock(&self.state.seen))
+    }
+
     /// Adds a fault. Of several that match a request the oldest strikes, and it alone counts the request.
     pub fn inject(&self, fault: Fault) {
         lock(&self.state.faults).push(fault);
@@ -203,12 +218,10 @@ impl Drop for Proxy {
 impl State {
     fn record(&self, request: &Message) -> Option<Effect> {
         let action = request.action();
-        *lock(&self.counts).entry(action.to_owned()).or_default() += 1;
-        let mut faults = lock(&self.faults);
-        if faults.is_empty() {
-            return None;
-        }
         let body = request.json();
+        *lock(&self.counts).entry(action.to_owned()).or_default() += 1;
+        lock(&self.seen).push(Seen::new(action, &body));
+        let mut faults = lock(&self.faults);
         let index = faults.iter().position(|fault| (fault.matches)(action, &body))?;
         let fault = faults.get_mut(index)?;
         if fault.after > 0 {
@@ -221,6 +234,35 @@ impl State {
             faults.remove(index);
         }
         Some(effect)
+    }
+}
+
+impl Seen {
+    fn new(action: &str, body: &Value) -> Self {
+        let part = |part: &Value| {
+            let kind = part.as_object().and_then(|part| part.keys().next());
+            match kind.map(String::as_str) {
+                Some("ConditionCheck") => "ConditionCheckItem".to_owned(),
+                kind => format!("{}Item", kind.unwrap_or_default()),
+            }
+        };
+        let keys = |request: &Value| request["Keys"].as_array().map_or(0, Vec::len);
+        let actions = match action {
+            "TransactWriteItems" | "TransactGetItems" => {
+                let parts = body["TransactItems"].as_array().into_iter().flatten();
+                parts.map(part).collect()
+            }
+            "BatchGetItem" => {
+                let tables = body["RequestItems"].as_object().into_iter().flatten();
+                let keys = tables.map(|(_, request)| keys(request)).sum();
+                vec![action.to_owned(); keys]
+            }
+            _ => vec![action.to_owned()],
+        };
+        Self {
+            actions,
+            index: body["IndexName"].as_str().map(str::to_owned),
+        }
     }
 }
 
@@ -442,6 +484,30 @@ mod tests {
             BTreeMap::from([("GetItem".into(), 2), ("PutItem".into(), 1)])
         );
         assert_eq!(proxy.count(), 0);
+        let seen: Vec<_> = proxy
+            .take_seen()
+            .into_iter()
+            .flat_map(|seen| seen.actions)
+            .collect();
+        assert_eq!(seen, ["PutItem", "GetItem", "GetItem"]);
+    }
+
+    #[test]
+    fn a_transaction_needs_what_its_parts_need() {
+        let seen = |action, body| Seen::new(action, &body);
+        let transaction =
+            json!({"TransactItems": [{"Put": {}}, {"Update": {}}, {"Delete": {}}, {"ConditionCheck": {}}]});
+        let actions = seen("TransactWriteItems", transaction).actions;
+        assert_eq!(
+            actions,
+            ["PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"]
+        );
+        let reads = seen("TransactGetItems", json!({"TransactItems": [{"Get": {}}]}));
+        assert_eq!(reads.actions, ["GetItem"]);
+        let batch = seen("BatchGetItem", json!({"RequestItems": {"t": {"Keys": [{}, {}]}}}));
+        assert_eq!(batch.actions, ["BatchGetItem", "BatchGetItem"]);
+        let query = seen("Query", json!({"IndexName": "due"}));
+        assert_eq!(query.index.as_deref(), Some("due"));
     }
 
     #[tokio::test]
