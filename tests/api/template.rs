@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use crate::{
     drift::{functions, root, template},
+    logs::Lines,
     replay,
 };
 
@@ -76,11 +77,11 @@ fn allowed(template: &Value) -> BTreeMap<String, BTreeSet<Permission>> {
 struct Function<'a> {
     system: &'a System,
     router: Router,
-    name: &'static str,
+    name: &'a str,
 }
 
 impl<'a> Function<'a> {
-    fn new(system: &'a System, name: &'static str) -> Self {
+    fn new(system: &'a System, name: &'a str) -> Self {
         let edge = service(replay::router(&system.app, name).into(), system.app.clone());
         Self {
             system,
@@ -406,4 +407,346 @@ async fn each_function_may_do_what_it_does_and_nothing_else() {
     let mut allowed = allowed(&template());
     allowed.remove("reverify"); // The sweep's own tests hold it.
     assert_eq!(watch.seen, allowed, "seen, and allowed in template.yaml");
+}
+
+/// A metric as an alarm or a widget names it: namespace, name, and the dimensions with what they refer to.
+#[derive(Debug, Clone)]
+struct Metric {
+    /// The alarm, or the widget's title.
+    of: String,
+    namespace: String,
+    name: String,
+    dimensions: BTreeMap<String, String>,
+}
+
+fn alarms(template: &Value) -> BTreeMap<String, &Value> {
+    let resources = template["Resources"].as_object().unwrap();
+    resources
+        .iter()
+        .filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm")
+        .map(|(name, alarm)| (name.clone(), &alarm["Properties"]))
+        .collect()
+}
+
+fn watched(template: &Value) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    let mut add = |of: &str, metric: &Value| {
+        let dimensions = metric["Dimensions"].as_array().unwrap().iter();
+        metrics.push(Metric {
+            of: of.to_owned(),
+            namespace: metric["Namespace"].as_str().unwrap().to_owned(),
+            name: metric["MetricName"].as_str().unwrap().to_owned(),
+            dimensions: dimensions
+                .map(|dimension| {
+                    (
+                        dimension["Name"].as_str().unwrap().to_owned(),
+                        referred(&dimension["Value"]),
+                    )
+                })
+                .collect(),
+        });
+    };
+    for (name, alarm) in alarms(template) {
+        match alarm["Metrics"].as_array() {
+            None => add(&name, alarm),
+            Some(all) => {
+                let stats = all.iter().filter(|metric| metric.get("MetricStat").is_some());
+                for metric in stats {
+                    add(&name, &metric["MetricStat"]["Metric"]);
+                }
+            }
+        }
+    }
+    metrics
+}
+
+/// The logical id in `!Ref X`, `!GetAtt X.Y` or the first variable of `!Sub`; a literal as it is.
+fn referred(value: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    match value {
+        Value::Object(tag) if tag.contains_key("Ref") => text(&tag["Ref"]),
+        Value::Object(tag) if tag.contains_key("GetAtt") => {
+            text(&tag["GetAtt"]).split('.').next().unwrap().to_owned()
+        }
+        Value::Object(tag) if tag.contains_key("Sub") => text(&tag["Sub"])
+            .trim_start_matches("${")
+            .split('}')
+            .next()
+            .unwrap()
+            .to_owned(),
+        Value::Object(tag) if tag.contains_key("If") => referred(&tag["If"][1]),
+        other => text(other),
+    }
+}
+
+/// The metrics of the dashboard's widgets.
+fn shown(template: &Value) -> Vec<Metric> {
+    let sub = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Sub"][0].as_str();
+    let body: Value = serde_json::from_str(sub.unwrap()).unwrap();
+    let mut metrics = Vec::new();
+    for widget in body["widgets"].as_array().unwrap() {
+        for metric in widget["properties"]["metrics"].as_array().into_iter().flatten() {
+            let mut words = metric.as_array().unwrap().iter().filter_map(Value::as_str);
+            let Some(namespace) = words.next() else {
+                continue; // An expression over others.
+            };
+            let name = words.next().unwrap().to_owned();
+            let words: Vec<_> = words
+                .map(|word| word.trim_matches(['$', '{', '}']).to_owned())
+                .collect();
+            metrics.push(Metric {
+                of: widget["properties"]["title"].as_str().unwrap().to_owned(),
+                namespace: namespace.to_owned(),
+                name,
+                dimensions: words
+                    .chunks(2)
+                    .map(|pair| (pair[0].clone(), pair[1].clone()))
+                    .collect(),
+            });
+        }
+    }
+    metrics
+}
+
+/// What AWS itself measures, of what is watched here: namespace, names, and the dimensions that these come with.
+const AWS: &[(&str, &[&str], &[&[&str]])] = &[
+    (
+        "AWS/ApiGateway",
+        &["4xx", "5xx", "Count", "Latency", "IntegrationLatency"],
+        &[&["ApiId"]],
+    ),
+    (
+        "AWS/Lambda",
+        &["Errors", "Throttles", "Invocations", "Duration"],
+        &[&["FunctionName"], &["FunctionName", "Resource"]],
+    ),
+    (
+        "AWS/DynamoDB",
+        &[
+            "ReadThrottleEvents",
+            "WriteThrottleEvents",
+            "ConsumedReadCapacityUnits",
+            "ConsumedWriteCapacityUnits",
+        ],
+        &[&["TableName"], &["GlobalSecondaryIndexName", "TableName"]],
+    ),
+    (
+        "AWS/SQS",
+        &["ApproximateNumberOfMessagesVisible"],
+        &[&["QueueName"]],
+    ),
+];
+
+/// The metrics that each function's lines make, by the function's logical id.
+async fn emitted(template: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let mut emitted = BTreeMap::new();
+    for (name, function) in logical_ids(template) {
+        let lines = Lines::collect();
+        if name != "reverify" {
+            let system = System::start().await;
+            Function::new(&system, name).get("org_a", "/").await;
+        }
+        let lines = lines.end();
+        let metrics = lines.iter().flat_map(|line| {
+            assert_eq!(line[telemetry::DIMENSION], "api");
+            let definition = &line["_aws"]["CloudWatchMetrics"][0];
+            assert_eq!(definition["Namespace"], telemetry::NAMESPACE);
+            assert_eq!(definition["Dimensions"], json!([[telemetry::DIMENSION]]));
+            let metrics = definition["Metrics"].as_array().unwrap().clone();
+            metrics
+                .into_iter()
+                .map(|metric| metric["Name"].as_str().unwrap().to_owned())
+        });
+        emitted.insert(function, metrics.collect());
+    }
+    emitted
+}
+
+/// The functions' logical ids by their binaries' names.
+fn logical_ids(template: &Value) -> BTreeMap<&str, String> {
+    let resources = template["Resources"].as_object().unwrap();
+    let functions = resources
+        .iter()
+        .filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
+    functions
+        .map(|(id, function)| {
+            (
+                function["Metadata"]["BuildProperties"]["Binary"]
+                    .as_str()
+                    .unwrap(),
+                id.clone(),
+            )
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn alarms_and_the_dashboard_name_metrics_that_exist() {
+    let template = template();
+    let emitted = emitted(&template).await;
+    let resources = template["Resources"].as_object().unwrap();
+    let parameters = template["Parameters"].as_object().unwrap();
+    for metric in watched(&template).iter().chain(&shown(&template)) {
+        let names: Vec<&str> = metric.dimensions.keys().map(String::as_str).collect();
+        if metric.namespace == telemetry::NAMESPACE {
+            assert_eq!(names, [telemetry::DIMENSION], "{metric:?}");
+            let function = &metric.dimensions[telemetry::DIMENSION];
+            assert!(
+                emitted[function].contains(&metric.name),
+                "{metric:?} is not emitted"
+            );
+        } else {
+            let known = AWS.iter().any(|(namespace, metrics, dimensions)| {
+                *namespace == metric.namespace
+                    && metrics.contains(&metric.name.as_str())
+                    && dimensions.contains(&&names[..])
+            });
+            assert!(known, "{metric:?} is none of AWS's");
+        }
+        for (name, of) in &metric.dimensions {
+            let literal = name == "GlobalSecondaryIndexName" && of == keys::DUE_INDEX;
+            let of_dashboard = of == "Name"; // The table's name, given to !Sub.
+            let known = resources.contains_key(of) || parameters.contains_key(of);
+            assert!(literal || of_dashboard || known, "{metric:?}");
+        }
+    }
+}
+
+#[test]
+fn each_alarm_tells_somebody_and_the_operator_s_page_tells_what_it_means() {
+    let template = template();
+    let page = fs::read_to_string(root().join("OPERATIONS.md")).unwrap();
+    for (name, alarm) in alarms(&template) {
+        assert!(!alarm["AlarmDescription"].as_str().unwrap().is_empty());
+        assert_eq!(alarm["AlarmActions"], json!([{"Ref": "AlarmTopic"}]), "{name}");
+        assert!(
+            alarm["TreatMissingData"].is_string(),
+            "{name}: no data is a decision"
+        );
+        let faults = name.strip_suffix("Faults").is_some();
+        let name = if faults { "…Faults" } else { &name };
+        assert!(page.contains(&format!("`{name}`")), "OPERATIONS.md lacks {name}");
+    }
+    for (name, function) in functions(&template) {
+        let watched = &function["Properties"]["DeploymentPreference"]["Alarms"][0]["Ref"];
+        let alarms = alarms(&template);
+        assert!(
+            alarms.contains_key(watched.as_str().unwrap()),
+            "{name} is rolled out unwatched"
+        );
+    }
+}
+
+#[test]
+fn the_table_is_protected_and_the_cost_of_a_fault_has_an_end() {
+    let template = template();
+    let table = &template["Resources"]["Table"];
+    assert_eq!(table["DeletionPolicy"], "Retain");
+    assert_eq!(table["UpdateReplacePolicy"], "Retain");
+    let properties = &table["Properties"];
+    assert_eq!(properties["DeletionProtectionEnabled"], true);
+    assert_eq!(properties["BillingMode"], "PAY_PER_REQUEST");
+    assert_eq!(
+        properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+        true
+    );
+    assert_eq!(properties["SSESpecification"]["SSEEnabled"], true);
+    assert_eq!(properties["StreamSpecification"]["StreamViewType"], "NEW_IMAGE");
+    assert_eq!(properties["TimeToLiveSpecification"]["Enabled"], true);
+    let cap = &properties["OnDemandThroughput"];
+    assert!(cap["MaxWriteRequestUnits"].is_object() && cap["MaxReadRequestUnits"].is_object());
+    for index in properties["GlobalSecondaryIndexes"].as_array().unwrap() {
+        assert_eq!(
+            &index["OnDemandThroughput"], cap,
+            "a lower cap would throttle the table"
+        );
+    }
+    for (name, function) in functions(&template) {
+        let function = &function["Properties"];
+        assert_eq!(
+            function["AutoPublishCodeSha256"],
+            json!({"Ref": "Revision"}),
+            "{name}"
+        );
+        assert!(function["LoggingConfig"]["LogGroup"].is_object(), "{name}");
+    }
+    for (name, resource) in template["Resources"].as_object().unwrap() {
+        if resource["Type"] == "AWS::Logs::LogGroup" {
+            assert!(
+                resource["Properties"]["RetentionInDays"].is_object(),
+                "{name} grows for ever"
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_has_a_name_that_two_stacks_would_share() {
+    let names = [
+        "TableName",
+        "FunctionName",
+        "RoleName",
+        "TopicName",
+        "QueueName",
+        "AlarmName",
+        "DashboardName",
+    ];
+    for (id, resource) in template()["Resources"].as_object().unwrap() {
+        for name in names {
+            assert!(
+                resource["Properties"].get(name).is_none(),
+                "{id} has a fixed {name}"
+            );
+        }
+        if let Some(name) = resource["Properties"].get("LogGroupName") {
+            assert!(
+                name["Sub"].as_str().unwrap().contains("${AWS::StackName}"),
+                "{id}"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_variable_has_a_parameter_of_its_name() {
+    let template = template();
+    let variables = &template["Globals"]["Function"]["Environment"]["Variables"];
+    for (variable, value) in variables.as_object().unwrap() {
+        let parameter = match variable.as_str() {
+            "TABLE_NAME" => "ExistingTableName".to_owned(),
+            "AWS_ENDPOINT_URL_DYNAMODB" => "DynamoDbEndpoint".to_owned(),
+            name => name
+                .split('_')
+                .map(|word| format!("{}{}", &word[..1], word[1..].to_lowercase()))
+                .collect(),
+        };
+        assert!(
+            value.to_string().contains(&format!("\"Ref\":\"{parameter}\"")),
+            "{variable}: {value}"
+        );
+    }
+    let text = fs::read_to_string(root().join("template.yaml")).unwrap();
+    for (name, parameter) in template["Parameters"].as_object().unwrap() {
+        assert!(!parameter["Description"].as_str().unwrap().is_empty(), "{name}");
+        let used = text.contains(&format!("!Ref {name}")) || text.contains(&format!("${{{name}}}"));
+        assert!(used, "{name} is of no use");
+    }
+}
+
+#[test]
+fn each_environment_of_samconfig_gives_parameters_that_exist() {
+    let config = fs::read_to_string(root().join("samconfig.toml")).unwrap();
+    let template = template();
+    for line in config.lines() {
+        if let Some((name, _)) = line
+            .trim()
+            .strip_prefix('"')
+            .and_then(|line| line.split_once('='))
+        {
+            assert!(template["Parameters"].get(name).is_some(), "{line}");
+        }
+    }
+    for environment in ["dev", "prod", "local"] {
+        assert!(config.contains(&format!("[{environment}.build.parameters]")));
+    }
 }

@@ -141,6 +141,8 @@ pub struct Seen {
     pub actions: Vec<String>,
     /// The index that is read, if it is not the table.
     pub index: Option<String>,
+    /// A transaction costs twice.
+    pub transaction: bool,
 }
 
 #[derive(Default)]
@@ -262,6 +264,7 @@ impl Seen {
         Self {
             actions,
             index: body["IndexName"].as_str().map(str::to_owned),
+            transaction: action.starts_with("Transact"),
         }
     }
 }
