@@ -49,7 +49,7 @@ pub const METRICS: &str = "metrics";
 pub const NAMESPACE: &str = "AgencyApi";
 
 /// The metrics' one dimension: the function's name.
-pub const DIMENSION: &str = "Function";
+pub const DIMENSION: &str = "FunctionName";
 
 /// Every metric and its unit, as CloudWatch names it. The field of the event has the same name.
 pub const UNITS: &[(&str, &str)] = &[
@@ -388,12 +388,12 @@ mod tests {
         let [line] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(line["latencyMs"], 1.5);
         assert_eq!(line["route"], "/health");
-        assert_eq!(line["Function"], "api-portal-1");
+        assert_eq!(line["FunctionName"], "api-portal-1");
         assert_eq!(
             line["_aws"]["CloudWatchMetrics"],
             json!([{
                 "Namespace": "AgencyApi",
-                "Dimensions": [["Function"]],
+                "Dimensions": [["FunctionName"]],
                 "Metrics": [{"Name": "latencyMs", "Unit": "Milliseconds"}],
             }])
         );
