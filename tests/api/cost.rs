@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use local::fault::Seen;
+use local::fault::Request;
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,15 +11,15 @@ use crate::{
 };
 
 /// Read and write units, where no item is over 4 KB to read or 1 KB to write.
-fn units(seen: &[Seen]) -> (usize, usize) {
+fn units(sent: &[Request]) -> (usize, usize) {
     let (mut read, mut written) = (0, 0);
-    for request in seen {
-        let items = request.actions.len() * if request.transaction { 2 } else { 1 };
-        let reads = request
-            .actions
+    for request in sent {
+        let items = request.permissions();
+        let units = items.len() * if request.is_transaction() { 2 } else { 1 };
+        let reads = items
             .iter()
             .all(|action| action.contains("Get") || action == "Query");
-        *(if reads { &mut read } else { &mut written }) += items;
+        *(if reads { &mut read } else { &mut written }) += units;
     }
     (read, written)
 }
@@ -30,7 +30,7 @@ async fn rows() -> Vec<String> {
     let owner = api.user("org_a", "owner");
     let mut rows = Vec::new();
     let mut row = |operation: &str| {
-        let (read, written) = units(&api.proxy().take_seen());
+        let (read, written) = units(&api.proxy().take_requests());
         rows.push(format!("| {operation} | {read} | {written} |"));
     };
     let post = async |path: &str, body: Value| owner.post(path, body).await.json();

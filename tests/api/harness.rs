@@ -177,7 +177,7 @@ impl User<'_> {
 
 /// What came back.
 pub struct Answer {
-    path: String,
+    pub path: String,
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub text: String,

@@ -1,20 +1,31 @@
-//! What the logs say, and what they never say.
+//! What requests leave in the log, and what they must not.
 
-use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc, sync::Once};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io,
+    rc::Rc,
+    sync::Once,
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use axum::{Router, body::Body};
-use http::Request;
-use local::{fault::Fault, system::System};
+use http::Method;
+use local::{environment::SECRET, fault::Fault, system::System};
 use serde_json::{Value, json};
-use shared::{http::service, store::keys, telemetry};
-use tower::ServiceExt;
+use shared::telemetry;
 use tracing_subscriber::{layer::SubscriberExt, registry, util::SubscriberInitExt};
 
-use crate::replay;
+use crate::{
+    harness::{Answer, Api},
+    replay,
+};
+
+/// 2027-01-15T08:00:00Z
+const START: i64 = 1_800_000_000_000;
 
 /// Words that tests plant in tokens, bodies and headers, and what every token begins with.
-const MARKERS: [&str; 3] = ["marker-", "eyJ", local::environment::SECRET];
+const MARKERS: [&str; 3] = ["planted-", "eyJ", SECRET];
 
 /// Crates that are in no function, so that their lines are nobody's.
 const EMULATORS: [&str; 2] = ["\"target\":\"dynoxide", "\"target\":\"hickory_server"];
@@ -37,10 +48,11 @@ struct Watch;
 impl io::Write for Watch {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        if !EMULATORS.iter().any(|crates| text.contains(crates)) {
-            let leak = MARKERS.iter().find(|marker| text.contains(**marker));
-            assert!(leak.is_none(), "a log line has {leak:?} in it: {text}");
+        if EMULATORS.iter().any(|crates| text.contains(crates)) {
+            return Ok(line.len());
         }
+        let leak = MARKERS.iter().find(|marker| text.contains(**marker));
+        assert!(leak.is_none(), "a log line has {leak:?} in it: {text}");
         LINES.with_borrow(|lines| {
             if let Some(Lines(lines)) = lines {
                 lines.borrow_mut().push_str(&text);
@@ -84,43 +96,21 @@ impl Lines {
     }
 }
 
-/// Sends a request to one function.
-async fn send(system: &System, function: &str, request: Request<Body>) -> u16 {
-    let edge = service(replay::router(&system.app, function).into(), system.app.clone());
-    let response = Router::new().fallback_service(edge).oneshot(request).await;
-    response.unwrap().status().as_u16()
-}
-
-fn request(token: &str, method: &str, path: &str, body: &Value) -> Request<Body> {
-    Request::builder()
-        .method(method)
-        .uri(path)
-        .header("authorization", format!("Bearer {token}"))
-        .header("content-type", "application/json")
-        .header("x-forwarded-for", "198.51.100.7")
-        .header("user-agent", "marker-agent")
-        .body(Body::from(body.to_string()))
-        .unwrap()
+fn text(lines: &[Value]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 #[tokio::test]
 async fn each_request_has_one_line_that_tells_of_it() {
-    let system = System::start_counted().await;
-    let token = system.token("org_a", "owner");
+    let api = Api::counted().await;
+    let owner = api.user("org_a", "owner");
     let lines = Lines::collect();
-    for (method, path, status) in [("POST", "/agency/enable", 200), ("GET", "/agency/overview", 200)] {
-        let answer = send(&system, "agency", request(&token, method, path, &Value::Null)).await;
-        assert_eq!(answer, status);
-    }
-    let sent = system.proxy().count();
-    send(
-        &system,
-        "agency",
-        request("no", "GET", "/agency/overview", &Value::Null),
-    )
-    .await;
+    owner.post("/agency/enable", Value::Null).await.expect(200);
+    owner.get("/agency/overview").await.expect(200);
+    let sent = api.proxy().count() as u64;
+    let refused = api.with_token("no").get("/agency/overview").await;
     let lines = lines.end();
-    let [enable, overview, refused] = &lines[..] else {
+    let [enable, overview, last] = &lines[..] else {
         panic!("{lines:?}")
     };
     assert_eq!(enable["route"], "/agency/enable");
@@ -131,25 +121,24 @@ async fn each_request_has_one_line_that_tells_of_it() {
     assert!(overview["dynamodbMs"].as_f64().unwrap() > 0.0);
     assert!(overview["latencyMs"].as_f64() >= overview["dynamodbMs"].as_f64());
     assert_eq!(overview["serverErrors"], 0);
-    let counted: u64 = [enable, overview]
-        .iter()
-        .map(|line| line["dynamodbRequests"].as_u64().unwrap())
-        .sum();
-    assert_eq!(counted, sent as u64, "the function counts what the proxy does");
-    assert_eq!(refused["code"], "invalid-token");
-    assert_eq!(refused.get("tenant"), None);
-    let ids: Vec<_> = lines
-        .iter()
-        .map(|line| line["requestId"].as_str().unwrap())
-        .collect();
-    assert!(ids.iter().all(|id| !id.is_empty()) && ids[0] != ids[1]);
+    let requests = |line: &Value| line["dynamodbRequests"].as_u64().unwrap();
+    assert_eq!(
+        requests(enable) + requests(overview),
+        sent,
+        "what the proxy has seen"
+    );
+    assert_eq!(last["code"], "invalid-token");
+    assert_eq!(
+        last.get("tenant"),
+        None,
+        "nobody is known by a token that is refused"
+    );
+    assert_eq!(last["requestId"].as_str(), refused.header("x-request-id"));
 }
 
 #[tokio::test]
-async fn no_log_has_a_token_a_body_or_an_address_at_any_level() {
+async fn no_line_of_any_event_has_what_was_sent() {
     let lines = Lines::collect();
-
-    // Every event: names, styles and a token with a signature.
     let system = replay::build(System::builder().counted()).await;
     let mut ids = BTreeMap::<String, String>::new();
     for step in replay::json("replay.json").as_array().unwrap() {
@@ -167,103 +156,259 @@ async fn no_log_has_a_token_a_body_or_an_address_at_any_level() {
             ids.insert(name.to_owned(), id.to_owned());
         }
     }
-
-    // What is refused and what fails, with a marker wherever there is room for one.
-    let system = System::start_counted().await;
-    let token = system.token("org_a", "owner");
-    send(
-        &system,
-        "agency",
-        request(&token, "POST", "/agency/enable", &Value::Null),
-    )
-    .await;
-    let bodies = [
-        json!({"customCss": ".marker-body { color: url(marker-body) }"}),
-        json!({"footerText": "marker-body", "fromEmail": "marker-body@example.com", "marker-body": "marker-body"}),
-        json!({"footerText": "marker-body"}),
-        json!("marker-body"),
-    ];
-    for body in &bodies {
-        send(
-            &system,
-            "branding",
-            request(&token, "PUT", "/agency/branding", body),
-        )
-        .await;
-    }
-    for fault in [
-        Fault::conflict,
-        Fault::throttle,
-        Fault::internal_error,
-        Fault::lose_answer,
-    ] {
-        system.inject(fault().times(3));
-        send(
-            &system,
-            "branding",
-            request(&token, "PUT", "/agency/branding", &bodies[2]),
-        )
-        .await;
-    }
-    let host = "/portal/branding?host=marker-query.example.com&marker-query=marker-query";
-    send(
-        &system,
-        "portal",
-        request("marker-token", "GET", host, &Value::Null),
-    )
-    .await;
-    for bad in [
-        "marker-token",
-        "e30.marker-token.e30",
-        &format!("{token}marker-token"),
-    ] {
-        send(
-            &system,
-            "agency",
-            request(bad, "GET", "/agency/overview", &Value::Null),
-        )
-        .await;
-    }
-
-    // Items that cannot be read: what they say is somebody's data.
-    let org = "org_a".parse().unwrap();
-    for (key, attribute, function, path) in [
-        (keys::branding(&org), "createdAt", "branding", "/agency/branding"),
-        (
-            keys::config(&org),
-            "infrastructureVisibility",
-            "portal",
-            "/agency/portal-config",
-        ),
-    ] {
-        let update = system.client.update_item().table_name(system.table());
-        let update = update.set_key(Some(key.item())).update_expression("SET #a = :a");
-        let update = update.expression_attribute_names("#a", attribute);
-        let marker = AttributeValue::S("marker-item".to_owned());
-        update
-            .expression_attribute_values(":a", marker)
-            .send()
-            .await
-            .unwrap();
-        let status = send(&system, function, request(&token, "GET", path, &Value::Null)).await;
-        assert_eq!(status, 500);
-    }
-    let lines = lines.end();
-    assert!(lines.len() > 40);
-    let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    assert!(text.contains("internal error") && text.contains("DynamoDB"));
-    let signed = replay::json("agency/getOverview.json")["headers"]["authorization"].to_string();
-    let signature = |token: &str| token.trim_matches('"').rsplit('.').next().unwrap().to_owned();
-    for marker in MARKERS.into_iter().chain([
-        &signature(&signed),
-        &signature(&token),
+    let text = text(&lines.end());
+    let token = replay::json("agency/getOverview.json")["headers"]["authorization"].to_string();
+    let signature = token.trim_matches('"').rsplit('.').next().unwrap();
+    for sent in [
+        signature,
         "198.51.100.7",
         "curl/",
         "Müller",
         "border-radius",
         "assets.example.com",
-    ]) {
-        let leak = text.lines().find(|line| line.contains(marker));
-        assert!(leak.is_none(), "{marker}: {leak:?}");
+    ] {
+        let leak = text.lines().find(|line| line.contains(sent));
+        assert_eq!(leak, None, "{sent}");
     }
+}
+
+#[tokio::test]
+async fn no_secret_body_or_address_is_in_any_line() {
+    let lines = Lines::collect();
+    let api = Api::build(System::builder().at(START).counted()).await;
+    let mut answers: Vec<Answer> = Vec::new();
+    let token = api.token("org_acme", "owner");
+    let owner = api.with_token(&*token);
+    let headers = [
+        ("x-forwarded-for", "198.51.100.77"),
+        ("forwarded", "for=198.51.100.77"),
+        ("user-agent", "planted-agent"),
+        ("cookie", "session=planted-cookie"),
+        ("if-match", "\"planted-tag\""),
+        ("idempotency-key", "planted-key"),
+    ];
+    let send =
+        async |method: Method, path: &str, body: Value| owner.call(method, path, &headers, Some(body)).await;
+
+    // What succeeds.
+    answers.push(send(Method::POST, "/agency/enable", json!("planted-body")).await);
+    let client = send(
+        Method::POST,
+        "/agency/clients",
+        json!({"name": "planted-body client"}),
+    )
+    .await;
+    let client_id = client.expect(201)["id"].as_str().unwrap().to_owned();
+    let domain = send(
+        Method::POST,
+        "/agency/portal-domains",
+        json!({"customDomain": "planted-host.acme.test"}),
+    )
+    .await;
+    let domain_id = domain.expect(201)["id"].as_str().unwrap().to_owned();
+    let challenge = domain.json()["records"][0]["value"]
+        .as_str()
+        .unwrap()
+        .rsplit('=')
+        .next()
+        .unwrap()
+        .to_owned();
+    answers.extend([client, domain]);
+    let verify = format!("/agency/portal-domains/{domain_id}/verify");
+    for zone in [
+        String::new(),
+        format!("_agency-challenge.planted-host.acme.test. TXT \"x{challenge}\" \"planted-record\""),
+        format!("planted-host.acme.test. CNAME {challenge}.cname.portal.localhost."),
+    ] {
+        api.dns.set_zone(&zone).unwrap();
+        answers.push(send(Method::POST, &verify, Value::Null).await);
+        api.advance(Duration::from_secs(5));
+    }
+    for path in [
+        "/portal/branding?host=planted-host.acme.test",
+        "/portal/tls-check?domain=planted-host.acme.test",
+    ] {
+        answers.push(send(Method::GET, path, Value::Null).await);
+    }
+    let css = json!({"customCss": ".planted-body { color: red }", "fromEmail": "planted-body@acme.test"});
+    answers.push(owner.put("/agency/branding", css).await);
+
+    // What is refused.
+    answers.push(
+        send(
+            Method::PUT,
+            "/agency/branding",
+            json!({"planted-body": 1, "primaryColor": "planted-body"}),
+        )
+        .await,
+    );
+    answers.push(
+        send(
+            Method::PUT,
+            "/agency/branding",
+            json!({"footerText": "planted-body"}),
+        )
+        .await,
+    );
+    let kind = [("content-type", "application/json")];
+    for body in [
+        "{\"planted-body\":",
+        "{\"planted-body\":1,\"planted-body\":2}",
+        "planted-body",
+    ] {
+        answers.push(owner.raw(Method::POST, "/agency/clients", &kind, body).await);
+    }
+    for path in [
+        "/agency/clients/planted-id",
+        "/agency/clients?cursor=planted-query",
+        "/agency/clients?slug=planted-query",
+        "/agency/audit?limit=planted-query",
+        "/planted-path",
+        "/portal/theme.css?host=planted-query.acme.test",
+    ] {
+        answers.push(owner.get(path).await);
+    }
+    let forged = format!("{}planted-token", token.rsplit_once('.').unwrap().0);
+    for refused in [
+        "planted-token",
+        "planted.token.x",
+        &forged,
+        &"planted-token".repeat(2000),
+    ] {
+        answers.push(api.with_token(refused).get("/agency/overview").await);
+    }
+    let basic = [("authorization", "Basic planted-token")];
+    answers.push(
+        api.visitor()
+            .call(Method::GET, "/agency/overview", &basic, None)
+            .await,
+    );
+
+    // What goes wrong on our side.
+    for fault in [Fault::internal_error(), Fault::throttle(), Fault::lose_request()] {
+        api.inject(fault.on("TransactWriteItems").times(4));
+        let answer = owner
+            .post("/agency/clients", json!({"name": "planted-body"}))
+            .await;
+        answer.problem(503, "unavailable");
+        answers.push(answer);
+    }
+    // Items that cannot be read: one without something, and some in which something else stands.
+    let planted = || AttributeValue::S("planted-item".to_owned());
+    let broken = [
+        ("createdAt", planted()),
+        (
+            "slug",
+            AttributeValue::M([("planted-item".to_owned(), planted())].into()),
+        ),
+        ("name", AttributeValue::L(vec![planted()])),
+    ];
+    for (name, value) in broken {
+        let update = api.client.update_item().table_name(api.table());
+        let update = update.key("PK", AttributeValue::S("A#org_acme".to_owned()));
+        let update = update.key("SK", AttributeValue::S(format!("CLIENT#{client_id}")));
+        let update = update
+            .update_expression("SET #name = :value")
+            .expression_attribute_names("#name", name);
+        update
+            .expression_attribute_values(":value", value)
+            .send()
+            .await
+            .unwrap();
+        let unreadable = owner.get(&format!("/agency/clients/{client_id}")).await;
+        unreadable.problem(500, "internal");
+        answers.push(unreadable);
+    }
+
+    let lines = lines.end();
+    let text = text(&lines);
+    let planted = [
+        SECRET,
+        &token,
+        token.rsplit('.').next().unwrap(),
+        token.split('.').nth(1).unwrap(),
+        &challenge,
+        "planted",
+        "198.51.100.77",
+        // Which user it was is the audit log's to tell, and what exactly the table's.
+        "user_1",
+        &client_id,
+        &domain_id,
+    ];
+    for secret in planted {
+        let line = text.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+
+    // The log was listening, and says what helps.
+    let answered: Vec<_> = lines
+        .iter()
+        .filter(|line| line["message"] == "answered")
+        .collect();
+    assert_eq!(answered.len(), answers.len());
+    let ids = |ids: Vec<&str>| ids.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(
+        ids(answered
+            .iter()
+            .map(|line| line["requestId"].as_str().unwrap())
+            .collect()),
+        ids(answers
+            .iter()
+            .map(|answer| answer.header("x-request-id").unwrap())
+            .collect()),
+    );
+    assert!(
+        answered
+            .iter()
+            .all(|line| line["latencyMs"].is_f64() && line["status"].is_u64())
+    );
+    let routes = ids(answered
+        .iter()
+        .map(|line| line["route"].as_str().unwrap())
+        .collect());
+    for route in [
+        "/agency/clients/{clientOrgId}",
+        "/agency/portal-domains/{domainId}/verify",
+        "/portal/tls-check",
+        "",
+    ] {
+        assert!(routes.contains(route), "{routes:?}");
+    }
+    // Each failure is one line, of the request that it failed.
+    let errors: Vec<_> = lines.iter().filter(|line| line["level"] == "ERROR").collect();
+    let messages: Vec<_> = errors
+        .iter()
+        .map(|line| line["message"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        messages,
+        [["DynamoDB is unavailable"; 3], ["internal error"; 3]].concat()
+    );
+    for (line, answer) in errors.iter().zip(&answers[answers.len() - 6..]) {
+        assert_eq!(
+            line["requestId"].as_str(),
+            answer.header("x-request-id"),
+            "{line}"
+        );
+        assert!(!line["error"].as_str().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_had_are_logged_with_the_request() {
+    let lines = Lines::collect();
+    let nobody = tokio::net::TcpListener::bind(local::dns::ANY_PORT)
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let url = format!("http://{nobody}/jwks.json");
+    let api = Api::build(System::builder().at(START).set("AUTH_JWKS_URL", url)).await;
+    let answer = api.user("org_acme", "owner").get("/agency/overview").await;
+    answer.problem(503, "unavailable");
+    let lines = lines.end();
+    let error = lines.iter().find(|line| line["level"] == "ERROR").unwrap();
+    assert_eq!(error["requestId"].as_str(), answer.header("x-request-id"));
+    let token = api.token("org_acme", "owner");
+    assert!(!text(&lines).contains(token.split('.').nth(1).unwrap()));
 }

@@ -3,13 +3,21 @@
 mod harness;
 
 mod agency;
+mod audit;
 mod branding;
 mod clients;
+mod conflicts;
+mod conventions;
 mod cost;
 mod document;
 mod domains;
 mod drift;
+mod idempotency;
+mod identity;
+mod isolation;
 mod logs;
 mod portal;
 mod replay;
+mod requests;
 mod template;
+mod verify;

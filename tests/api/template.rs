@@ -9,7 +9,7 @@ use axum::{Router, body::Body};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use local::{
-    fault::{Fault, Seen},
+    fault::{Fault, Request as Sent},
     system::System,
 };
 use serde_json::{Value, json};
@@ -25,15 +25,13 @@ use crate::{
 /// An action on the table, or on an index of it.
 type Permission = (String, Option<String>);
 
-fn permissions(seen: Vec<Seen>) -> BTreeSet<Permission> {
-    seen.into_iter()
-        .flat_map(|seen| {
-            let index = seen.index.clone();
-            seen.actions
-                .into_iter()
-                .map(move |action| (action, index.clone()))
-        })
-        .collect()
+fn permissions(sent: Vec<Sent>) -> BTreeSet<Permission> {
+    let actions = |sent: Sent| {
+        let index = sent.index().map(str::to_owned);
+        let actions = sent.permissions().into_iter();
+        actions.map(move |action| (action, index.clone()))
+    };
+    sent.into_iter().flat_map(actions).collect()
 }
 
 /// What each function's role allows on the table.
@@ -132,7 +130,7 @@ struct Watch {
 
 impl Watch {
     fn note(&mut self, system: &System, function: &str) {
-        let seen = permissions(system.proxy().take_seen());
+        let seen = permissions(system.proxy().take_requests());
         self.seen.entry(function.to_owned()).or_default().extend(seen);
     }
 
@@ -593,7 +591,8 @@ async fn alarms_and_the_dashboard_name_metrics_that_exist() {
             let function = &metric.dimensions[telemetry::DIMENSION];
             assert!(
                 emitted[function].contains(&metric.name),
-                "{metric:?} is not emitted"
+                "{}: {metric:?} is not emitted",
+                metric.of
             );
         } else {
             let known = AWS.iter().any(|(namespace, metrics, dimensions)| {
@@ -601,7 +600,7 @@ async fn alarms_and_the_dashboard_name_metrics_that_exist() {
                     && metrics.contains(&metric.name.as_str())
                     && dimensions.contains(&&names[..])
             });
-            assert!(known, "{metric:?} is none of AWS's");
+            assert!(known, "{}: {metric:?} is none of AWS's", metric.of);
         }
         for (name, of) in &metric.dimensions {
             let literal = name == "GlobalSecondaryIndexName" && of == keys::DUE_INDEX;

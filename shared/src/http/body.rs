@@ -152,20 +152,19 @@ fn idempotency_key(headers: &HeaderMap, body: &Value) -> Result<Option<Idempoten
     }
 }
 
-/// Tags of all `If-Match` headers. Weak ones never match (RFC 9110, section 13.1.1), nor does what is no tag.
+/// Tags of all `If-Match` headers. Weak ones never match (RFC 9110, section 13.1.1), nor does what is no tag, such as a
+/// `*` that does not stand alone.
 fn if_match(headers: &HeaderMap) -> IfMatch {
-    let mut values = headers.get_all(IF_MATCH).iter().peekable();
-    if values.peek().is_none() {
-        return IfMatch::Any;
+    let tags = headers.get_all(IF_MATCH).iter().flat_map(super::entity_tags);
+    match tags.collect::<Vec<_>>()[..] {
+        [] | ["*"] => IfMatch::Any,
+        ref tags => IfMatch::Tags(
+            tags.iter()
+                .filter_map(|tag| strong(tag))
+                .map(str::to_owned)
+                .collect(),
+        ),
     }
-    let mut tags = Vec::new();
-    for tag in values.flat_map(super::entity_tags) {
-        match tag {
-            "*" => return IfMatch::Any,
-            tag => tags.extend(strong(tag).map(str::to_owned)),
-        }
-    }
-    IfMatch::Tags(tags)
 }
 
 fn strong(tag: &str) -> Option<&str> {

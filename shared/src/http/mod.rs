@@ -56,29 +56,37 @@ pub fn service(router: Router<App>, app: App) -> Edge {
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app);
     let answer = move |mut request: Request<Body>| {
+        let path = request.uri().path().to_owned();
         if let Some(base_path) = &base_path {
             strip(request.uri_mut(), base_path);
         }
-        edge(router.clone(), request).map(Ok)
+        edge(router.clone(), request, path).map(Ok)
     };
     BoxCloneSyncService::new(tower::service_fn(answer))
 }
 
-async fn edge(router: Router, mut request: Request<Body>) -> Response {
+/// Answers a request; `path` is its path as the client wrote it.
+async fn edge(router: Router, mut request: Request<Body>, path: String) -> Response {
     let request_id = lambda::request_id(request.extensions())
         .or_else(|| request.extensions().get::<RequestId>().map(|id| id.0.clone()))
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     request.extensions_mut().insert(RequestId(request_id.clone()));
     let scope = Scope::new(&*request_id);
-    scope.run(measured(router, request, request_id, &scope)).await
+    scope
+        .run(measured(router, request, (path, request_id), &scope))
+        .await
 }
 
 /// Answers, and writes the request's line.
-async fn measured(router: Router, request: Request<Body>, request_id: String, scope: &Scope) -> Response {
+async fn measured(
+    router: Router,
+    request: Request<Body>,
+    (path, request_id): (String, String),
+    scope: &Scope,
+) -> Response {
     let since = Instant::now();
     let invocation = lambda::invocation_id(request.extensions()).map(str::to_owned);
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
     let none_match = request
         .headers()
         .get_all(IF_NONE_MATCH)
@@ -101,6 +109,7 @@ async fn measured(router: Router, request: Request<Body>, request_id: String, sc
     let mut code = None;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         code = problem.code();
+        problem.log(&request_id);
         let mut rendered = problem.render(&path, &request_id);
         rendered
             .headers_mut()

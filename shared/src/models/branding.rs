@@ -131,15 +131,15 @@ impl Input for BrandingUpdate {
     fn read(fields: &mut Fields, _: &HostPolicy) -> Option<Self> {
         fields.ignore(&["id", "organizationId", "warnings", "createdAt", "updatedAt"]);
         Some(Self {
-            accent_color: fields.change_text("accentColor"),
-            custom_css: fields.change_text("customCss"),
-            favicon_url: fields.change_text("faviconUrl"),
-            font_family: fields.change_text("fontFamily"),
-            footer_text: fields.change_text("footerText"),
-            from_email: fields.change_text("fromEmail"),
-            login_bg_url: fields.change_text("loginBgUrl"),
-            logo_url: fields.change_text("logoUrl"),
-            primary_color: fields.change_text("primaryColor"),
+            accent_color: fields.change("accentColor"),
+            custom_css: fields.change("customCss"),
+            favicon_url: fields.change("faviconUrl"),
+            font_family: fields.change("fontFamily"),
+            footer_text: fields.change("footerText"),
+            from_email: fields.change("fromEmail"),
+            login_bg_url: fields.change("loginBgUrl"),
+            logo_url: fields.change("logoUrl"),
+            primary_color: fields.change("primaryColor"),
         })
     }
 }

@@ -153,25 +153,25 @@ impl Fields {
         self.text(name, &value, T::from_str)
     }
 
-    /// A setting in text that may be kept, cleared (`""` does that too) or set.
-    pub fn change_text<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Change<T> {
-        match self.rest.get(name) {
-            Some(Value::String(text)) if text.is_empty() => {
-                self.rest.remove(name);
-                Change::Clear
-            }
-            _ => self.change(name),
+    /// A setting in text that may be kept, cleared (by `""` as well) or set.
+    pub fn change<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Change<T> {
+        if let Some(value) = self.rest.get_mut(name)
+            && value.as_str() == Some("")
+        {
+            *value = Value::Null;
         }
+        self.choice(name)
     }
 
-    /// A setting that may be kept, cleared or set.
-    pub fn change<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Change<T> {
+    /// A setting of a few words that may be kept, cleared or set; `""` is none of the words.
+    pub fn choice<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Change<T> {
         match self.rest.remove(name) {
             None => Change::Keep,
             Some(Value::Null) => Change::Clear,
-            Some(value) => self
-                .text(name, &value, T::from_str)
-                .map_or(Change::Keep, Change::Set),
+            Some(value) => match self.text(name, &value, T::from_str) {
+                Some(value) => Change::Set(value),
+                None => Change::Keep,
+            },
         }
     }
 

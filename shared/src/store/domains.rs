@@ -26,7 +26,7 @@ use super::{
     Agency, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Store, Stored, item,
     keys::{self, List},
     parse, sdk_error,
-    transaction::{Condition, Outcome, Part, Retry, Transaction, number, text},
+    transaction::{Condition, Outcome, Part, Transaction, number, text},
 };
 
 /// How long a deleted label stays its agency's.
@@ -124,22 +124,14 @@ impl Agency<'_> {
             }
         };
         let answer = config.show(domain.clone());
-        let mut retry = Retry::new();
-        loop {
-            match self
-                .try_create_domain(&domain, &answer, config.max_domains, key)
-                .await
-            {
-                Err(Error::Conflict) => retry.wait().await?,
-                done => return done,
-            }
-        }
+        self.write_new_domain(&domain, answer, config.max_domains, key)
+            .await
     }
 
-    async fn try_create_domain(
+    async fn write_new_domain(
         &self,
         domain: &Domain,
-        answer: &PortalDomain,
+        answer: PortalDomain,
         limit: u32,
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<PortalDomain>> {
@@ -178,17 +170,17 @@ impl Agency<'_> {
             );
             transaction.put(Part::Holder, self.holds(domain)?, free)?;
         }
-        self.remember(&mut transaction, "createPortalDomain", key, answer)?;
+        self.remember(&mut transaction, "createPortalDomain", key, &answer)?;
         self.audit_domain(
             &mut transaction,
             domain,
             Action::DomainCreated,
-            (None, snapshot(answer)),
+            (None, snapshot(&answer)),
             [],
         )?;
-        match transaction.commit().await? {
+        match transaction.commit(&mut self.store.retry()).await? {
             Outcome::Done => Ok(Created {
-                resource: answer.clone(),
+                resource: answer,
                 replayed: false,
             }),
             Outcome::Refused(refused) => {
@@ -210,7 +202,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
     pub async fn delete_domain(&self, id: DomainId, config: &Config) -> Result<()> {
-        let mut retry = Retry::new();
+        let mut retry = self.store.retry();
         loop {
             let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
             let domain = before.domain();
@@ -243,10 +235,9 @@ impl Agency<'_> {
             }
             let was = snapshot(&config.show(domain.clone()));
             self.audit_domain(&mut transaction, domain, Action::DomainDeleted, (was, None), [])?;
-            match transaction.commit().await {
-                Ok(Outcome::Done) => return Ok(()),
-                Ok(Outcome::Refused(_)) | Err(Error::Conflict) => retry.wait().await?,
-                Err(error) => return Err(error),
+            match transaction.commit(&mut retry).await? {
+                Outcome::Done => return Ok(()),
+                Outcome::Refused(_) => retry.wait().await?,
             }
         }
     }
@@ -273,7 +264,7 @@ impl Agency<'_> {
             .expression_attribute_values(":slot", text(Uuid::new_v4().simple()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut retry = Retry::new();
+        let mut retry = self.store.retry();
         loop {
             let failure = match call.clone().send().await {
                 Ok(answer) => return parse(answer.attributes.unwrap_or_default()),
@@ -306,50 +297,43 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotFound`] where the domain was deleted meanwhile.
     pub async fn finish_check(&self, before: &DomainRecord, after: Domain) -> Result<Checked> {
-        let mut retry = Retry::new();
         let record = DomainRecord {
             stored: Stored::new(after),
             ..before.clone()
         };
         let (was, is) = (before.domain(), record.domain());
-        loop {
-            let mut transaction = self.transaction();
-            let unchanged = Condition::unchanged(&before.stored.write_id);
-            self.write_domain(&mut transaction, Some(was), &record, unchanged)?;
-            if was.status.serves() != is.status.serves() {
-                if is.status.serves() {
-                    transaction.put(Part::Holder, self.holds(is)?, Condition::absent())?;
-                } else {
-                    transaction.delete(Part::Free, keys::holder(&is.hostname), None)?;
-                }
+        let mut transaction = self.transaction();
+        let unchanged = Condition::unchanged(&before.stored.write_id);
+        self.write_domain(&mut transaction, Some(was), &record, unchanged)?;
+        if was.status.serves() != is.status.serves() {
+            if is.status.serves() {
+                transaction.put(Part::Holder, self.holds(is)?, Condition::absent())?;
+            } else {
+                transaction.delete(Part::Free, keys::holder(&is.hostname), None)?;
             }
-            if was.status != is.status {
-                self.count_domains(&mut transaction, Some(was.status), Some(is.status), None)?;
-                let action = match is.status {
-                    Status::Pending => Action::DomainPending,
-                    Status::Verified => Action::DomainVerified,
-                    Status::Failing => Action::DomainFailing,
-                    Status::Failed => Action::DomainFailed,
-                };
-                let state = |domain: &Domain| {
-                    let problem = domain.check.as_ref().and_then(|check| check.problem.as_ref());
-                    Some(json!({"status": domain.status, "routing": domain.routing, "problem": problem}))
-                };
-                let flat = [("from", was.status), ("to", is.status)];
-                self.audit_domain(&mut transaction, is, action, (state(was), state(is)), flat)?;
-            }
-            match transaction.commit().await {
-                Ok(Outcome::Done) => return Ok(Checked::Domain(Box::new(record.stored.value))),
-                Ok(Outcome::Refused(refused)) => {
-                    return match refused.by(Part::Resource) {
-                        Some(winner) if winner.is_empty() => Err(Error::NotFound),
-                        Some(winner) => Ok(Checked::Domain(Box::new(parse(winner.clone())?))),
-                        None => Ok(Checked::HolderChanged),
-                    };
-                }
-                Err(Error::Conflict) => retry.wait().await?,
-                Err(error) => return Err(error),
-            }
+        }
+        if was.status != is.status {
+            self.count_domains(&mut transaction, Some(was.status), Some(is.status), None)?;
+            let action = match is.status {
+                Status::Pending => Action::DomainPending,
+                Status::Verified => Action::DomainVerified,
+                Status::Failing => Action::DomainFailing,
+                Status::Failed => Action::DomainFailed,
+            };
+            let state = |domain: &Domain| {
+                let problem = domain.check.as_ref().and_then(|check| check.problem.as_ref());
+                Some(json!({"status": domain.status, "routing": domain.routing, "problem": problem}))
+            };
+            let flat = [("from", was.status), ("to", is.status)];
+            self.audit_domain(&mut transaction, is, action, (state(was), state(is)), flat)?;
+        }
+        match transaction.commit(&mut self.store.retry()).await? {
+            Outcome::Done => Ok(Checked::Domain(Box::new(record.stored.value))),
+            Outcome::Refused(refused) => match refused.by(Part::Resource) {
+                Some(winner) if winner.is_empty() => Err(Error::NotFound),
+                Some(winner) => Ok(Checked::Domain(Box::new(parse(winner.clone())?))),
+                None => Ok(Checked::HolderChanged),
+            },
         }
     }
 

@@ -38,7 +38,7 @@ pub use page::{Cursor, Page, PageRequest};
 pub use settings::IfMatch;
 
 use keys::Key;
-use transaction::{Condition, Part, Transaction, number, text};
+use transaction::{Condition, Part, Retry, Transaction, number, text};
 
 /// An item of the table.
 pub type Item = HashMap<String, AttributeValue>;
@@ -48,6 +48,9 @@ type Result<T> = std::result::Result<T, Error>;
 /// How long an audit entry is kept.
 const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 
+/// No try of a write begins later than this; what is under way then still ends within the 14 s of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The version of the items' form.
 const SCHEMA: i64 = 1;
 
@@ -56,6 +59,7 @@ const SCHEMA: i64 = 1;
 pub struct Store {
     client: Client,
     table: String,
+    patience: Duration,
 }
 
 /// Who asks, and when.
@@ -82,7 +86,21 @@ pub struct Agency<'a> {
 impl Store {
     /// The table of this name.
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self {
+            client,
+            table,
+            patience: PATIENCE,
+        }
+    }
+
+    /// The same with another patience: how long a write that keeps meeting others is tried again.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    fn retry(&self) -> Retry {
+        Retry::new(self.patience)
     }
 
     /// The table as the caller's agency sees it.
@@ -141,8 +159,8 @@ impl Agency<'_> {
         let agency = keys::agency(self.org);
         let mut wanted = vec![agency.clone().item(), key.clone().item()];
         let (mut enabled, mut found) = (false, None);
-        // DynamoDB may leave keys of a batch unprocessed, and then says so.
-        for _ in 0..5 {
+        let mut retry = self.store.retry();
+        loop {
             let asked = KeysAndAttributes::builder()
                 .set_keys(Some(std::mem::take(&mut wanted)))
                 .consistent_read(true)
@@ -179,8 +197,9 @@ impl Agency<'_> {
                     Err(Error::NotEnabled)
                 };
             }
+            // DynamoDB may leave keys of a batch unprocessed, and then says so.
+            retry.wait().await?;
         }
-        Err(Error::Unavailable("keys of a batch stayed unprocessed".into()))
     }
 
     /// Adds the audit entry of a user's write to its transaction.

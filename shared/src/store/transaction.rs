@@ -154,19 +154,27 @@ impl<'a> Transaction<'a> {
         self.items.push(item);
     }
 
-    /// Carries the transaction out: all of it or nothing.
-    ///
-    /// The SDK gives each call a token of its own, so that its retries of a call whose answer was lost are safe; where
-    /// that token is not known any more, the audit entry tells.
+    /// Carries the transaction out: all of it or nothing. Where it meets another one it is sent again as it is, with its
+    /// ids: it may have taken effect although its answer was lost, and its audit entry tells so. (The SDK gives each
+    /// call a token of its own, which makes the SDK's retries of that call safe, but not a second call.)
     ///
     /// # Errors
-    /// [`Error::Conflict`] where another transaction was under way on the same items.
-    pub(super) async fn commit(self) -> Result<Outcome, Error> {
+    /// [`Error::Unavailable`] where it kept meeting others.
+    pub(super) async fn commit(self, retry: &mut Retry) -> Result<Outcome, Error> {
+        loop {
+            match self.send().await {
+                Err(Error::Conflict) => retry.wait().await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn send(&self) -> Result<Outcome, Error> {
         let call = self
             .store
             .client
             .transact_write_items()
-            .set_transact_items(Some(self.items));
+            .set_transact_items(Some(self.items.clone()));
         let failure = match call.send().await {
             Ok(_) => return Ok(Outcome::Done),
             Err(failure) => failure,
@@ -205,21 +213,20 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// Tries a write again that met another one, with full jitter, within the time that a request has.
+/// Tries a write again that met another one, with full jitter, as long as the store has patience.
 pub(super) struct Retry {
-    since: Instant,
+    until: Instant,
     tries: u32,
 }
 
 impl Retry {
-    /// No try begins after this; what is under way then still ends within the 14 s of a request.
-    const PATIENCE: Duration = Duration::from_secs(10);
     const FIRST_MS: u64 = 20;
     const LONGEST_MS: u64 = 1000;
 
-    pub(super) fn new() -> Self {
+    /// No try begins after `patience`.
+    pub(super) fn new(patience: Duration) -> Self {
         Self {
-            since: Instant::now(),
+            until: Instant::now() + patience,
             tries: 0,
         }
     }
@@ -232,7 +239,7 @@ impl Retry {
         let longest = (Self::FIRST_MS << self.tries.min(10)).min(Self::LONGEST_MS);
         self.tries += 1;
         let wait = Duration::from_millis(u64::from(crate::random::below(longest as u32 + 1)));
-        if self.since.elapsed() + wait > Self::PATIENCE {
+        if Instant::now() + wait > self.until {
             return Err(Error::Unavailable("writes kept meeting one another".into()));
         }
         tokio::time::sleep(wait).await;

@@ -53,6 +53,7 @@ pub struct Builder {
     zone: String,
     at: Option<i64>,
     counted: bool,
+    patience: Option<Duration>,
 }
 
 impl Builder {
@@ -86,6 +87,15 @@ impl Builder {
     pub fn counted(self) -> Self {
         Self {
             counted: true,
+            ..self
+        }
+    }
+
+    /// Lets a write that keeps meeting others be tried again for this long only.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
             ..self
         }
     }
@@ -126,7 +136,10 @@ impl Builder {
         if let Some(millis) = self.at {
             app.clock = Clock::Set(Arc::new(AtomicI64::new(millis)));
         }
-        let router = router(&app);
+        if let Some(patience) = self.patience {
+            app.store = app.store.with_patience(patience);
+        }
+        let router = router(&app).expect("a router");
         System {
             app,
             dns,
@@ -212,9 +225,16 @@ impl System {
 }
 
 /// Everything that answers HTTP, as behind the gateway.
-pub(crate) fn router(app: &App) -> Router {
-    let (router, document) = openapi::routes(domains::dns::Dns::new(&app.config.dns).expect("a resolver"));
-    gateway::router(shared::http::service(router, app.clone()), document)
+///
+/// # Errors
+/// A sentence: the system's own resolvers cannot be read.
+pub(crate) fn router(app: &App) -> Result<Router, String> {
+    let dns = domains::dns::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
+    let (router, document) = openapi::routes(dns);
+    Ok(gateway::router(
+        shared::http::service(router, app.clone()),
+        document,
+    ))
 }
 
 fn url(address: SocketAddr) -> String {
