@@ -281,12 +281,14 @@ async fn a_lost_request_throttling_and_a_fault_of_the_database_are_tried_again()
 
 #[tokio::test]
 async fn a_check_that_changes_nothing_is_written_once_although_its_answer_is_lost() {
+    // The first update takes the slot for the check, the second one is its result.
+    const UPDATE: &str = "UpdateItem";
     for faults in [
-        vec![Fault::conflict().on(TRANSACTION)],
-        vec![Fault::lose_answer().on(TRANSACTION)],
+        vec![Fault::conflict().on(UPDATE).after(1)],
+        vec![Fault::lose_answer().on(UPDATE).after(1)],
         vec![
-            Fault::lose_answer().on(TRANSACTION),
-            Fault::conflict().on(TRANSACTION),
+            Fault::lose_answer().on(UPDATE).after(1),
+            Fault::conflict().on(UPDATE),
         ],
     ] {
         let api = Api::counted().await;

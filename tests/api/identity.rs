@@ -742,13 +742,13 @@ async fn a_client_organizations_id_is_a_clients_wherever_it_stands() {
     user.get("/agency/overview").await.expect(200);
 }
 
-type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
-
 /// An issuer's key: what is public of it, and how it signs.
 struct Signer {
     jwk: Value,
-    sign: Sign,
+    sign: Box<Sign>,
 }
+
+type Sign = dyn Fn(&[u8]) -> Vec<u8>;
 
 impl Signer {
     fn new(jwk: Value, sign: impl Fn(&[u8]) -> Vec<u8> + 'static) -> Self {

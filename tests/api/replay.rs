@@ -154,7 +154,16 @@ async fn what_the_gateway_passes_but_http_forbids_is_answered_like_any_other() {
         let answer = invoke(&system.app, "portal", event).await;
         assert!(matches!(answer.status, 400 | 404), "{query:?}: {}", answer.status);
     }
-    for host in ["a b", "", "[", "a\u{e9}", "x:y:z"] {
+    for host in [
+        "a b",
+        "",
+        "[",
+        "a\u{e9}",
+        "x:y:z",
+        "a.com:99999",
+        "xn--a.com",
+        "1.2.3.999",
+    ] {
         let event = event(&|event| event["headers"]["host"] = host.into());
         let answer = invoke(&system.app, "portal", event).await;
         assert_eq!(answer.status, 404, "{host:?}");

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use axum::Router;
-use http::Extensions;
+use http::{Extensions, header::HOST};
 use lambda_http::{
     Adapter, LambdaEvent,
     request::{LambdaRequest, RequestContext},
@@ -60,8 +60,9 @@ pub(super) fn invocation_id(extensions: &Extensions) -> Option<&str> {
         .map(|context| context.request_id.as_str())
 }
 
-/// Characters in a query string or a `host` header that HTTP does not allow, but the gateway passes, would make the
-/// adapter panic. The query's are encoded, so that the request is answered like any other; a bad `host` is dropped.
+/// The gateway passes what HTTP does not allow, and the adapter would panic on it. Characters of the query are encoded,
+/// so that the request is answered like any other. The names of host and protocol, of which the adapter makes a URL that
+/// nothing here reads, are dropped.
 fn mend(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
     if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
         if let Some(query) = &mut request.raw_query_string
@@ -78,12 +79,13 @@ fn mend(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
                     encoded
                 });
         }
-        let bad = request.headers.get(http::header::HOST).is_some_and(|host| {
-            host.to_str()
-                .map_or(true, |host| host.parse::<http::uri::Authority>().is_err())
-        });
-        if bad {
-            request.headers.remove(http::header::HOST);
+        request.headers.remove(HOST);
+        request.headers.remove("x-forwarded-proto");
+        request.request_context.domain_name = None;
+        if let Some(path) = &mut request.raw_path
+            && !path.starts_with('/')
+        {
+            path.insert(0, '/');
         }
     }
     event

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ::reverify::Report;
 use aws_sdk_dynamodb::Client;
 use axum::{Router, body::Body};
 use http::{Request, Response};
@@ -28,7 +29,7 @@ use crate::{
     dynamodb,
     environment::{Environment, REGION},
     fault::{Fault, Proxy},
-    gateway, openapi,
+    gateway, openapi, reverify,
     template::Table,
     token,
     zone::Zone,
@@ -209,6 +210,16 @@ impl System {
         );
     }
 
+    /// Runs the schedule's function once, at the system's own time.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    #[allow(clippy::expect_used)] // As said.
+    pub async fn reverify(&self) -> Report {
+        let dns = domains::dns::Dns::new(&self.app.config.dns).expect("a resolver");
+        reverify::run(&self.app, &dns, None).await.expect("a report")
+    }
+
     /// The proxy of a counted system.
     ///
     /// # Panics
@@ -230,11 +241,9 @@ impl System {
 /// A sentence: the system's own resolvers cannot be read.
 pub(crate) fn router(app: &App) -> Result<Router, String> {
     let dns = domains::dns::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
-    let (router, document) = openapi::routes(dns);
-    Ok(gateway::router(
-        shared::http::service(router, app.clone()),
-        document,
-    ))
+    let (router, document) = openapi::routes(dns.clone());
+    let router = gateway::router(shared::http::service(router, app.clone()), document);
+    Ok(router.merge(reverify::routes(app.clone(), dns)))
 }
 
 fn url(address: SocketAddr) -> String {
