@@ -1,13 +1,15 @@
 //! `cargo local`: the whole system on one machine.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use local::{
     environment::Environment,
+    reverify,
     run::{self, Options},
     token,
 };
+use shared::models::time::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 /// The whole Agency API on one machine: the API, an embedded DynamoDB and a DNS server
@@ -24,6 +26,8 @@ struct Cli {
 enum Command {
     /// Prints a token that the server takes
     Token(Token),
+    /// Runs the schedule's function once against the running server, and prints its report
+    Reverify(Reverify),
 }
 
 #[derive(Args)]
@@ -42,6 +46,16 @@ struct Token {
     ttl: i64,
 }
 
+#[derive(Args)]
+struct Reverify {
+    /// Where the server listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    addr: SocketAddr,
+    /// As of this time (2026-11-23T17:00:00Z), not of now
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -50,6 +64,9 @@ async fn main() -> ExitCode {
         Some(Command::Token(Token { org, role, sub, ttl })) => {
             token::sign_for(&Environment::new(&variable), &org, &role, &sub, ttl)
                 .map(|token| println!("{token}"))
+        }
+        Some(Command::Reverify(Reverify { addr, at })) => {
+            reverify::ask(addr, at).await.map(|report| println!("{report}"))
         }
         None => {
             log(&Environment::new(&variable));

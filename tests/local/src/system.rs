@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ::reverify::Report;
 use aws_sdk_dynamodb::Client;
 use axum::{Router, body::Body};
 use http::{Request, Response};
@@ -28,7 +29,7 @@ use crate::{
     dynamodb,
     environment::{Environment, REGION},
     fault::{Fault, Proxy},
-    gateway, openapi,
+    gateway, openapi, reverify,
     template::Table,
     token,
     zone::Zone,
@@ -196,6 +197,16 @@ impl System {
         );
     }
 
+    /// Runs the schedule's function once, at the system's own time.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    #[allow(clippy::expect_used)] // As said.
+    pub async fn reverify(&self) -> Report {
+        let dns = domains::dns::Dns::new(&self.app.config.dns).expect("a resolver");
+        reverify::run(&self.app, &dns, None).await.expect("a report")
+    }
+
     /// The proxy of a counted system.
     ///
     /// # Panics
@@ -212,9 +223,13 @@ impl System {
 }
 
 /// Everything that answers HTTP, as behind the gateway.
+// Only the system's own resolvers may not be readable, and on one machine they are named.
+#[allow(clippy::expect_used)]
 pub(crate) fn router(app: &App) -> Router {
-    let (router, document) = openapi::routes(domains::dns::Dns::new(&app.config.dns).expect("a resolver"));
+    let dns = domains::dns::Dns::new(&app.config.dns).expect("a resolver");
+    let (router, document) = openapi::routes(dns.clone());
     gateway::router(shared::http::service(router, app.clone()), document)
+        .merge(reverify::routes(app.clone(), dns))
 }
 
 fn url(address: SocketAddr) -> String {
