@@ -57,7 +57,9 @@ async fn counted(api: &Api, domains: &[Value]) -> Value {
     }
     let statuses = statuses(api, domains).await;
     for (name, count) in sum.as_object().unwrap() {
-        let there = statuses.iter().filter(|status| name == "total" || *status == name);
+        let there = statuses
+            .iter()
+            .filter(|status| name == "total" || *status == name);
         assert_eq!(count.as_u64().unwrap(), there.count() as u64, "{name}");
     }
     sum
