@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     drift::root,
     harness::{Api, User},
+    lifecycle,
 };
 
 /// Read and write units, where no item is over 4 KB to read or 1 KB to write.
@@ -111,7 +112,31 @@ async fn rows() -> Vec<String> {
         .await
         .expect(204);
     row("`deleteClient`");
+    let (idle, renewal) = sweeps().await;
+    rows.push(format!("| a sweep with nothing due | {} | {} |", idle.0, idle.1));
+    let (read, written) = (renewal.0 - idle.0, renewal.1 - idle.1);
+    rows.push(format!(
+        "| a check in a sweep, that renews | {read} | {written} |"
+    ));
     rows
+}
+
+/// What a sweep costs with nothing due, and with one verified domain.
+async fn sweeps() -> ((usize, usize), (usize, usize)) {
+    let api = Api::build(lifecycle::system().counted()).await;
+    let owner = api.agency("org_a").await;
+    let domain = owner.custom_domain("portal.acme.test").await;
+    verify(&api, &owner, &domain).await;
+    let mut sweep = async || {
+        api.proxy().take_requests();
+        let report = api.reverify().await;
+        (report.verified, units(&api.proxy().take_requests()))
+    };
+    let idle = sweep().await;
+    api.advance(2 * lifecycle::DAY);
+    let renewal = sweep().await;
+    assert_eq!((idle.0, renewal.0), (0, 1));
+    (idle.1, renewal.1)
 }
 
 async fn verify(api: &Api, owner: &User<'_>, domain: &Value) {
