@@ -127,7 +127,7 @@ async fn sweeps() -> ((usize, usize), (usize, usize)) {
     let owner = api.agency("org_a").await;
     let domain = owner.custom_domain("portal.acme.test").await;
     verify(&api, &owner, &domain).await;
-    let mut sweep = async || {
+    let sweep = async || {
         api.proxy().take_requests();
         let report = api.reverify().await;
         (report.verified, units(&api.proxy().take_requests()))

@@ -573,8 +573,15 @@ fn shown(template: &Value) -> Vec<Metric> {
     metrics
 }
 
-/// What AWS itself measures, of what is watched here: namespace, names, and the dimensions that these come with.
-const AWS: &[(&str, &[&str], &[&[&str]])] = &[
+/// A namespace of AWS's, its metrics, and the dimensions that these come with.
+type Namespace = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static [&'static str]],
+);
+
+/// What AWS itself measures, of what is watched here.
+const AWS: &[Namespace] = &[
     (
         "AWS/ApiGateway",
         &["4xx", "5xx", "Count", "Latency", "IntegrationLatency"],
