@@ -2,13 +2,17 @@
 
 use shared::{
     app::App,
-    models::{domain::Domain, id::DomainId, time::Timestamp},
+    models::{
+        domain::{Domain, Status},
+        id::DomainId,
+        time::Timestamp,
+    },
     random,
     store::{self, Change, DomainRecord, Holder},
 };
 
 use crate::{
-    dns::{Dns, Observation, Proof},
+    dns::{Depth, Dns, Observation, Proof, Session, Subject},
     lifecycle::{self, Rival, RivalAfter, Trigger, decide},
 };
 
@@ -17,6 +21,7 @@ use crate::{
 pub struct Checks<'a> {
     app: &'a App,
     dns: &'a Dns,
+    session: &'a Session,
 }
 
 /// A check under way: the domain as it was read, and what was seen.
@@ -70,19 +75,34 @@ impl Check {
 }
 
 impl<'a> Checks<'a> {
-    /// Checks of the application's domains, by `dns`.
-    pub fn new(app: &'a App, dns: &'a Dns) -> Self {
-        Self { app, dns }
+    /// Checks of the application's domains, by `dns`. What `session` remembers they share.
+    pub fn new(app: &'a App, dns: &'a Dns, session: &'a Session) -> Self {
+        Self { app, dns, session }
     }
 
-    /// Asks DNS about a custom domain.
-    pub async fn look(&self, record: Box<DomainRecord>, trigger: Trigger) -> Check {
-        Check {
-            seen: self.observe(record.domain()).await,
+    /// Asks DNS about a custom domain: as closely as a person wants to know who asks for a check, or who is told that a
+    /// domain is failing; else only for what decides.
+    ///
+    /// # Errors
+    /// The table's, where another token of the agency is looked up.
+    pub async fn look(&self, record: Box<DomainRecord>, trigger: Trigger) -> Result<Check, store::Error> {
+        let domain = record.domain();
+        let seen = match trigger {
+            Trigger::Verify => self.observe(domain, Depth::Diagnose).await?,
+            Trigger::Schedule => {
+                let seen = self.observe(domain, Depth::Renewal).await?;
+                match (domain.status, seen.proof) {
+                    (Status::Verified, Proof::Missing) => self.observe(domain, Depth::Diagnose).await?,
+                    _ => seen,
+                }
+            }
+        };
+        Ok(Check {
+            seen,
             record,
             trigger,
             of_holder: None,
-        }
+        })
     }
 
     /// Decides, with a look at the holder of the name where that matters. `holder` is who that was a moment ago, where
@@ -97,7 +117,7 @@ impl<'a> Checks<'a> {
         now: Timestamp,
     ) -> Result<Verdict<'b>, store::Error> {
         let domain = check.record.domain();
-        let proven = matches!(check.seen.proof, Proof::Cname | Proof::Txt);
+        let proven = check.seen.proof.is_given();
         let mut rival = None;
         if proven && !domain.status.serves() {
             let holder = match holder {
@@ -115,7 +135,10 @@ impl<'a> Checks<'a> {
                 .as_ref()
                 .is_none_or(|(id, _)| *id != rival.domain().id)
         {
-            check.of_holder = Some((rival.domain().id, self.observe(rival.domain()).await));
+            check.of_holder = Some((
+                rival.domain().id,
+                self.observe(rival.domain(), Depth::Full).await?,
+            ));
         }
         let names = &self.app.config.names;
         let held = rival.as_ref().map(|rival| Rival {
@@ -138,9 +161,14 @@ impl<'a> Checks<'a> {
         })
     }
 
-    async fn observe(&self, domain: &Domain) -> Observation {
-        let config = &self.app.config;
-        self.dns.observe(domain, &config.names, &config.addresses).await
+    async fn observe(&self, domain: &Domain, depth: Depth) -> Result<Observation, store::Error> {
+        let subject = Subject::from(&*self.app.config);
+        let seen = self.dns.observe(domain, &subject, depth, self.session).await;
+        let known = match &seen.other_token {
+            Some(token) => self.app.store.has_token(&domain.agency_id, token).await?,
+            None => false,
+        };
+        Ok(seen.with_other_token(known))
     }
 }
 

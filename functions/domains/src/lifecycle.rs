@@ -523,6 +523,8 @@ mod tests {
             provider: None,
             ownership: RecordState::Unchecked,
             route: RecordState::Unchecked,
+            other_token: None,
+            packets: 0,
             findings: match proof {
                 Cname | Txt => Vec::new(),
                 Missing => finding(FindingCode::RecordMissing, Level::Error),

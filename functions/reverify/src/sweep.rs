@@ -8,7 +8,7 @@ use std::{
 
 use domains::{
     check::{Check, Checks},
-    dns::Dns,
+    dns::{Dns, Session},
     lifecycle::Trigger,
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -51,9 +51,10 @@ const FAREWELL: Duration = Duration::from_millis(1500);
 /// # Errors
 /// The index cannot be read. What was begun is finished all the same, and the rest is still due.
 pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Result<Report, Error> {
+    let session = Session::new();
     let work = Work {
         app,
-        checks: Checks::new(app, dns),
+        checks: Checks::new(app, dns, &session),
         turns: Turns::new(),
     };
     let now = app.clock.now();
@@ -111,7 +112,7 @@ type Job<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
 enum Done {
     Read(Source, Result<Vec<(DueKey, Nominated)>, Error>),
     PutOff,
-    Looked(String, Box<Check>),
+    Looked(String, Result<Box<Check>, Error>),
     Checked(Outcome),
 }
 
@@ -238,7 +239,7 @@ impl<'a> Sweep<'a> {
         let work = self.work;
         self.running.push(Box::pin(async move {
             let check = work.checks.look(record, Trigger::Schedule).await;
-            Done::Looked(name, Box::new(check))
+            Done::Looked(name, check.map(Box::new))
         }));
     }
 
@@ -279,8 +280,17 @@ impl<'a> Sweep<'a> {
             }
             Done::Looked(name, check) => {
                 self.leave(name);
-                let work = self.work;
-                self.running.push(Box::pin(conclude(work, check)));
+                match check {
+                    Ok(check) => {
+                        let work = self.work;
+                        self.running.push(Box::pin(conclude(work, check)));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a check is left for the next sweep");
+                        self.checking -= 1;
+                        self.beaten += 1;
+                    }
+                }
             }
             Done::Checked(outcome) => {
                 self.checking -= 1;

@@ -1,39 +1,89 @@
-//! Asks DNS about a domain. What was seen is returned; what follows from it is decided elsewhere.
+//! Asks DNS about a domain: the zone's own name servers, without a cache. What was seen is returned; what follows from
+//! it is decided elsewhere.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use hickory_resolver::{
-    TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
-    proto::{
-        op::ResponseCode,
-        rr::{Name, RData, RecordType},
-    },
-};
+use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 use shared::{
-    config::DnsConfig,
+    config::{Config, DnsConfig, DnsMode},
     models::{
-        domain::{Domain, Finding, FindingCode, Level, Observed, RecordState, Routing, challenge_name},
+        domain::{Domain, Finding, FindingCode, RecordState, Routing, Status, Token},
         hostname::{HostPolicy, Hostname},
     },
 };
+use tokio::join;
 
-/// One query waits this long at most, and is asked once more.
-const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
-/// One check waits this long at most.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(6);
-/// So many `CNAME` records are followed.
-const MAX_CNAMES: usize = 8;
-/// So many records of an answer are looked at; an answer with more decides nothing.
-const MAX_RECORDS: usize = 100;
+mod caa;
+mod check;
+mod consensus;
+mod diagnosis;
+mod guard;
+mod providers;
+mod proxies;
+mod session;
+mod wire;
+mod zone;
 
-/// Whom DNS questions go to.
-#[derive(Clone)]
+pub use session::Session;
+pub use wire::Limits;
+
+use check::Check;
+use consensus::{Answer, End, Outcome, Path, Said, Width};
+use session::Key;
+use wire::Failure;
+
+/// The resolvers' port, where the system's configuration names none.
+const PORT: u16 = 53;
+/// So many of a zone's name servers are shown.
+const MAX_NAMESERVERS: usize = 13;
+
+/// Whom DNS questions go to, and what they may cost.
+#[derive(Debug, Clone)]
 pub struct Dns {
-    resolver: TokioResolver,
-    server: String,
+    resolvers: Arc<[SocketAddr]>,
+    mode: DnsMode,
+    authority_port: u16,
+    allow_private: bool,
+    limits: Limits,
+}
+
+/// What a domain is compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Our own names.
+    pub names: &'a HostPolicy,
+    /// The edge's addresses, as far as they are configured.
+    pub addresses: &'a [IpAddr],
+    /// Whom a CAA record must let issue; where there are none, CAA is not looked at.
+    pub certificate_authorities: &'a [String],
+}
+
+impl<'a> From<&'a Config> for Subject<'a> {
+    fn from(config: &'a Config) -> Self {
+        Self {
+            names: &config.names,
+            addresses: &config.addresses,
+            certificate_authorities: &config.certificate_authorities,
+        }
+    }
+}
+
+/// How closely a domain is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Two servers at random, the `CNAME` first and the `TXT` only if it misses: enough to renew a `verified` domain. Goes
+    /// on as [`Depth::Full`] where that does not prove it, and for any other status.
+    Renewal,
+    /// Both records at all servers up to four: enough for a first proof and for a miss.
+    Full,
+    /// As [`Depth::Full`], and the look-ups behind the finer codes.
+    Diagnose,
 }
 
 /// What DNS said about a domain.
@@ -47,16 +97,21 @@ pub struct Observation {
     pub routing: Routing,
     /// The zone into which its records must be entered.
     pub zone: Option<Hostname>,
-    /// That zone's name servers.
+    /// That zone's name servers, 13 at most.
     pub nameservers: Vec<String>,
     /// The DNS provider, from the name servers' names.
     pub provider: Option<String>,
-    /// The state of the `TXT` record.
+    /// The state of the `TXT` record; as it was where that was not looked for.
     pub ownership: RecordState,
     /// The state of the record that routes traffic.
     pub route: RecordState,
-    /// What was found, the problems first.
+    /// The `CNAME` leads to a target of ours that has this token, which is not the domain's own. Whether the agency has it is
+    /// not known here: [`Observation::with_other_token`] settles it.
+    pub other_token: Option<Token>,
+    /// What was found: the problems, the most telling first, then the warnings; 16 at most.
     pub findings: Vec<Finding>,
+    /// Messages sent.
+    pub packets: u32,
 }
 
 /// Whether a domain is proven.
@@ -72,290 +127,562 @@ pub enum Proof {
     Unknown,
 }
 
-/// What DNS said to one question.
-enum Answer {
-    /// These records, or definitely none.
-    Records(Vec<RData>),
-    /// Nothing that decides anything.
-    Unknown(FindingCode, String),
+impl Proof {
+    /// Whether the domain is proven.
+    pub fn is_given(self) -> bool {
+        matches!(self, Self::Cname | Self::Txt)
+    }
 }
+
+impl Observation {
+    /// Settles where a `CNAME` to another token's target leads. `known` says that the token is that of another domain of the
+    /// same agency: then the traffic does come here, and the token is a mistake but not a stale one.
+    #[must_use]
+    pub fn with_other_token(mut self, known: bool) -> Self {
+        if self.other_token.is_none() || !known {
+            return self;
+        }
+        self.routing = Routing::Routed;
+        let txt = format!("{TXT_KEY}=");
+        let is_cname = |finding: &Finding| {
+            let expected = finding.expected.as_deref().unwrap_or_default();
+            finding.code == FindingCode::StaleToken && !expected.starts_with(&txt)
+        };
+        if self.proof == Proof::Txt {
+            self.findings
+                .retain(|finding| !is_cname(finding) && finding.code != FindingCode::NotRouted);
+        }
+        for finding in self.findings.iter_mut().filter(|finding| is_cname(finding)) {
+            diagnosis::not_stale(finding);
+        }
+        self
+    }
+
+    /// Nothing was asked, or nothing was said.
+    fn nothing(domain: &Domain) -> Self {
+        let before = domain.check.as_ref();
+        Self {
+            proof: Proof::Unknown,
+            flattened: false,
+            routing: Routing::Unknown,
+            zone: before.and_then(|check| check.zone.clone()),
+            nameservers: before.map(|check| check.nameservers.clone()).unwrap_or_default(),
+            provider: before.and_then(|check| check.provider.clone()),
+            ownership: RecordState::Unreachable,
+            route: RecordState::Unreachable,
+            other_token: None,
+            findings: vec![diagnosis::silent_before(&domain.hostname)],
+            packets: 0,
+        }
+    }
+}
+
+/// What the value of the `TXT` record begins with, before its equals sign.
+const TXT_KEY: &str = "agency-verification";
 
 impl Dns {
     /// The resolvers of the configuration, or the system's.
     ///
     /// # Errors
-    /// The system's resolvers cannot be read.
-    pub fn new(config: &DnsConfig) -> Result<Self, NetError> {
-        let mut builder = if config.resolvers.is_empty() {
-            TokioResolver::builder_tokio()?
-        } else {
-            let servers = config.resolvers.iter().map(|address| {
-                let mut server = NameServerConfig::udp_and_tcp(address.ip());
-                for connection in &mut server.connections {
-                    set_port(connection, address.port());
-                }
-                server
-            });
-            let resolvers = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
-            TokioResolver::builder_with_config(resolvers, TokioRuntimeProvider::default())
+    /// The system's resolvers cannot be read, or there are none.
+    pub fn new(config: &DnsConfig) -> io::Result<Self> {
+        let resolvers = match config.resolvers.is_empty() {
+            false => config.resolvers.clone(),
+            true => {
+                let (system, _) = read_system_conf().map_err(io::Error::other)?;
+                let servers = system.name_servers().iter();
+                servers.map(|server| SocketAddr::new(server.ip, PORT)).collect()
+            }
         };
-        let options: &mut ResolverOpts = builder.options_mut();
-        options.timeout = QUERY_TIMEOUT;
-        options.attempts = 1;
-        options.cache_size = 0;
-        options.use_hosts_file = ResolveHosts::Never;
-        options.case_randomization = true;
-        options.edns_payload_len = 1232;
-        let resolver = builder.build()?;
+        if resolvers.is_empty() {
+            return Err(io::Error::other(
+                "the system names no resolver; set DNS_RESOLVERS",
+            ));
+        }
         Ok(Self {
-            resolver,
-            server: "resolver".to_owned(),
+            resolvers: resolvers.into(),
+            mode: config.mode,
+            authority_port: config.authority_port,
+            allow_private: config.allow_private,
+            limits: Limits::default(),
         })
     }
 
-    /// Looks for a custom domain's records. `addresses` are those of the edge.
-    pub async fn observe(&self, domain: &Domain, names: &HostPolicy, addresses: &[IpAddr]) -> Observation {
-        let observed = tokio::time::timeout(CHECK_TIMEOUT, self.look(domain, names, addresses)).await;
-        observed.unwrap_or_else(|_| Observation {
-            proof: Proof::Unknown,
-            flattened: false,
-            routing: Routing::Unknown,
-            zone: None,
-            nameservers: Vec::new(),
-            provider: None,
-            ownership: RecordState::Unreachable,
-            route: RecordState::Unreachable,
-            findings: vec![self.unknown(FindingCode::DnsTimeout, "no answer in time".to_owned())],
-        })
+    /// With other limits than the usual ones.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
-    async fn look(&self, domain: &Domain, names: &HostPolicy, addresses: &[IpAddr]) -> Observation {
-        let token = domain.token.as_ref();
-        let (target, value) = token.map_or_else(Default::default, |token| {
-            (token.cname_target(names), token.txt_value())
+    /// Looks for a custom domain's records. A check takes 6 s and 64 packets at most, whatever servers do, besides what it
+    /// waits for other checks of the session: 10 at a time for one registrable domain and for one server.
+    pub async fn observe(
+        &self,
+        domain: &Domain,
+        subject: &Subject<'_>,
+        depth: Depth,
+        session: &Session,
+    ) -> Observation {
+        let (Some(token), Some(hostname), Some(challenge)) = (
+            &domain.token,
+            fqdn(domain.hostname.as_str()),
+            fqdn(&domain.hostname.challenge()),
+        ) else {
+            // A subdomain has nothing to look for; a custom domain's names were read before.
+            return Observation::nothing(domain);
+        };
+        let key = Key::Domain(zone::registrable(&hostname));
+        let _gate = session.enter(key.clone()).await;
+        if session.is_silent(&key) {
+            return Observation::nothing(domain);
+        }
+        let look = Look {
+            check: Check::new(self, session, subject),
+            domain,
+            hostname,
+            challenge,
+            target: token.cname_target(subject.names),
+            value: token.txt_value(),
+        };
+        let quick = match (depth, domain.status) {
+            (Depth::Renewal, Status::Verified) => look.renewal().await,
+            _ => None,
+        };
+        let seen = match quick {
+            Some(seen) => seen,
+            None => look.full().await,
+        };
+        let unheard = seen.cname.answers.iter().all(|answer| {
+            let silent = |reply: &consensus::Reply| matches!(reply.said, Err(Failure::Silent));
+            matches!(answer.outcome, Outcome::Unknown(Failure::Silent | Failure::Spent))
+                && answer.replies.iter().all(silent)
         });
-        let challenge = challenge_name(&domain.hostname);
-        let (cname, txt) = tokio::join!(
-            self.follow(domain.hostname.as_str(), names),
-            self.ask(&challenge, RecordType::TXT),
-        );
-        let mut findings = Vec::new();
+        look.check.note(key, !unheard);
+        let place = look.place(&seen).await;
+        let findings = look.findings(&seen, &place, depth).await;
+        look.check.finish();
+        look.observation(seen, place, findings)
+    }
+}
 
-        let route = match &cname {
-            Ok(chain)
-                if chain
-                    .last()
-                    .is_some_and(|name| same(&name.to_ascii_lowercase(), &target)) =>
-            {
-                RecordState::Found
-            }
-            Ok(chain) if chain.is_empty() => RecordState::Missing,
-            Ok(_) => RecordState::Wrong,
-            Err((code, answer)) => {
-                findings.push(self.unknown(*code, answer.clone()));
-                RecordState::Unreachable
-            }
-        };
-        let (ownership, texts) = match txt {
-            Answer::Records(records) => {
-                let texts: Vec<_> = records.iter().filter_map(text).collect();
-                let state = match &texts {
-                    texts if texts.iter().any(|text| verify(text, value.as_bytes())) => RecordState::Found,
-                    texts if texts.is_empty() => RecordState::Missing,
-                    _ => RecordState::Wrong,
-                };
-                (state, texts)
-            }
-            Answer::Unknown(code, answer) => {
-                findings.push(self.unknown(code, answer));
-                (RecordState::Unreachable, Vec::new())
-            }
-        };
-        let proof = match (route, ownership) {
+/// One look at one domain.
+struct Look<'a> {
+    check: Check<'a>,
+    domain: &'a Domain,
+    hostname: Name,
+    challenge: Name,
+    /// What the `CNAME` should say, without the final dot.
+    target: String,
+    /// What the `TXT` record should say.
+    value: String,
+}
+
+/// What was seen, before it is put into words.
+struct Seen {
+    cname: Path,
+    route: RecordState,
+    /// `None` where it was not looked for.
+    txt: Option<Path>,
+    ownership: RecordState,
+    /// What a validating resolver rejects.
+    bogus: Option<Answer>,
+    /// There is no such domain.
+    unregistered: bool,
+    traffic: Traffic,
+}
+
+/// Where records must be entered.
+struct Place {
+    zone: Option<Name>,
+    servers: Vec<Name>,
+    provider: Option<String>,
+}
+
+/// Where traffic goes.
+struct Traffic {
+    routing: Routing,
+    /// The host name's addresses, where they were asked for.
+    addresses: Vec<IpAddr>,
+    /// Those of them that are ours.
+    ours: Vec<IpAddr>,
+}
+
+impl Traffic {
+    fn plain(routing: Routing) -> Self {
+        Self {
+            routing,
+            addresses: Vec::new(),
+            ours: Vec::new(),
+        }
+    }
+}
+
+impl Seen {
+    fn proof(&self) -> Proof {
+        match (self.route, self.ownership) {
             (RecordState::Found, _) => Proof::Cname,
             (_, RecordState::Found) => Proof::Txt,
             (RecordState::Unreachable, _) | (_, RecordState::Unreachable) => Proof::Unknown,
             _ => Proof::Missing,
-        };
-        if proof == Proof::Missing {
-            let chain = cname.unwrap_or_default();
-            findings.push(self.missing(domain, &target, &chain));
-            if !texts.is_empty() {
-                findings.push(self.wrong_text(&challenge, &value, &texts));
+        }
+    }
+
+    fn is_flattened(&self) -> bool {
+        self.proof() == Proof::Missing && self.traffic.routing == Routing::Routed
+    }
+
+    /// The answer of the host name's own zone.
+    fn own(&self) -> Option<&Answer> {
+        self.cname.answers.first()
+    }
+}
+
+impl Look<'_> {
+    /// What two servers say, if that proves the domain.
+    async fn renewal(&self) -> Option<Seen> {
+        let cname = self
+            .check
+            .follow(&self.hostname, RecordType::CNAME, Width::Two)
+            .await;
+        if !cname.is_sole() && self.leads_to_target(&cname) {
+            return Some(Seen {
+                cname,
+                route: RecordState::Found,
+                txt: None,
+                ownership: self.domain.ownership,
+                bogus: None,
+                unregistered: false,
+                traffic: Traffic::plain(Routing::Routed),
+            });
+        }
+        let txt = self
+            .check
+            .follow(&self.challenge, RecordType::TXT, Width::Two)
+            .await;
+        if txt.is_sole() || !matches!(&txt.end, End::Records(records) if self.proves(records)) {
+            return None;
+        }
+        let route = self.route(&cname).await;
+        let traffic = self.traffic(&cname, route).await;
+        Some(Seen {
+            cname,
+            route,
+            txt: Some(txt),
+            ownership: RecordState::Found,
+            bogus: None,
+            unregistered: false,
+            traffic,
+        })
+    }
+
+    async fn full(&self) -> Seen {
+        let (cname, txt) = join!(
+            self.check.follow(&self.hostname, RecordType::CNAME, Width::Four),
+            self.check.follow(&self.challenge, RecordType::TXT, Width::Four),
+        );
+        let (mut route, mut ownership) = join!(self.route(&cname), self.ownership(&txt));
+        let mut bogus = None;
+        // A first proof is seen from a second side too.
+        if self.domain.status != Status::Verified && self.check.dns.mode == DnsMode::Authoritative {
+            for (state, path) in [(&mut route, &cname), (&mut ownership, &txt)] {
+                if *state == RecordState::Found
+                    && let Some(answer) = self.bogus(path).await
+                {
+                    *state = RecordState::Unreachable;
+                    bogus = Some(answer);
+                }
             }
         }
-        let (routing, route) = match route {
-            RecordState::Found => (Routing::Routed, route),
-            _ => self.routing(domain.hostname.as_str(), route, addresses).await,
+        let (traffic, unregistered) = join!(self.traffic(&cname, route), self.is_unregistered(&cname));
+        Seen {
+            cname,
+            route,
+            txt: Some(txt),
+            ownership,
+            bogus,
+            unregistered,
+            traffic,
+        }
+    }
+
+    /// The state of the `CNAME`.
+    async fn route(&self, path: &Path) -> RecordState {
+        let state = match &path.end {
+            End::Ours if self.leads_to_target(path) => RecordState::Found,
+            End::None { .. } if path.chain.is_empty() => RecordState::Missing,
+            End::Differ | End::Unknown(_) => return RecordState::Unreachable,
+            _ => RecordState::Wrong,
+        };
+        match path.is_sole() && !(state == RecordState::Found && self.check.confirms(path, |_| false).await) {
+            true => RecordState::Unreachable,
+            false => state,
+        }
+    }
+
+    /// The state of the `TXT` record.
+    async fn ownership(&self, path: &Path) -> RecordState {
+        let state = match &path.end {
+            End::Records(records) if self.proves(records) => RecordState::Found,
+            End::Records(_) | End::Loop | End::TooLong | End::Ours => RecordState::Wrong,
+            End::None { .. } => RecordState::Missing,
+            // They may differ in records that are not ours to look at.
+            End::Differ if self.all_prove(path) => RecordState::Found,
+            End::Differ | End::Unknown(_) => return RecordState::Unreachable,
+        };
+        let confirmed = async || self.check.confirms(path, |records| self.proves(records)).await;
+        match path.is_sole() && !(state == RecordState::Found && confirmed().await) {
+            true => RecordState::Unreachable,
+            false => state,
+        }
+    }
+
+    fn all_prove(&self, path: &Path) -> bool {
+        let replies = path.answers.last().map_or(&[][..], |answer| &answer.replies);
+        let mut answered = replies.iter().filter_map(|reply| reply.said.as_ref().ok());
+        answered.all(|said| matches!(said, Said::Records(records) if self.proves(records)))
+    }
+
+    fn leads_to_target(&self, path: &Path) -> bool {
+        let end = path.chain.last().filter(|_| path.end == End::Ours);
+        end.is_some_and(|end| same(zone::text(end).as_bytes(), self.target.as_bytes()))
+    }
+
+    /// Whether one of the `TXT` records has the value, whole.
+    fn proves(&self, records: &[RData]) -> bool {
+        records
+            .iter()
+            .filter_map(text)
+            .any(|text| same(&text, self.value.as_bytes()))
+    }
+
+    /// The first step of a proof that a validating resolver rejects.
+    async fn bogus(&self, path: &Path) -> Option<Answer> {
+        for answer in &path.answers {
+            if self.check.is_bogus(&answer.name, answer.kind).await {
+                return Some(answer.clone());
+            }
+        }
+        None
+    }
+
+    /// Where the host name's traffic goes.
+    async fn traffic(&self, cname: &Path, route: RecordState) -> Traffic {
+        if route == RecordState::Found {
+            return Traffic::plain(Routing::Routed);
+        }
+        match &cname.end {
+            End::Ours if cname.is_sole() => return Traffic::plain(Routing::Unknown),
+            // To another token's target: see `Observation::other_token`.
+            End::Ours | End::Loop | End::TooLong => return Traffic::plain(Routing::Elsewhere),
+            End::Differ | End::Unknown(_) => return Traffic::plain(Routing::Unknown),
+            End::Records(_) | End::None { .. } => {}
+        }
+        if cname.chain.iter().any(proxies::is_proxy_name) {
+            return Traffic::plain(Routing::Proxied);
+        }
+        let last = cname.chain.last().unwrap_or(&self.hostname);
+        let (v4, v6) = join!(
+            self.check.follow(last, RecordType::A, Width::Two),
+            self.check.follow(last, RecordType::AAAA, Width::Two),
+        );
+        let known = [addresses(&v4), addresses(&v6)];
+        let complete = known.iter().all(Option::is_some);
+        let addresses: Vec<_> = known.into_iter().flatten().flatten().collect();
+        let is_ours = |ours: &[IpAddr]| -> Vec<_> {
+            let ours = addresses.iter().filter(|address| ours.contains(address));
+            ours.copied().collect()
+        };
+        let mut ours = is_ours(self.check.subject.addresses);
+        let mut edge_known = true;
+        if !addresses.is_empty() && ours.len() < addresses.len() {
+            match self.edge().await {
+                Ok(edge) => ours = is_ours(&[self.check.subject.addresses, &edge].concat()),
+                Err(_) => edge_known = false,
+            }
+        }
+        let routing = if !ours.is_empty() {
+            Routing::Routed
+        } else if addresses
+            .iter()
+            .any(|address| proxies::is_proxy_address(*address))
+        {
+            Routing::Proxied
+        } else if complete && (edge_known || addresses.is_empty()) {
+            Routing::Elsewhere
+        } else {
+            Routing::Unknown
+        };
+        Traffic {
+            routing,
+            addresses,
+            ours,
+        }
+    }
+
+    /// Where our own target leads, found once in a session: all names below it lead to the same place.
+    async fn edge(&self) -> Result<Vec<IpAddr>, Failure> {
+        let find = async || {
+            let target = fqdn(&self.target).ok_or(Failure::Malformed)?;
+            let (v4, v6) = join!(
+                self.check.resolve_kind(&target, RecordType::A),
+                self.check.resolve_kind(&target, RecordType::AAAA),
+            );
+            Ok([v4?, v6?].concat())
+        };
+        self.check.session.edge.get_or_try_init(find).await.cloned()
+    }
+
+    /// All that was seen, for whoever decides.
+    fn observation(&self, seen: Seen, place: Place, findings: Vec<Finding>) -> Observation {
+        let apex = place.zone.as_ref() == Some(&self.hostname);
+        let route = match (seen.traffic.routing, seen.route) {
+            (_, RecordState::Found) => RecordState::Found,
+            // An apex name is routed by addresses; a provider may have made a CNAME into some.
+            (Routing::Routed, _) => RecordState::Found,
+            (Routing::Elsewhere | Routing::Proxied, RecordState::Missing) if apex => {
+                match seen.traffic.addresses.is_empty() {
+                    true => RecordState::Missing,
+                    false => RecordState::Wrong,
+                }
+            }
+            (_, state) => state,
         };
         Observation {
-            flattened: proof == Proof::Missing && routing == Routing::Routed,
-            proof,
-            routing,
-            zone: None,
-            nameservers: Vec::new(),
-            provider: None,
-            ownership,
+            proof: seen.proof(),
+            flattened: seen.is_flattened(),
+            routing: seen.traffic.routing,
+            zone: place.zone.and_then(|zone| zone::text(&zone).parse().ok()),
+            provider: place.provider,
+            nameservers: place
+                .servers
+                .iter()
+                .take(MAX_NAMESERVERS)
+                .map(zone::text)
+                .collect(),
+            ownership: seen.ownership,
             route,
+            other_token: self.other_token(&seen.cname),
             findings,
+            packets: self.check.budget.sent(),
         }
     }
 
-    /// The names that the `CNAME` records of `name` lead to; following them ends at a name below our target.
-    async fn follow(&self, name: &str, names: &HostPolicy) -> Result<Vec<String>, (FindingCode, String)> {
-        let mut chain: Vec<String> = Vec::new();
-        loop {
-            let at = chain.last().map_or(name, String::as_str);
-            let next = match self.ask(at, RecordType::CNAME).await {
-                Answer::Unknown(code, answer) => return Err((code, answer)),
-                Answer::Records(records) => records.into_iter().find_map(|record| match record {
-                    RData::CNAME(target) => {
-                        Some(target.0.to_ascii().trim_end_matches('.').to_ascii_lowercase())
-                    }
-                    _ => None,
-                }),
-            };
-            let Some(next) = next else {
-                return Ok(chain);
-            };
-            let ours = next
-                .strip_suffix(names.target.as_str())
-                .is_some_and(|label| label.ends_with('.'));
-            let ends = ours || chain.len() + 1 >= MAX_CNAMES || chain.contains(&next);
-            chain.push(next);
-            if ends {
-                return Ok(chain);
+    /// The token in a `CNAME` that leads to another one's target.
+    fn other_token(&self, cname: &Path) -> Option<Token> {
+        if cname.end != End::Ours || cname.is_sole() || self.leads_to_target(cname) {
+            return None;
+        }
+        let end = zone::text(cname.chain.last()?);
+        let label = end.strip_suffix(self.check.subject.names.target.as_str())?;
+        token(label.strip_suffix('.')?)
+    }
+
+    /// Where records must be entered.
+    async fn place(&self, seen: &Seen) -> Place {
+        // Known from the last check: enough where this one found none, and not worth the packets of a renewal.
+        let before = || {
+            let check = self.domain.check.as_ref()?;
+            let names = check.nameservers.iter().filter_map(|server| fqdn(server));
+            Some((fqdn(check.zone.as_ref()?.as_str())?, names.collect()))
+        };
+        let cut = seen.own().and_then(|answer| answer.cut.as_ref());
+        let known = match (self.check.dns.mode, cut) {
+            (DnsMode::Recursive, _) if seen.txt.is_some() => self.zone_by_resolver().await,
+            (DnsMode::Authoritative, Some(cut)) => {
+                let holds = !cut.zone.is_root() && !seen.unregistered;
+                holds.then(|| (cut.zone.clone(), cut.names()))
+            }
+            _ => before(),
+        };
+        let (zone, servers) = known.map_or((None, Vec::new()), |(zone, servers)| (Some(zone), servers));
+        Place {
+            provider: providers::provider(&servers).map(str::to_owned),
+            zone,
+            servers,
+        }
+    }
+
+    /// Whether the registry, asked for the host name, says that there is no such domain.
+    async fn is_unregistered(&self, cname: &Path) -> bool {
+        let registrable = zone::registrable(&self.hostname);
+        let Some(answer) = cname.answers.first() else {
+            return false;
+        };
+        let above = answer
+            .cut
+            .as_ref()
+            .is_some_and(|cut| cut.zone.iter().len() < registrable.iter().len());
+        if !above || !answer.is_no_name() || zone::is_under_private_suffix(&self.hostname) {
+            return false;
+        }
+        self.hostname == registrable
+            || self
+                .check
+                .question(&registrable, RecordType::SOA, Width::One)
+                .await
+                .is_no_name()
+    }
+
+    async fn zone_by_resolver(&self) -> Option<(Name, Vec<Name>)> {
+        // An alias answers for another zone's name, the name above it does not.
+        for name in [self.hostname.clone(), self.hostname.base_name()] {
+            let message = self.check.resolver(&name, RecordType::SOA, true).await.ok()?;
+            let mut soa = message.answers.iter().chain(&message.authorities);
+            let zone = soa.find(|record| {
+                record.record_type() == RecordType::SOA
+                    && record.name.zone_of(&name)
+                    && !record.name.is_root()
+            });
+            if let Some(zone) = zone {
+                let servers = self.check.resolver(&zone.name, RecordType::NS, true).await;
+                let mut servers: Vec<_> = servers
+                    .map(|message| message.answers)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|record| match record.data {
+                        RData::NS(name) => Some(name.0.to_lowercase()),
+                        _ => None,
+                    })
+                    .collect();
+                servers.sort();
+                return Some((zone.name.to_lowercase(), servers));
             }
         }
+        None
     }
+}
 
-    /// Where a host name's addresses lead.
-    async fn routing(&self, name: &str, route: RecordState, ours: &[IpAddr]) -> (Routing, RecordState) {
-        let (v4, v6) = tokio::join!(self.ask(name, RecordType::A), self.ask(name, RecordType::AAAA));
-        let (Answer::Records(v4), Answer::Records(v6)) = (v4, v6) else {
-            return (Routing::Unknown, route);
-        };
-        let mut addresses = v4.iter().chain(&v6).filter_map(RData::ip_addr);
-        match addresses.any(|address| ours.contains(&address)) {
-            true => (Routing::Routed, RecordState::Found),
-            false => (Routing::Elsewhere, route),
-        }
-    }
-
-    async fn ask(&self, name: &str, kind: RecordType) -> Answer {
-        // With its final dot the name is asked as it is, without the system's search list.
-        let Ok(name) = Name::from_ascii(format!("{name}.")) else {
-            return Answer::Unknown(
-                FindingCode::DnsMalformed,
-                "the name cannot be asked for".to_owned(),
-            );
-        };
-        match self.resolver.lookup(name, kind).await {
-            Ok(lookup) if lookup.answers().len() > MAX_RECORDS => Answer::Unknown(
-                FindingCode::AnswerTooBig,
-                format!("{} records", lookup.answers().len()),
-            ),
-            Ok(lookup) => Answer::Records(
-                lookup
-                    .answers()
-                    .iter()
-                    .filter(|record| record.record_type() == kind)
-                    .map(|record| record.data.clone())
-                    .collect(),
-            ),
-            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match none.response_code {
-                ResponseCode::NXDomain | ResponseCode::NoError => Answer::Records(Vec::new()),
-                code => refusal(code),
-            },
-            Err(NetError::Dns(DnsError::ResponseCode(code))) => refusal(code),
-            Err(NetError::Timeout) => {
-                Answer::Unknown(FindingCode::DnsTimeout, "no answer in time".to_owned())
-            }
-            Err(NetError::Proto(_)) => Answer::Unknown(FindingCode::DnsMalformed, "malformed".to_owned()),
-            Err(_) => Answer::Unknown(FindingCode::DnsTimeout, "no answer".to_owned()),
-        }
-    }
-
-    fn unknown(&self, code: FindingCode, answer: String) -> Finding {
-        self.finding(
-            code,
-            Level::Unknown,
-            "DNS gave no answer that decides anything.".to_owned(),
-            "Nothing needs to be changed for this; the check is repeated.".to_owned(),
-            None,
-            answer,
-        )
-    }
-
-    fn missing(&self, domain: &Domain, target: &str, chain: &[String]) -> Finding {
-        let hostname = &domain.hostname;
-        match chain.last() {
-            None => self.finding(
-                FindingCode::RecordMissing,
-                Level::Error,
-                format!("Neither record for {hostname} was found."),
-                format!("Add a CNAME record from {hostname} to {target}, or the TXT record."),
-                Some(target.to_owned()),
-                "no records".to_owned(),
-            ),
-            Some(found) => self.finding(
-                FindingCode::WrongValue,
-                Level::Error,
-                format!("The CNAME record of {hostname} leads to {found}."),
-                format!("Change the CNAME record of {hostname} to {target}, or add the TXT record."),
-                Some(target.to_owned()),
-                found.clone(),
-            ),
-        }
-    }
-
-    fn wrong_text(&self, name: &str, value: &str, texts: &[Vec<u8>]) -> Finding {
-        let seen: Vec<_> = texts.iter().map(|text| String::from_utf8_lossy(text)).collect();
-        self.finding(
-            FindingCode::WrongValue,
-            Level::Error,
-            format!("The TXT record {name} has another value."),
-            format!("Change the TXT record {name} to exactly {value}."),
-            Some(value.to_owned()),
-            seen.join(", "),
-        )
-    }
-
-    fn finding(
-        &self,
-        code: FindingCode,
-        level: Level,
-        detail: String,
-        fix: String,
-        expected: Option<String>,
-        answer: String,
-    ) -> Finding {
-        let answer = answer.chars().take(255).collect();
-        let observed = vec![Observed {
-            server: self.server.clone(),
-            answer,
-        }];
-        Finding {
-            code,
-            level,
-            detail,
-            fix,
-            expected,
-            observed,
+/// The addresses at a path's end; `None` where they are not known. Servers may well differ in them.
+fn addresses(path: &Path) -> Option<Vec<IpAddr>> {
+    let of = |records: &[RData]| records.iter().filter_map(RData::ip_addr).collect::<Vec<_>>();
+    match &path.end {
+        End::Records(records) => Some(of(records)),
+        End::None { .. } | End::Loop | End::TooLong | End::Ours => Some(Vec::new()),
+        End::Unknown(_) => None,
+        End::Differ => {
+            let replies = &path.answers.last()?.replies;
+            let said = replies.iter().filter_map(|reply| reply.said.as_ref().ok());
+            let records = said.filter_map(|said| match said {
+                Said::Records(records) => Some(of(records)),
+                _ => None,
+            });
+            Some(records.flatten().collect())
         }
     }
 }
 
-fn set_port(connection: &mut ConnectionConfig, port: u16) {
-    connection.port = port;
+/// A token as it stands in a record.
+fn token(text: &str) -> Option<Token> {
+    let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() != 32 || !text.bytes().all(digits) {
+        return None;
+    }
+    let bits = u128::from_str_radix(text, 16).ok()?;
+    Some(Token::new(bits.to_be_bytes()))
 }
 
-fn refusal(code: ResponseCode) -> Answer {
-    let finding = match code {
-        ResponseCode::Refused => FindingCode::DnsRefused,
-        _ => FindingCode::DnsServfail,
-    };
-    Answer::Unknown(finding, code.to_str().to_owned())
+fn fqdn(text: &str) -> Option<Name> {
+    Name::from_ascii(format!("{text}.")).ok()
 }
 
 /// The strings of a `TXT` record, joined (RFC 7208, section 3.3, has the same rule).
@@ -366,11 +693,38 @@ fn text(record: &RData) -> Option<Vec<u8>> {
     }
 }
 
-fn same(name: &str, target: &str) -> bool {
-    verify(name.as_bytes(), target.as_bytes())
+/// In constant time, so that a token cannot be guessed from how long a comparison takes.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    verify_slices_are_equal(a, b).is_ok()
 }
 
-/// In constant time, so that a token cannot be guessed from how long a comparison takes.
-fn verify(a: &[u8], b: &[u8]) -> bool {
-    verify_slices_are_equal(a, b).is_ok()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_32_lower_case_digits() {
+        let text = "00000000000000000000000000000007";
+        let seven = Token::new(7u128.to_be_bytes());
+        assert_eq!(seven.txt_value(), format!("{TXT_KEY}={text}"));
+        assert_eq!(token(text), Some(seven));
+        for other in [
+            "",
+            "7",
+            "+0000000000000000000000000000007",
+            "0000000000000000000000000000000A",
+            &text[1..],
+        ] {
+            assert_eq!(token(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_check_has_its_limits() {
+        let limits = Limits::default();
+        assert_eq!(
+            (limits.query.as_millis(), limits.check.as_secs(), limits.packets),
+            (1500, 6, 64)
+        );
+    }
 }

@@ -1,0 +1,129 @@
+//! One check: what it may spend, and the only two ways in which it sends anything.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::{Name, RecordType},
+};
+use tokio::time::Instant;
+
+use super::{
+    Dns, Subject, guard,
+    session::{Key, Session},
+    wire::{self, Budget, Failure, Question},
+};
+
+/// One domain's check.
+pub(super) struct Check<'a> {
+    pub dns: &'a Dns,
+    pub session: &'a Session,
+    pub subject: &'a Subject<'a>,
+    pub budget: Budget,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Default)]
+struct Notes {
+    /// Whoever was silent once in a check is not asked again in it.
+    silent: HashSet<IpAddr>,
+    /// Whether anybody of these said anything.
+    heard: HashMap<Key, bool>,
+}
+
+impl<'a> Check<'a> {
+    pub fn new(dns: &'a Dns, session: &'a Session, subject: &'a Subject<'a>) -> Self {
+        Self {
+            dns,
+            session,
+            subject,
+            budget: Budget::new(dns.limits),
+            notes: Mutex::default(),
+        }
+    }
+
+    /// Asks a name server at an address, if it is one that may be asked.
+    pub async fn authority(
+        &self,
+        address: IpAddr,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<Message, Failure> {
+        if !self.may_ask(address) {
+            return Err(Failure::Private);
+        }
+        if self.was_silent(address) {
+            return Err(Failure::Silent);
+        }
+        let since = Instant::now();
+        let _gate = self.session.enter(Key::Server(address)).await;
+        self.budget.forgive(since);
+        let question = Question {
+            name,
+            kind,
+            recursion: false,
+            checking_disabled: false,
+        };
+        let server = SocketAddr::new(address, self.dns.authority_port);
+        let answer = wire::exchange(server, &question, &self.budget, None).await;
+        if matches!(answer, Err(Failure::Silent)) {
+            self.notes().silent.insert(address);
+        }
+        answer
+    }
+
+    /// Whether a server at this address was silent in this check.
+    pub fn was_silent(&self, address: IpAddr) -> bool {
+        self.notes().silent.contains(&address)
+    }
+
+    /// Whether the guard lets a packet go there.
+    pub fn may_ask(&self, address: IpAddr) -> bool {
+        self.dns.allow_private || guard::is_public(address)
+    }
+
+    /// Asks the resolvers, in their order, until one says anything.
+    pub async fn resolver(&self, name: &Name, kind: RecordType, validate: bool) -> Result<Message, Failure> {
+        let question = Question {
+            name,
+            kind,
+            recursion: true,
+            checking_disabled: !validate,
+        };
+        for server in self.dns.resolvers.iter() {
+            match wire::exchange(*server, &question, &self.budget, Some(&self.session.pace)).await {
+                Err(Failure::Silent | Failure::Malformed | Failure::Truncated) => {}
+                answer => return answer,
+            }
+        }
+        Err(Failure::Silent)
+    }
+
+    /// Whether the resolver finds the signatures wrong on the way to this answer: it fails, but not if it is told to let
+    /// them be. Any other answer of it, or none, means nothing here.
+    pub async fn is_bogus(&self, name: &Name, kind: RecordType) -> bool {
+        let failed = self.resolver(name, kind, true).await;
+        matches!(failed, Err(Failure::Code(ResponseCode::ServFail)))
+            && self.resolver(name, kind, false).await.is_ok()
+    }
+
+    /// Notes whether `key` said anything; it did if it once did.
+    pub fn note(&self, key: Key, heard: bool) {
+        *self.notes().heard.entry(key).or_default() |= heard;
+    }
+
+    /// Tells the session who was silent.
+    pub fn finish(&self) {
+        for (key, heard) in &self.notes().heard {
+            self.session.heard(key, *heard);
+        }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

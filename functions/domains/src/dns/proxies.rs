@@ -1,0 +1,169 @@
+//! Proxies that hide what is behind them: whoever looks at DNS sees the proxy alone.
+//!
+//! Sources, as of 2026: <https://www.cloudflare.com/ips/>, <https://api.fastly.com/public-ip-list>,
+//! <https://ip-ranges.amazonaws.com/ip-ranges.json> (service `CLOUDFRONT`, its large networks),
+//! <https://www.microsoft.com/download/details.aspx?id=56519> (`AzureFrontDoor.Frontend`), Imperva's
+//! <https://my.imperva.com/api/integration/v1/ips>, Sucuri's <https://docs.sucuri.net/website-firewall/>; Akamai publishes none. The
+//! names are those to which each provider has its customers point a `CNAME`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hickory_proto::rr::Name;
+
+use super::{guard::in_network, providers::is_under, zone};
+
+const NAMES: &[&str] = &[
+    // Cloudflare
+    "cloudflare.net",
+    // Amazon CloudFront
+    "cloudfront.net",
+    // Azure Front Door and CDN
+    "azurefd.net",
+    "azureedge.net",
+    "t-msedge.net",
+    // Akamai
+    "akamai.net",
+    "akamaiedge.net",
+    "akamaized.net",
+    "akamaihd.net",
+    "edgekey.net",
+    "edgesuite.net",
+    // Fastly
+    "fastly.net",
+    "fastlylb.net",
+    // Imperva
+    "incapdns.net",
+    "impervadns.net",
+    // Sucuri
+    "sucuri.net",
+    // bunny.net, CDN77, Gcore, KeyCDN, Edgio
+    "b-cdn.net",
+    "cdn77.org",
+    "gcdn.co",
+    "kxcdn.com",
+    "edgecastcdn.net",
+    // Alibaba Cloud and Tencent Cloud
+    "kunlunaq.com",
+    "kunluncan.com",
+    "cdn.dnsv1.com",
+];
+
+#[rustfmt::skip]
+const V4: &[(Ipv4Addr, u8)] = &[
+    // Cloudflare
+    (Ipv4Addr::new(173, 245, 48, 0), 20), (Ipv4Addr::new(103, 21, 244, 0), 22), (Ipv4Addr::new(103, 22, 200, 0), 22),
+    (Ipv4Addr::new(103, 31, 4, 0), 22), (Ipv4Addr::new(141, 101, 64, 0), 18), (Ipv4Addr::new(108, 162, 192, 0), 18),
+    (Ipv4Addr::new(190, 93, 240, 0), 20), (Ipv4Addr::new(188, 114, 96, 0), 20), (Ipv4Addr::new(197, 234, 240, 0), 22),
+    (Ipv4Addr::new(198, 41, 128, 0), 17), (Ipv4Addr::new(162, 158, 0, 0), 15), (Ipv4Addr::new(104, 16, 0, 0), 13),
+    (Ipv4Addr::new(104, 24, 0, 0), 14), (Ipv4Addr::new(172, 64, 0, 0), 13), (Ipv4Addr::new(131, 0, 72, 0), 22),
+    // Fastly
+    (Ipv4Addr::new(23, 235, 32, 0), 20), (Ipv4Addr::new(43, 249, 72, 0), 22), (Ipv4Addr::new(103, 244, 50, 0), 24),
+    (Ipv4Addr::new(103, 245, 222, 0), 23), (Ipv4Addr::new(103, 245, 224, 0), 24), (Ipv4Addr::new(104, 156, 80, 0), 20),
+    (Ipv4Addr::new(140, 248, 64, 0), 18), (Ipv4Addr::new(140, 248, 128, 0), 17), (Ipv4Addr::new(146, 75, 0, 0), 17),
+    (Ipv4Addr::new(151, 101, 0, 0), 16), (Ipv4Addr::new(157, 52, 64, 0), 18), (Ipv4Addr::new(167, 82, 0, 0), 17),
+    (Ipv4Addr::new(167, 82, 128, 0), 20), (Ipv4Addr::new(167, 82, 160, 0), 20), (Ipv4Addr::new(167, 82, 224, 0), 20),
+    (Ipv4Addr::new(172, 111, 64, 0), 18), (Ipv4Addr::new(185, 31, 16, 0), 22), (Ipv4Addr::new(199, 27, 72, 0), 21),
+    (Ipv4Addr::new(199, 232, 0, 0), 16),
+    // Amazon CloudFront
+    (Ipv4Addr::new(3, 160, 0, 0), 14), (Ipv4Addr::new(3, 164, 0, 0), 18), (Ipv4Addr::new(3, 164, 64, 0), 18),
+    (Ipv4Addr::new(3, 164, 128, 0), 17), (Ipv4Addr::new(3, 165, 0, 0), 16), (Ipv4Addr::new(3, 166, 0, 0), 15),
+    (Ipv4Addr::new(3, 168, 0, 0), 14), (Ipv4Addr::new(3, 172, 0, 0), 18), (Ipv4Addr::new(13, 32, 0, 0), 15),
+    (Ipv4Addr::new(13, 35, 0, 0), 16), (Ipv4Addr::new(13, 224, 0, 0), 14), (Ipv4Addr::new(13, 249, 0, 0), 16),
+    (Ipv4Addr::new(15, 158, 0, 0), 16), (Ipv4Addr::new(18, 64, 0, 0), 14), (Ipv4Addr::new(18, 68, 0, 0), 16),
+    (Ipv4Addr::new(18, 154, 0, 0), 15), (Ipv4Addr::new(18, 160, 0, 0), 15), (Ipv4Addr::new(18, 164, 0, 0), 15),
+    (Ipv4Addr::new(18, 172, 0, 0), 15), (Ipv4Addr::new(18, 238, 0, 0), 15), (Ipv4Addr::new(18, 244, 0, 0), 15),
+    (Ipv4Addr::new(52, 46, 0, 0), 18), (Ipv4Addr::new(52, 84, 0, 0), 15), (Ipv4Addr::new(52, 124, 128, 0), 17),
+    (Ipv4Addr::new(52, 222, 128, 0), 17), (Ipv4Addr::new(54, 182, 0, 0), 16), (Ipv4Addr::new(54, 192, 0, 0), 16),
+    (Ipv4Addr::new(54, 230, 0, 0), 17), (Ipv4Addr::new(54, 230, 128, 0), 18), (Ipv4Addr::new(54, 230, 200, 0), 21),
+    (Ipv4Addr::new(54, 230, 208, 0), 20), (Ipv4Addr::new(54, 230, 224, 0), 19), (Ipv4Addr::new(54, 239, 128, 0), 18),
+    (Ipv4Addr::new(54, 239, 192, 0), 19), (Ipv4Addr::new(54, 240, 128, 0), 18), (Ipv4Addr::new(64, 252, 64, 0), 18),
+    (Ipv4Addr::new(64, 252, 128, 0), 18), (Ipv4Addr::new(65, 8, 0, 0), 16), (Ipv4Addr::new(65, 9, 0, 0), 17),
+    (Ipv4Addr::new(65, 9, 128, 0), 18), (Ipv4Addr::new(70, 132, 0, 0), 18), (Ipv4Addr::new(71, 152, 0, 0), 17),
+    (Ipv4Addr::new(99, 84, 0, 0), 16), (Ipv4Addr::new(99, 86, 0, 0), 16), (Ipv4Addr::new(108, 138, 0, 0), 15),
+    (Ipv4Addr::new(108, 156, 0, 0), 14), (Ipv4Addr::new(130, 176, 0, 0), 16), (Ipv4Addr::new(143, 204, 0, 0), 16),
+    (Ipv4Addr::new(144, 220, 0, 0), 16), (Ipv4Addr::new(204, 246, 164, 0), 22), (Ipv4Addr::new(204, 246, 168, 0), 22),
+    (Ipv4Addr::new(204, 246, 172, 0), 23), (Ipv4Addr::new(204, 246, 174, 0), 23), (Ipv4Addr::new(204, 246, 176, 0), 20),
+    (Ipv4Addr::new(205, 251, 200, 0), 21), (Ipv4Addr::new(205, 251, 208, 0), 20), (Ipv4Addr::new(205, 251, 249, 0), 24),
+    (Ipv4Addr::new(205, 251, 250, 0), 23), (Ipv4Addr::new(205, 251, 252, 0), 23), (Ipv4Addr::new(205, 251, 254, 0), 24),
+    (Ipv4Addr::new(216, 137, 32, 0), 19),
+    (Ipv4Addr::new(3, 172, 64, 0), 18), (Ipv4Addr::new(3, 173, 0, 0), 17), (Ipv4Addr::new(3, 173, 192, 0), 18),
+    (Ipv4Addr::new(3, 174, 0, 0), 15), (Ipv4Addr::new(23, 91, 0, 0), 19), (Ipv4Addr::new(24, 110, 32, 0), 19),
+    // Azure Front Door
+    (Ipv4Addr::new(13, 107, 213, 0), 24), (Ipv4Addr::new(13, 107, 226, 0), 24), (Ipv4Addr::new(13, 107, 246, 0), 24),
+    (Ipv4Addr::new(13, 107, 253, 0), 24),
+    // Imperva
+    (Ipv4Addr::new(45, 60, 0, 0), 16), (Ipv4Addr::new(45, 64, 64, 0), 22), (Ipv4Addr::new(45, 223, 0, 0), 16),
+    (Ipv4Addr::new(103, 28, 248, 0), 22), (Ipv4Addr::new(107, 154, 0, 0), 16), (Ipv4Addr::new(131, 125, 128, 0), 17),
+    (Ipv4Addr::new(149, 126, 72, 0), 21), (Ipv4Addr::new(185, 11, 124, 0), 22), (Ipv4Addr::new(192, 230, 64, 0), 18),
+    (Ipv4Addr::new(198, 143, 32, 0), 19), (Ipv4Addr::new(199, 83, 128, 0), 21),
+    // Sucuri
+    (Ipv4Addr::new(66, 248, 200, 0), 22), (Ipv4Addr::new(185, 93, 228, 0), 22), (Ipv4Addr::new(192, 88, 134, 0), 23),
+    (Ipv4Addr::new(208, 109, 0, 0), 22),
+];
+
+#[rustfmt::skip]
+const V6: &[(Ipv6Addr, u8)] = &[
+    // Cloudflare
+    (Ipv6Addr::new(0x2400, 0xcb00, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2606, 0x4700, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2803, 0xf800, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2405, 0xb500, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2405, 0x8100, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2a06, 0x98c0, 0, 0, 0, 0, 0, 0), 29),
+    (Ipv6Addr::new(0x2c0f, 0xf248, 0, 0, 0, 0, 0, 0), 32),
+    // Fastly
+    (Ipv6Addr::new(0x2a04, 0x4e40, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2a04, 0x4e42, 0, 0, 0, 0, 0, 0), 32),
+    // Amazon CloudFront
+    (Ipv6Addr::new(0x2600, 0x9000, 0, 0, 0, 0, 0, 0), 28),
+    // Azure Front Door
+    (Ipv6Addr::new(0x2620, 0x1ec, 0xbdf, 0, 0, 0, 0, 0), 48),
+    (Ipv6Addr::new(0x2620, 0x1ec, 0x46, 0, 0, 0, 0, 0), 48),
+    // Imperva
+    (Ipv6Addr::new(0x2a02, 0xe980, 0, 0, 0, 0, 0, 0), 29),
+    // Sucuri
+    (Ipv6Addr::new(0x2a02, 0xfe80, 0, 0, 0, 0, 0, 0), 29),
+];
+
+/// Whether a name is one that a proxy gives its customers.
+pub(super) fn is_proxy_name(name: &Name) -> bool {
+    let name = zone::text(name);
+    NAMES.iter().any(|end| is_under(&name, end))
+}
+
+/// Whether an address is a proxy's.
+pub(super) fn is_proxy_address(address: IpAddr) -> bool {
+    let v4 = V4.iter().map(|(network, bits)| (IpAddr::V4(*network), *bits));
+    let v6 = V6.iter().map(|(network, bits)| (IpAddr::V6(*network), *bits));
+    v4.chain(v6)
+        .any(|(network, bits)| in_network(address, network, bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_known_by_name_and_by_address() {
+        for name in [
+            "portal.acme.com.cdn.cloudflare.net.",
+            "d111.CloudFront.net.",
+            "acme.azurefd.net.",
+        ] {
+            assert!(is_proxy_name(&Name::from_ascii(name).unwrap()), "{name}");
+        }
+        assert!(!is_proxy_name(&Name::from_ascii("mycloudfront.net.").unwrap()));
+        for address in [
+            "104.16.1.1",
+            "2606:4700::1",
+            "151.101.1.1",
+            "13.32.0.1",
+            "2600:9000:2000::1",
+        ] {
+            assert!(is_proxy_address(address.parse().unwrap()), "{address}");
+        }
+        for address in ["192.0.2.1", "8.8.8.8", "2001:db8::1"] {
+            assert!(!is_proxy_address(address.parse().unwrap()), "{address}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What checks of one sweep, or of one `verify`, share: zone cuts, server addresses, and their care not to flood anyone.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use hickory_proto::rr::Name;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+
+use super::{wire::Pace, zone::Cut};
+
+/// Zone cuts, server addresses and silences remembered, each.
+const MEMORY: usize = 4096;
+/// Checks of one zone, and questions to one name server, at a time.
+const AT_ONCE: usize = 10;
+/// After so many checks in a row to which nobody said anything, nobody is asked again.
+const SILENCES: u32 = 3;
+
+/// What one sweep, or one `verify`, may reuse. Never kept beyond it: delegations and addresses are asked anew by the
+/// next one.
+#[derive(Debug, Default)]
+pub struct Session {
+    state: Mutex<State>,
+    /// Of all questions to resolvers.
+    pub(super) pace: Pace,
+    /// Where our own target leads.
+    pub(super) edge: OnceCell<Vec<IpAddr>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cuts: Recent<Name, Cell<Arc<Cut>>>,
+    addresses: Recent<Name, Cell<Vec<IpAddr>>>,
+    silences: Recent<Key, u32>,
+    gates: HashMap<Key, Arc<Semaphore>>,
+}
+
+/// A value that is found once, however many look for it at the same time. Nothing is kept of a failure.
+pub(super) type Cell<T> = Arc<OnceCell<T>>;
+
+/// Who is not to be flooded, or asked in vain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// The names of one registrable domain.
+    Domain(Name),
+    /// One address of a name server.
+    Server(IpAddr),
+    /// All name servers of a zone.
+    Servers(Vec<Name>),
+}
+
+impl Session {
+    /// One that remembers nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The cut that `name` is known to be at.
+    pub(super) fn known_cut(&self, name: &Name) -> Option<Arc<Cut>> {
+        self.lock().cuts.get(name)?.get().cloned()
+    }
+
+    /// The cut for `name`, to be found by whoever comes first.
+    pub(super) fn cut(&self, name: &Name) -> Cell<Arc<Cut>> {
+        self.lock().cuts.entry(name).clone()
+    }
+
+    /// Remembers a cut that was met on the way.
+    pub(super) fn remember(&self, cut: &Arc<Cut>) {
+        // Where there is one already, it was found by this session too.
+        let _ = self.cut(&cut.zone).set(Arc::clone(cut));
+    }
+
+    /// The addresses of a name server, to be found by whoever comes first.
+    pub(super) fn addresses(&self, server: &Name) -> Cell<Vec<IpAddr>> {
+        self.lock().addresses.entry(server).clone()
+    }
+
+    /// Waits until fewer than ten others are at `key`, which is left when the gate is dropped.
+    pub(super) async fn enter(&self, key: Key) -> Gate<'_> {
+        let gate = {
+            let mut state = self.lock();
+            let gate = state.gates.entry(key.clone());
+            Arc::clone(gate.or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))))
+        };
+        Gate {
+            session: self,
+            key,
+            // It is never closed.
+            permit: gate.acquire_owned().await.ok(),
+        }
+    }
+
+    /// Whether `key` was silent to three checks in a row.
+    pub(super) fn is_silent(&self, key: &Key) -> bool {
+        self.lock()
+            .silences
+            .get(key)
+            .is_some_and(|times| *times >= SILENCES)
+    }
+
+    /// A check of `key` is over.
+    pub(super) fn heard(&self, key: &Key, anything: bool) {
+        let mut state = self.lock();
+        if !anything {
+            *state.silences.entry(key) += 1;
+        } else if state.silences.get(key).is_some() {
+            *state.silences.entry(key) = 0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the ten places at a key.
+pub(super) struct Gate<'a> {
+    session: &'a Session,
+    key: Key,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        let mut state = self.session.lock();
+        // Nobody is in there and nobody waits: a sweep meets more keys than it should remember.
+        if state
+            .gates
+            .get(&self.key)
+            .is_some_and(|gate| Arc::strong_count(gate) == 1)
+        {
+            state.gates.remove(&self.key);
+        }
+    }
+}
+
+/// The newest values.
+#[derive(Debug)]
+struct Recent<K, V> {
+    values: HashMap<K, V>,
+    order: VecDeque<K>,
+}
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self {
+            values: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Default> Recent<K, V> {
+    fn get(&self, key: &K) -> Option<&V> {
+        self.values.get(key)
+    }
+
+    fn entry(&mut self, key: &K) -> &mut V {
+        if !self.values.contains_key(key) {
+            if self.order.len() >= MEMORY
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.values.remove(&oldest);
+            }
+            self.order.push_back(key.clone());
+        }
+        self.values.entry(key.clone()).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ten_enter_and_an_empty_gate_is_forgotten() {
+        let session = Session::new();
+        let key = Key::Server(IpAddr::from([192, 0, 2, 1]));
+        let mut inside = Vec::new();
+        for _ in 0..AT_ONCE {
+            inside.push(session.enter(key.clone()).await);
+        }
+        let next = session.enter(key.clone());
+        tokio::pin!(next);
+        assert!(
+            tokio::time::timeout(std::time::Duration::from_millis(20), &mut next)
+                .await
+                .is_err()
+        );
+        inside.pop();
+        drop(next.await);
+        inside.clear();
+        assert!(session.lock().gates.is_empty());
+    }
+
+    #[test]
+    fn three_silences_in_a_row_are_enough() {
+        let session = Session::new();
+        let key = Key::Domain(Name::root());
+        for heard in [false, false, true, false, false] {
+            session.heard(&key, heard);
+            assert!(!session.is_silent(&key));
+        }
+        session.heard(&key, false);
+        assert!(session.is_silent(&key));
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten() {
+        let mut recent = Recent::<usize, u32>::default();
+        for key in 0..=MEMORY {
+            *recent.entry(&key) += 1;
+        }
+        assert_eq!(
+            (recent.get(&0), recent.get(&1), recent.values.len()),
+            (None, Some(&1), MEMORY)
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! Which servers are asked: those that the parent zone names now, at public addresses.
+
+use domains::dns::{Depth, Proof, Session};
+use hickory_proto::{op::ResponseCode, rr::RecordType};
+use shared::{config::DnsMode, models::domain::FindingCode as Code};
+
+use crate::world::*;
+
+/// A provider's server that still answers for a domain that has left.
+const OLD: u8 = 31;
+const CHILD: u8 = 41;
+
+fn cname() -> String {
+    format!("portal.acme.test. CNAME {TARGET}")
+}
+
+#[tokio::test]
+async fn a_domain_that_left_its_provider_is_not_proven_there() {
+    let world = World::new("").await;
+    world.zone("acme.test.", &cname(), &[OLD]).await;
+    // The resolver still has the old delegation, and the old provider's record.
+    let stale = format!(
+        "{}\nacme.test. NS old.test.\nold.test. A {}",
+        cname(),
+        address(OLD)
+    );
+    world.resolver(&stale).await;
+    let seen = world.see(&portal(), Depth::Full).await;
+    assert_eq!(seen.proof, Proof::Missing, "{seen:?}");
+    assert_eq!(seen.nameservers, ["ns1.acme.test", "ns2.acme.test"]);
+    assert!(!world.got().iter().any(|got| got.server == OLD));
+    assert_eq!(
+        world
+            .see(&verified("portal.acme.test"), Depth::Renewal)
+            .await
+            .proof,
+        Proof::Missing
+    );
+}
+
+#[tokio::test]
+async fn a_new_delegation_is_seen_at_once() {
+    let world = World::new(&cname()).await;
+    world
+        .zone("test.", "other.test. NS ns.other.test.", &[REGISTRY])
+        .await;
+    let seen = world.see(&portal(), Depth::Full).await;
+    assert_eq!(
+        (seen.proof, codes(&seen)),
+        (Proof::Missing, vec![Code::DomainUnregistered])
+    );
+    assert_eq!(seen.zone, None);
+    world
+        .registry("acme.test. NS ns1.acme.test.\nacme.test. NS ns2.acme.test.")
+        .await;
+    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+}
+
+#[tokio::test]
+async fn a_zone_below_the_domain_is_found_by_referral() {
+    let world = World::new(&format!(
+        "portal.acme.test. NS ns.portal.acme.test.\nns.portal.acme.test. A {}\n{}",
+        address(CHILD),
+        cname()
+    ))
+    .await;
+    world
+        .zone("portal.acme.test.", "portal.acme.test. MX a.", &[CHILD])
+        .await;
+    let seen = world.see(&portal(), Depth::Full).await;
+    assert_eq!(seen.proof, Proof::Missing);
+    assert_eq!(seen.zone.unwrap().as_str(), "portal.acme.test");
+    world
+        .zone(
+            "portal.acme.test.",
+            &format!("_agency-challenge.portal.acme.test. TXT \"{VALUE}\""),
+            &[CHILD],
+        )
+        .await;
+    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Txt);
+}
+
+#[tokio::test]
+async fn a_zone_that_the_parents_server_has_too_is_found() {
+    // One server has both zones, and answers for the lower one without a referral; its other server differs.
+    let world = World::empty().await;
+    world
+        .resolver(&format!("ns1.acme.test. A {}", address(NS1)))
+        .await;
+    let records = format!(
+        "acme.test. NS nic.test.\nacme.test. NS ns1.acme.test.\nns1.acme.test. A {}",
+        address(NS1)
+    );
+    let both = [
+        Zone::parse("test.", &format!("nic.test. A {}", address(REGISTRY))),
+        Zone::parse("acme.test.", &records),
+    ];
+    world
+        .serve(REGISTRY, move |asked| {
+            let zone = usize::from(name("acme.test.").zone_of(asked.name()));
+            Action::Say(both[zone].answer(asked))
+        })
+        .await;
+    world
+        .zone("acme.test.", &format!("{records}\n{}", cname()), &[NS1])
+        .await;
+    let seen = world.see(&portal(), Depth::Full).await;
+    assert_eq!(seen.proof, Proof::Unknown, "{seen:?}");
+    assert_eq!(codes(&seen), [Code::NotEverywhereYet]);
+    assert_eq!(seen.nameservers, ["ns1.acme.test", "nic.test"]);
+}
+
+#[tokio::test]
+async fn name_servers_elsewhere_are_found_by_the_resolver_and_others_glue_is_not_believed() {
+    let world = World::new("").await;
+    world
+        .registry(&format!(
+            "acme.test. NS ns.provider.example.\nns.provider.example. A {}",
+            address(OLD)
+        ))
+        .await;
+    world.zone("acme.test.", &cname(), &[CHILD]).await;
+    world.zone("acme.test.", "", &[OLD]).await;
+    world
+        .resolver(&format!("ns.provider.example. A {}", address(CHILD)))
+        .await;
+    let seen = world.see(&portal(), Depth::Full).await;
+    assert_eq!(seen.proof, Proof::Cname, "{seen:?}");
+    assert!(!world.got().iter().any(|got| got.server == OLD));
+}
+
+#[tokio::test]
+async fn lame_servers_are_no_answer() {
+    let world = World::new("").await;
+    for code in [ResponseCode::Refused, ResponseCode::ServFail] {
+        for server in [NS1, NS2] {
+            world.serve(server, move |asked| asked.code(code)).await;
+        }
+        assert_eq!(world.see(&portal(), Depth::Diagnose).await.proof, Proof::Unknown);
+    }
+    // The names of the servers lead nowhere.
+    world.registry("acme.test. NS ns.gone.test.").await;
+    let seen = world.see(&portal(), Depth::Diagnose).await;
+    assert_eq!(
+        (seen.proof, codes(&seen)),
+        (Proof::Unknown, vec![Code::LameDelegation])
+    );
+    assert_eq!(seen.findings[0].observed[0].answer, "no address");
+    // The registry itself says nothing.
+    world.serve(REGISTRY, |_| Action::Silence).await;
+    let seen = world.see(&portal(), Depth::Diagnose).await;
+    assert_eq!(
+        (seen.proof, codes(&seen)),
+        (Proof::Unknown, vec![Code::DnsTimeout])
+    );
+    // The registry sends us round in circles.
+    world
+        .serve(REGISTRY, |asked| {
+            let mut reply = Zone::parse("test.", "acme.test. NS nic.test.").answer(asked);
+            reply.metadata.authoritative = false;
+            Action::Say(reply)
+        })
+        .await;
+    world.resolver("").await;
+    let seen = world.see(&portal(), Depth::Full).await;
+    assert_eq!(
+        (seen.proof, codes(&seen)),
+        (Proof::Unknown, vec![Code::LameDelegation])
+    );
+}
+
+#[tokio::test]
+async fn no_packet_goes_to_an_address_that_is_not_public() {
+    for (kind, private) in [
+        ("A", "127.0.53.11"),
+        ("A", "169.254.169.254"),
+        ("A", "10.0.0.1"),
+        ("AAAA", "::ffff:10.0.0.1"),
+        ("AAAA", "::1"),
+        ("AAAA", "fd00:ec2::254"),
+    ] {
+        let world = World::new(&cname()).await;
+        // The registry here has a private address as well, so that is the one under test.
+        let zone = Zone::parse(
+            ".",
+            &format!("test. NS ns.private.test.\nns.private.test. {kind} {private}"),
+        );
+        world
+            .serve(RESOLVER, move |asked| Action::Say(zone.answer(asked)))
+            .await;
+        let dns = world.dns_with(DnsMode::Authoritative, false);
+        let seen = look(&dns, &portal(), Depth::Diagnose, &Session::new()).await;
+        assert_eq!(
+            (seen.proof, codes(&seen)),
+            (Proof::Unknown, vec![Code::PrivateAddress]),
+            "{private}"
+        );
+        assert!(world.got().iter().all(|got| got.server == RESOLVER), "{private}");
+        assert!(seen.packets < 10);
+    }
+}
+
+#[tokio::test]
+async fn the_challenge_may_be_a_zone_of_its_own() {
+    let world = World::new(&format!(
+        "_agency-challenge.portal.acme.test. NS ns.child.acme.test.\nns.child.acme.test. A {}",
+        address(CHILD)
+    ))
+    .await;
+    let challenge = "_agency-challenge.portal.acme.test.";
+    world
+        .zone(challenge, &format!("{challenge} TXT \"{VALUE}\""), &[CHILD])
+        .await;
+    let seen = world.see(&portal(), Depth::Full).await;
+    assert_eq!(
+        (seen.proof, seen.zone.unwrap().as_str()),
+        (Proof::Txt, "acme.test")
+    );
+    assert!(
+        world
+            .got()
+            .iter()
+            .any(|got| got.server == CHILD && got.kind == RecordType::TXT)
+    );
+}
+
+#[tokio::test]
+async fn a_registrys_second_level_is_asked_for_once_in_a_session() {
+    let world = World::empty().await;
+    world
+        .resolver(&format!("uk. NS nic.uk.\nnic.uk. A {}", address(OLD)))
+        .await;
+    world
+        .zone(
+            "uk.",
+            &format!("co.uk. NS ns.co.uk.\nns.co.uk. A {}", address(REGISTRY)),
+            &[OLD],
+        )
+        .await;
+    let delegations = ["acme", "globex"].map(|zone| {
+        format!(
+            "{zone}.co.uk. NS ns.{zone}.co.uk.\nns.{zone}.co.uk. A {}",
+            address(NS1)
+        )
+    });
+    world.zone("co.uk.", &delegations.join("\n"), &[REGISTRY]).await;
+    world
+        .serve(NS1, |asked| {
+            let records = format!("{} CNAME {TARGET}", asked.name().to_lowercase());
+            let zone = asked.name().trim_to(3).to_string();
+            Action::Say(Zone::parse(&zone, &records).answer(asked))
+        })
+        .await;
+    let (dns, session) = (world.dns(), Session::new());
+    for (hostname, packets) in [
+        ("portal.acme.co.uk", 3 + 2),
+        ("portal.globex.co.uk", 2),
+        ("acme.co.uk", 1),
+    ] {
+        let seen = look(&dns, &verified(hostname), Depth::Renewal, &session).await;
+        assert_eq!(
+            (hostname, seen.proof, seen.packets),
+            (hostname, Proof::Cname, packets)
+        );
+    }
+}

@@ -1,0 +1,414 @@
+//! Each finding that DNS can tell, from the records that lead to it.
+
+use domains::dns::{Depth, Observation, Proof, Session};
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, RecordType},
+};
+use shared::models::domain::{Domain, FindingCode as Code, Level, RecordState, Routing, Token};
+
+use crate::world::*;
+
+const OTHER: &str = "00000000000000000000000000000007";
+
+async fn diagnose(records: &str) -> Observation {
+    diagnose_for(&portal(), records).await
+}
+
+async fn diagnose_for(domain: &Domain, records: &str) -> Observation {
+    let world = World::new(records).await;
+    let seen = world.see(domain, Depth::Diagnose).await;
+    assert_eq!(world.got().len() as u32, seen.packets);
+    for finding in &seen.findings {
+        assert!(
+            finding.detail.ends_with('.') && finding.fix.ends_with('.'),
+            "{finding:?}"
+        );
+        assert!(!finding.observed.is_empty(), "{finding:?}");
+    }
+    seen
+}
+
+#[tokio::test]
+async fn each_mistake_has_its_code() {
+    let target = TARGET.trim_end_matches('.');
+    let challenge = "_agency-challenge.portal.acme.test.";
+    let mut wrong = Vec::new();
+    for (records, expected) in [
+        ("", vec![Code::RecordMissing]),
+        (
+            "portal.acme.test. CNAME other.acme.test.\nother.acme.test. A 192.0.2.1",
+            vec![Code::WrongValue],
+        ),
+        (
+            "portal.acme.test. CNAME gone.acme.test.",
+            vec![Code::WrongValue, Code::TargetMissing],
+        ),
+        (&format!("{challenge} TXT \"hello\""), vec![Code::WrongValue]),
+        (
+            &format!("{challenge} TXT \"agency-verification={OTHER}\""),
+            vec![Code::StaleToken],
+        ),
+        (
+            &format!("portal.acme.test. CNAME {OTHER}.edge.test."),
+            vec![Code::StaleToken],
+        ),
+        (
+            &format!("{challenge} TXT \" 'Agency-Verification={TOKEN}' \""),
+            vec![Code::ValueAltered],
+        ),
+        (
+            &format!("{challenge} TXT \"https://{VALUE}/\""),
+            vec![Code::ValueAltered],
+        ),
+        (
+            &format!("{challenge}acme.test. TXT \"{VALUE}\""),
+            vec![Code::NameDoubled, Code::RecordMissing],
+        ),
+        (
+            &format!("portal.acme.test.acme.test. CNAME {TARGET}"),
+            vec![Code::NameDoubled, Code::RecordMissing],
+        ),
+        (
+            &format!("portal.acme.test. CNAME {TARGET}acme.test."),
+            vec![Code::ValueDoubled],
+        ),
+        (
+            &format!("portal.acme.test. TXT \"{VALUE}\""),
+            vec![Code::WrongName, Code::RecordMissing],
+        ),
+        (
+            &format!("acme.test. TXT \"{VALUE}\""),
+            vec![Code::WrongName, Code::RecordMissing],
+        ),
+        (
+            &format!("_agency-challenge.acme.test. TXT \"{VALUE}\""),
+            vec![Code::WrongName, Code::RecordMissing],
+        ),
+        (
+            &format!("portal.acme.test. TXT \"{target}\""),
+            vec![Code::WrongType, Code::RecordMissing],
+        ),
+        (&format!("{challenge} TXT \"{TARGET}\""), vec![Code::WrongType]),
+        (&format!("{challenge} CNAME {TARGET}"), vec![Code::WrongType]),
+        ("portal.acme.test. A 104.16.0.1", vec![Code::Proxied]),
+        (
+            "portal.acme.test. CNAME portal.acme.test.cdn.cloudflare.net.",
+            vec![Code::Proxied],
+        ),
+        (
+            "*.acme.test. A 192.0.2.9",
+            vec![Code::WildcardAnswer, Code::RecordMissing, Code::WildcardShadowed],
+        ),
+        (
+            "*.acme.test. CNAME other.acme.test.\nother.acme.test. A 192.0.2.1",
+            vec![Code::WildcardAnswer, Code::WrongValue, Code::WildcardShadowed],
+        ),
+        ("portal.acme.test. CNAME portal.acme.test.", vec![Code::CnameLoop]),
+        (
+            &format!("portal.acme.test. A {EDGE}"),
+            vec![Code::RecordMissing, Code::CnameFlattened],
+        ),
+        (
+            &format!("portal.acme.test. A {EDGE}\nportal.acme.test. A 192.0.2.1"),
+            vec![Code::RecordMissing, Code::CnameFlattened, Code::LeftoverAddress],
+        ),
+    ] {
+        let world = World::new(records).await;
+        // What Cloudflare has.
+        let cloudflare = 70;
+        world
+            .resolver(&format!("net. NS nic.net.\nnic.net. A {}", address(cloudflare)))
+            .await;
+        world
+            .zone(
+                "net.",
+                "portal.acme.test.cdn.cloudflare.net. A 104.16.0.1",
+                &[cloudflare],
+            )
+            .await;
+        let seen = world.see(&portal(), Depth::Diagnose).await;
+        if (seen.proof, codes(&seen)) != (Proof::Missing, expected) {
+            wrong.push((records.to_owned(), seen.proof, codes(&seen)));
+        }
+        assert!(seen.packets <= 64);
+        for finding in &seen.findings {
+            assert!(
+                finding.detail.ends_with('.') && finding.fix.ends_with('.'),
+                "{finding:?}"
+            );
+            assert!(!finding.observed.is_empty(), "{records}: {finding:?}");
+        }
+    }
+    assert_eq!(wrong, []);
+}
+
+#[tokio::test]
+async fn the_sentence_says_what_to_enter_where() {
+    let seen = diagnose("").await;
+    let finding = &seen.findings[0];
+    assert_eq!(finding.level, Level::Error);
+    assert_eq!(finding.expected.as_deref(), Some(TARGET.trim_end_matches('.')));
+    assert!(
+        finding.fix.contains("a CNAME record named portal with the value"),
+        "{}",
+        finding.fix
+    );
+    assert!(
+        finding
+            .fix
+            .contains("a TXT record named _agency-challenge.portal with"),
+        "{}",
+        finding.fix
+    );
+    assert!(finding.fix.contains("at your DNS provider"), "{}", finding.fix);
+
+    let seen = diagnose_for(&domain("acme.test"), "acme.test. A 192.0.2.7").await;
+    assert_eq!(codes(&seen), [Code::RecordMissing]);
+    assert_eq!(
+        (seen.route, seen.routing),
+        (RecordState::Wrong, Routing::Elsewhere)
+    );
+    assert!(
+        seen.findings[0]
+            .fix
+            .starts_with("Add a TXT record named _agency-challenge with")
+    );
+
+    let seen = diagnose("portal.acme.test. CNAME ghs.other.test.").await;
+    assert_eq!(seen.findings[0].observed[0].answer, "ghs.other.test.");
+    assert!(seen.findings[0].observed[0].server.ends_with(".acme.test"));
+}
+
+#[tokio::test]
+async fn the_provider_is_named() {
+    let world = World::new("").await;
+    world
+        .registry("acme.test. NS ada.ns.cloudflare.com.\nacme.test. NS bob.ns.cloudflare.com.")
+        .await;
+    world
+        .resolver(&format!(
+            "ada.ns.cloudflare.com. A {}\nbob.ns.cloudflare.com. A {}",
+            address(NS1),
+            address(NS2)
+        ))
+        .await;
+    let seen = world.see(&portal(), Depth::Full).await;
+    assert_eq!(seen.provider.as_deref(), Some("Cloudflare"));
+    assert!(
+        seen.findings[0].fix.contains("at Cloudflare"),
+        "{}",
+        seen.findings[0].fix
+    );
+}
+
+#[tokio::test]
+async fn a_token_of_the_same_agency_is_not_stale() {
+    let records = format!("portal.acme.test. CNAME {OTHER}.edge.test.");
+    let seen = diagnose(&records).await;
+    let other = Token::new(7u128.to_be_bytes());
+    assert_eq!(seen.other_token.as_ref(), Some(&other));
+    assert_eq!((seen.routing, seen.flattened), (Routing::Elsewhere, false));
+    assert_eq!(codes(&seen.clone().with_other_token(false)), [Code::StaleToken]);
+    let seen = seen.with_other_token(true);
+    assert_eq!(
+        (seen.proof, seen.routing, seen.flattened),
+        (Proof::Missing, Routing::Routed, false)
+    );
+    assert_eq!(codes(&seen), [Code::WrongValue]);
+    assert!(seen.findings[0].detail.contains("another of your domains"));
+
+    let proven = format!("{records}\n_agency-challenge.portal.acme.test. TXT \"{VALUE}\"");
+    let seen = diagnose(&proven).await;
+    assert_eq!(codes(&seen), [Code::StaleToken, Code::NotRouted]);
+    let seen = seen.with_other_token(true);
+    assert_eq!(
+        (seen.proof, seen.routing, codes(&seen)),
+        (Proof::Txt, Routing::Routed, vec![])
+    );
+}
+
+#[tokio::test]
+async fn a_dangling_token_is_never_a_flattened_cname() {
+    // The record of a deleted domain: it leads to our own addresses.
+    let seen = diagnose(&format!(
+        "portal.acme.test. CNAME x.acme.test.\nx.acme.test. CNAME {OTHER}.edge.test."
+    ))
+    .await;
+    assert_eq!(
+        (seen.proof, seen.flattened, seen.routing),
+        (Proof::Missing, false, Routing::Elsewhere)
+    );
+}
+
+#[tokio::test]
+async fn addresses_route() {
+    let seen = diagnose_for(&domain("acme.test"), &format!("acme.test. A {EDGE}")).await;
+    assert_eq!((seen.proof, seen.flattened), (Proof::Missing, true));
+    assert_eq!((seen.routing, seen.route), (Routing::Routed, RecordState::Found));
+
+    let world = World::new("acme.test. A 203.0.113.5\nacme.test. AAAA 2001:db8::5").await;
+    for (ours, routing) in [
+        ("203.0.113.5", Routing::Routed),
+        ("2001:db8::5", Routing::Routed),
+        ("203.0.113.6", Routing::Elsewhere),
+    ] {
+        let addresses = [ours.parse().unwrap()];
+        let (dns, session) = (world.dns(), Session::new());
+        let seen = look_with(&dns, &domain("acme.test"), Depth::Full, &session, &addresses, &[]).await;
+        assert_eq!(seen.routing, routing);
+    }
+    // Where our own target leads is not known, so neither is whether this is elsewhere.
+    let zone = Zone::parse(
+        ".",
+        &format!("test. NS nic.test.\nnic.test. A {}", address(REGISTRY)),
+    );
+    world
+        .serve(RESOLVER, move |asked| {
+            match name("edge.test.").zone_of(asked.name()) {
+                true => asked.code(ResponseCode::ServFail),
+                false => Action::Say(zone.answer(asked)),
+            }
+        })
+        .await;
+    let seen = world.see(&domain("acme.test"), Depth::Full).await;
+    assert_eq!((seen.proof, seen.routing), (Proof::Missing, Routing::Unknown));
+}
+
+#[tokio::test]
+async fn a_cname_beside_other_records_is_told_even_where_it_proves() {
+    let records = format!("portal.acme.test. CNAME {TARGET}\nportal.acme.test. MX mail.acme.test.");
+    let seen = diagnose(&records).await;
+    assert_eq!(
+        (seen.proof, codes(&seen)),
+        (Proof::Cname, vec![Code::CnameConflict])
+    );
+    let seen = diagnose_for(&domain("acme.test"), &format!("acme.test. CNAME {TARGET}")).await;
+    assert_eq!(
+        (seen.proof, codes(&seen)),
+        (Proof::Cname, vec![Code::CnameConflict])
+    );
+}
+
+#[tokio::test]
+async fn a_wildcard_that_proves_would_be_shadowed() {
+    let seen = diagnose(&format!("*.acme.test. CNAME {TARGET}")).await;
+    assert_eq!(
+        (seen.proof, codes(&seen)),
+        (Proof::Cname, vec![Code::WildcardShadowed])
+    );
+}
+
+#[tokio::test]
+async fn caa_records_are_found_where_a_certificate_authority_looks() {
+    let cname = format!("portal.acme.test. CNAME {TARGET}");
+    for (records, edge, expected) in [
+        (String::new(), "", vec![]),
+        (
+            "acme.test. CAA other.example".to_owned(),
+            "",
+            vec![Code::CaaForbids],
+        ),
+        ("acme.test. CAA letsencrypt.org".to_owned(), "", vec![]),
+        (
+            "acme.test. CAA letsencrypt.org".to_owned(),
+            "CAA other.example",
+            vec![Code::CaaForbids],
+        ),
+        (
+            "acme.test. CAA other.example".to_owned(),
+            "CAA letsencrypt.org",
+            vec![],
+        ),
+    ] {
+        let world = World::new(&format!("{cname}\n{records}")).await;
+        let edge_server = 60;
+        world
+            .registry(&format!(
+                "acme.test. NS ns1.acme.test.\nacme.test. NS ns2.acme.test.\nedge.test. NS ns.edge.test.\nns.edge.test. A {}",
+                address(edge_server)
+            ))
+            .await;
+        let text = if edge.is_empty() {
+            String::new()
+        } else {
+            format!("*.edge.test. {edge}")
+        };
+        world
+            .zone(
+                "edge.test.",
+                &format!("*.edge.test. A {EDGE}\n{text}"),
+                &[edge_server],
+            )
+            .await;
+        let (dns, session) = (world.dns(), Session::new());
+        let seen = look_with(
+            &dns,
+            &portal(),
+            Depth::Diagnose,
+            &session,
+            &[],
+            &["letsencrypt.org"],
+        )
+        .await;
+        assert_eq!(
+            (seen.proof, codes(&seen)),
+            (Proof::Cname, expected),
+            "{records} {edge}"
+        );
+        // Our own zone does not answer.
+        world
+            .serve(edge_server, |asked| asked.code(ResponseCode::ServFail))
+            .await;
+        let seen = look_with(
+            &dns,
+            &portal(),
+            Depth::Diagnose,
+            &Session::new(),
+            &[],
+            &["letsencrypt.org"],
+        )
+        .await;
+        assert_eq!(codes(&seen), [Code::CaaUnanswered]);
+        assert_eq!(seen.findings[0].level, Level::Warning);
+    }
+}
+
+#[tokio::test]
+async fn the_finer_look_is_left_out_of_a_sweep() {
+    let world = World::new(&format!(
+        "acme.test. TXT \"{VALUE}\"\nacme.test. CAA other.example"
+    ))
+    .await;
+    let seen = world.see(&portal(), Depth::Full).await;
+    assert_eq!(codes(&seen), [Code::RecordMissing]);
+    let own = |name: &str| name == "portal.acme.test." || name == "_agency-challenge.portal.acme.test.";
+    let asked: Vec<_> = world.got().into_iter().filter(|got| got.server == NS1).collect();
+    assert!(
+        asked
+            .iter()
+            .all(|got| own(&got.name) && got.kind != RecordType::CAA),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn findings_and_answers_have_their_caps() {
+    let challenge = "_agency-challenge.portal.acme.test.";
+    let long: String = (0..20)
+        .map(|number| format!("{challenge} TXT \"{number:0100}\"\n"))
+        .collect();
+    let seen = diagnose(&long).await;
+    assert_eq!(seen.findings[0].code, Code::WrongValue);
+    assert_eq!(seen.findings[0].observed[0].answer.chars().count(), 255);
+    let seen = diagnose(&format!("{challenge} TXT \"a\"\"\u{1}é\"")).await;
+    assert_eq!(seen.findings[0].observed[0].answer, r#""a" "\001\195\169""#);
+    let longest = Name::from_ascii(format!(
+        "{}.acme.test.",
+        ["a".repeat(60), "b".repeat(60), "c".repeat(60)].join(".")
+    ))
+    .unwrap();
+    let hostname = longest.to_ascii();
+    let seen = diagnose_for(&domain(hostname.trim_end_matches('.')), "").await;
+    assert_eq!(codes(&seen), [Code::RecordMissing]);
+}

@@ -1,0 +1,9 @@
+//! What is seen of domains, by real packets to servers that the tests start.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
+mod answers;
+mod delegation;
+mod diagnosis;
+mod sessions;
+mod world;
