@@ -824,3 +824,14 @@ fn each_environment_of_samconfig_gives_parameters_that_exist() {
         assert!(config.contains(&format!("[{environment}.build.parameters]")));
     }
 }
+
+#[test]
+fn each_function_s_own_lines_are_logged_at_the_level_that_is_set() {
+    for folder in fs::read_dir(root().join("functions")).unwrap() {
+        let name = folder.unwrap().file_name().into_string().unwrap();
+        assert!(
+            telemetry::OURS.contains(&name.as_str()),
+            "telemetry takes {name} for another's"
+        );
+    }
+}
