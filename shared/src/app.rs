@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::{
     config::{self, Credentials},
 };
 
-use crate::{auth::Auth, config::Config, models::time::Timestamp, store::Store};
+use crate::{auth::Auth, config::Config, models::time::Timestamp, store::Store, telemetry};
 
 /// The parts that handlers share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ async fn dynamodb(config: &Config) -> Client {
     }
     let mut sdk = config::Builder::from(&loader.load().await);
     sdk.set_endpoint_url(endpoint.map(str::to_owned));
-    Client::from_conf(sdk.build())
+    Client::from_conf(sdk.interceptor(telemetry::Meter).build())
 }
 
 /// What time it is. Only the edge asks; what depends on the time takes it as an argument.

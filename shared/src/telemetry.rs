@@ -1,23 +1,414 @@
-//! Logs: one JSON object a line, in the form that Lambda's own log format has.
+//! Logs and metrics: one JSON object a line, in the form that Lambda's own log format has.
+//!
+//! Events of the target [`METRICS`] are log lines and metrics at once: CloudWatch makes metrics of the fields that
+//! [`UNITS`] names, by its embedded metric format. They are written whatever the level is, as alarms depend on them.
 
-use std::{env, io};
+use std::{
+    env, fmt, io, panic,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{
+            Intercept,
+            context::{
+                BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+                FinalizerInterceptorContextRef,
+            },
+        },
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
+    prelude::*,
+    registry::LookupSpan,
+};
+
+use crate::auth::Tenant;
+
+/// The target of events whose fields are metrics.
+pub const METRICS: &str = "metrics";
+
+/// The namespace of the metrics.
+pub const NAMESPACE: &str = "AgencyApi";
+
+/// The metrics' one dimension: the function's name.
+pub const DIMENSION: &str = "FunctionName";
+
+/// Every metric and its unit, as CloudWatch names it. The field of the event has the same name.
+pub const UNITS: &[(&str, &str)] = &[
+    // A request.
+    ("latencyMs", "Milliseconds"),
+    ("dynamodbMs", "Milliseconds"),
+    ("dynamodbRequests", "Count"),
+    ("coldStart", "Count"),
+    ("serverErrors", "Count"),
+    // A sweep.
+    ("due", "Count"),
+    ("checked", "Count"),
+    ("pending", "Count"),
+    ("verified", "Count"),
+    ("failing", "Count"),
+    ("failed", "Count"),
+    ("moved", "Count"),
+    ("lapsed", "Count"),
+    ("unknown", "Count"),
+    ("unreadable", "Count"),
+    ("left", "Count"),
+    ("oldestDueSeconds", "Seconds"),
+    ("ms", "Milliseconds"),
+];
+
+/// The crates that are ours. Others' lines below `INFO` are never written: they may have tokens and bodies in them.
+pub const OURS: &[&str] = &[
+    METRICS, "shared", "agency", "branding", "clients", "portal", "domains", "reverify",
+];
 
 /// Writes logs to the standard output, from the level of `RUST_LOG`, else `AWS_LAMBDA_LOG_LEVEL`, else `INFO`.
 pub fn init() {
-    let directives = ["RUST_LOG", "AWS_LAMBDA_LOG_LEVEL"]
-        .into_iter()
-        .filter_map(|name| env::var(name).ok())
-        .find(|value| !value.is_empty())
-        .unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::builder().parse_lossy(directives);
-    let layer = fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false);
-    let layer = layer.with_ansi(false).with_writer(io::stdout);
+    let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    let directives = set("RUST_LOG").or_else(|| set("AWS_LAMBDA_LOG_LEVEL"));
+    let function = set("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "local".to_owned());
+    let layer = layer(directives.as_deref().unwrap_or("info"), function, io::stdout);
     // A second call, as by tests of one process, finds a subscriber and leaves it.
-    let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+    let _ = tracing_subscriber::registry().with(layer).try_init();
+    // Where, and not why: a panic's own words may quote what was sent.
+    panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(at, "panicked");
+    }));
+}
+
+/// What writes the lines of `function`, from the levels that `directives` name (as `RUST_LOG` does).
+pub fn layer<S, W>(directives: &str, function: String, writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let mut levels = EnvFilter::builder().parse_lossy(directives);
+    if let Ok(metrics) = format!("{METRICS}=info").parse() {
+        levels = levels.add_directive(metrics);
+    }
+    let careful = filter_fn(|line| {
+        let of = line.target().split("::").next().unwrap_or_default();
+        *line.level() <= Level::INFO || OURS.contains(&of)
+    });
+    tracing_subscriber::fmt::layer()
+        .event_format(Lines { function })
+        .with_writer(writer)
+        .with_filter(levels.and(careful))
+}
+
+/// The form of a line.
+struct Lines {
+    function: String,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        const MILLIS: &[BorrowedFormatItem<'_>] =
+            format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+        let mut fields = Fields(Map::new());
+        event.record(&mut fields);
+        let mut line = fields.0;
+        let now = OffsetDateTime::now_utc();
+        if event.metadata().target() == METRICS {
+            self.embed(&mut line, now);
+        }
+        line.insert(
+            "timestamp".to_owned(),
+            now.format(MILLIS).unwrap_or_default().into(),
+        );
+        line.insert("level".to_owned(), event.metadata().level().as_str().into());
+        line.insert("target".to_owned(), event.metadata().target().into());
+        let _ = CURRENT.try_with(|scope| {
+            line.insert("requestId".to_owned(), scope.0.request_id.as_str().into());
+            if let Some(tenant) = scope.0.tenant.get() {
+                line.insert("tenant".to_owned(), tenant.as_str().into());
+            }
+        });
+        writeln!(out, "{}", Value::Object(line))
+    }
+}
+
+impl Lines {
+    /// Adds what makes metrics of the line's fields.
+    fn embed(&self, line: &mut Map<String, Value>, now: OffsetDateTime) {
+        let metrics: Vec<_> = UNITS
+            .iter()
+            .filter(|(name, _)| line.contains_key(*name))
+            .map(|(name, unit)| json!({"Name": name, "Unit": unit}))
+            .collect();
+        let definition = json!({
+            "Timestamp": now.unix_timestamp() * 1000 + i64::from(now.millisecond()),
+            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": metrics}],
+        });
+        line.insert("_aws".to_owned(), definition);
+        line.insert(DIMENSION.to_owned(), self.function.as_str().into());
+    }
+}
+
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+}
+
+tokio::task_local! {
+    static CURRENT: Scope;
+}
+
+/// One request: what its lines have in common, and what it asked of DynamoDB. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Scope(Arc<Measured>);
+
+#[derive(Debug)]
+struct Measured {
+    request_id: String,
+    tenant: OnceLock<String>,
+    dynamodb_micros: AtomicU64,
+    dynamodb_requests: AtomicU64,
+}
+
+impl Scope {
+    /// A request that begins.
+    pub fn new(request_id: impl Into<String>) -> Self {
+        Self(Arc::new(Measured {
+            request_id: request_id.into(),
+            tenant: OnceLock::new(),
+            dynamodb_micros: AtomicU64::new(0),
+            dynamodb_requests: AtomicU64::new(0),
+        }))
+    }
+
+    /// Does the work of the request.
+    pub async fn run<F: Future>(&self, work: F) -> F::Output {
+        CURRENT.scope(self.clone(), work).await
+    }
+
+    /// How long calls of DynamoDB took, the SDK's retries and waits included; calls at one time count each.
+    pub fn dynamodb_time(&self) -> Duration {
+        Duration::from_micros(self.0.dynamodb_micros.load(Ordering::Relaxed))
+    }
+
+    /// Requests that were sent to DynamoDB, each retry one.
+    pub fn dynamodb_requests(&self) -> u64 {
+        self.0.dynamodb_requests.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells for whom the current request is, now that its token has been verified.
+pub fn tenant(tenant: &Tenant) {
+    let id = match tenant {
+        Tenant::Agency(org) => org.to_string(),
+        Tenant::Client(client) => client.to_string(),
+        Tenant::Nobody => return,
+    };
+    let _ = CURRENT.try_with(|scope| scope.0.tenant.set(id));
+}
+
+/// Whether nobody asked this before in this process.
+pub fn is_cold_start() -> bool {
+    static WARM: AtomicBool = AtomicBool::new(false);
+    !WARM.swap(true, Ordering::Relaxed)
+}
+
+/// Milliseconds with one decimal.
+pub fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+/// Measures, in the current scope, what a client asks of DynamoDB.
+#[derive(Debug)]
+pub struct Meter;
+
+#[derive(Debug)]
+struct Since(Instant);
+
+impl Storable for Since {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Intercept for Meter {
+    fn name(&self) -> &'static str {
+        "Meter"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        config.interceptor_state().store_put(Since(Instant::now()));
+        Ok(())
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let _ = CURRENT.try_with(|scope| scope.0.dynamodb_requests.fetch_add(1, Ordering::Relaxed));
+        Ok(())
+    }
+
+    fn read_after_execution(
+        &self,
+        _: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(Since(since)) = config.load::<Since>() {
+            let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let _ = CURRENT.try_with(|scope| scope.0.dynamodb_micros.fetch_add(micros, Ordering::Relaxed));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines that `work` writes.
+    fn lines(directives: &str, work: impl FnOnce()) -> Vec<Value> {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let layer = layer(directives, "api-portal-1".to_owned(), move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+        let written = buffer.0.lock().unwrap();
+        let text = std::str::from_utf8(&written).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_line_has_what_lambda_looks_for_at_its_root() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let lines = lines("info", || {
+            tracing::info!(answer = 42, "outside");
+            runtime.block_on(Scope::new("Id=").run(async {
+                tenant(&Tenant::Agency("org_1".parse().unwrap()));
+                tracing::error!(error = "a \"quoted\"\nword", "inside");
+            }));
+        });
+        let [outside, inside] = &lines[..] else {
+            panic!("{lines:?}")
+        };
+        assert_eq!(outside["message"], "outside");
+        assert_eq!(outside["level"], "INFO");
+        assert_eq!(outside["answer"], 42);
+        assert_eq!(outside.get("requestId"), None);
+        assert_eq!(inside["level"], "ERROR");
+        assert_eq!(inside["requestId"], "Id=");
+        assert_eq!(inside["tenant"], "org_1");
+        assert_eq!(inside["error"], "a \"quoted\"\nword");
+        assert_eq!(inside.get("_aws"), None);
+        let timestamp = inside["timestamp"].as_str().unwrap();
+        assert_eq!(timestamp.len(), "2026-11-25T22:00:00.000Z".len());
+        OffsetDateTime::parse(timestamp, &time::format_description::well_known::Rfc3339).unwrap();
+    }
+
+    #[test]
+    fn metrics_are_fields_of_a_line_that_is_written_at_any_level() {
+        let lines = lines("error,metrics=off", || {
+            tracing::info!("not this");
+            tracing::info!(target: METRICS, latencyMs = 1.5, route = "/health", "answered");
+        });
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert_eq!(line["latencyMs"], 1.5);
+        assert_eq!(line["route"], "/health");
+        assert_eq!(line["FunctionName"], "api-portal-1");
+        assert_eq!(
+            line["_aws"]["CloudWatchMetrics"],
+            json!([{
+                "Namespace": "AgencyApi",
+                "Dimensions": [["FunctionName"]],
+                "Metrics": [{"Name": "latencyMs", "Unit": "Milliseconds"}],
+            }])
+        );
+        assert!(line["_aws"]["Timestamp"].as_i64().unwrap() > 1_700_000_000_000);
+    }
+
+    #[test]
+    fn others_do_not_say_what_they_send() {
+        let lines = lines("trace", || {
+            tracing::trace!(target: "aws_smithy_runtime::client", "a body");
+            tracing::debug!(target: "hyper", "a header");
+            tracing::info!(target: "hyper", "kept");
+            tracing::trace!(target: "shared::store", "kept");
+        });
+        assert!(lines.iter().all(|line| line["message"] == "kept"), "{lines:?}");
+        assert_eq!(lines.len(), 2);
+    }
 }

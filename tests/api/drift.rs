@@ -11,12 +11,12 @@ use shared::{config::Config, store::keys};
 
 use crate::harness::{Api, operations};
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// The template; a tag such as `!Ref X` is read as `{"Ref": X}`.
-fn template() -> Value {
+pub fn template() -> Value {
     let text = fs::read_to_string(root().join("template.yaml")).unwrap();
     json(serde_norway::from_str(&text).unwrap())
 }
@@ -42,7 +42,7 @@ fn json(yaml: serde_norway::Value) -> Value {
     }
 }
 
-fn functions(template: &Value) -> BTreeMap<String, &Value> {
+pub fn functions(template: &Value) -> BTreeMap<String, &Value> {
     let resources = template["Resources"].as_object().unwrap();
     resources
         .values()

@@ -32,6 +32,7 @@ impl Api {
     }
 
     pub async fn build(builder: Builder) -> Self {
+        crate::logs::watch();
         Self {
             system: builder.start().await,
         }

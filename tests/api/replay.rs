@@ -5,24 +5,29 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use lambda_http::{
     Context, LambdaEvent, aws_lambda_events::encodings::Body, http::HeaderMap, request::LambdaRequest,
 };
-use local::system::System;
+use local::system::{Builder, System};
 use serde_json::Value;
 use shared::{app::App, http::handler};
 use tower::ServiceExt;
+use utoipa_axum::router::OpenApiRouter;
 
 fn events() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../events"))
 }
 
-fn json(path: &str) -> Value {
+pub fn json(path: &str) -> Value {
     let text = fs::read_to_string(events().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).unwrap()
 }
 
 /// A system with the variables that `sam local` would set, but for its own table and servers.
 async fn system() -> System {
+    build(System::builder()).await
+}
+
+/// The same, of a builder.
+pub async fn build(mut builder: Builder) -> System {
     let env = json("env.json");
-    let mut builder = System::builder();
     for (name, value) in env["Parameters"].as_object().unwrap() {
         if !matches!(
             name.as_str(),
@@ -34,21 +39,26 @@ async fn system() -> System {
     builder.start().await
 }
 
-struct Answer {
-    status: i64,
+pub struct Answer {
+    pub status: i64,
     headers: HeaderMap,
-    body: String,
+    pub body: String,
 }
 
-async fn invoke(app: &App, function: &str, event: Value) -> Answer {
-    let router = match function {
+/// What a function that answers HTTP answers with.
+pub fn router(app: &App, function: &str) -> OpenApiRouter<App> {
+    match function {
         "agency" => agency::router(),
         "branding" => branding::router(),
         "clients" => clients::router(),
         "portal" => portal::router(),
         "domains" => domains::router(domains::dns::Dns::new(&app.config.dns).unwrap()),
         other => panic!("there is no function {other}"),
-    };
+    }
+}
+
+pub async fn invoke(app: &App, function: &str, event: Value) -> Answer {
+    let router = router(app, function);
     let request: LambdaRequest = serde_json::from_value(event).unwrap();
     let event = LambdaEvent::new(request, Context::default());
     let response = handler(router.into(), app.clone()).oneshot(event).await.unwrap();
@@ -116,7 +126,7 @@ async fn every_event_gets_its_answer() {
 }
 
 /// The event with another id in its path.
-fn with_id(event: Value, id: &str) -> Value {
+pub fn with_id(event: Value, id: &str) -> Value {
     let parameters = event["pathParameters"].as_object().unwrap();
     let old = parameters.values().next().unwrap().as_str().unwrap();
     serde_json::from_str(&event.to_string().replace(old, id)).unwrap()

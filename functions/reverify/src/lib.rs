@@ -9,6 +9,7 @@ use shared::{
     app::App,
     models::time::Timestamp,
     store::{self, keys::DUE_SHARDS},
+    telemetry::Scope,
 };
 
 mod report;
@@ -16,7 +17,7 @@ mod source;
 mod sweep;
 mod turns;
 
-pub use report::{NAMESPACE, Report};
+pub use report::Report;
 pub use sweep::sweep;
 
 /// What invokes the function: EventBridge Scheduler's own event, or one that says more. Other properties mean nothing
@@ -68,7 +69,7 @@ impl Event {
     }
 }
 
-/// Sweeps once, within the time of the invocation, and writes the metrics to the standard output.
+/// Sweeps once, within the time of the invocation, and logs the report, which is the metrics.
 ///
 /// # Errors
 /// A shard that there is not; the index could not be read.
@@ -80,11 +81,9 @@ pub async fn handle(
     let shards = event.payload.shards()?;
     let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
     let time = Timestamp::from_millis(deadline).since(app.clock.now());
-    let swept = sweep(app, dns, &shards, time.max(Duration::from_secs(1))).await;
-    let report = swept.map_err(SweepError::Store)?;
-    let function = &event.context.env_config.function_name;
-    println!("{}", report.metrics(function, app.clock.now()));
-    Ok(report)
+    let scope = Scope::new(event.context.request_id);
+    let swept = scope.run(sweep(app, dns, &shards, time.max(Duration::from_secs(1))));
+    Ok(swept.await.map_err(SweepError::Store)?)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! What a sweep tells of itself.
 
 use serde::Serialize;
-use serde_json::{Value, json};
-use shared::models::{domain::Status, time::Timestamp};
+use shared::{models::domain::Status, telemetry::METRICS};
 
 /// What a sweep did. Each check counts once: under `unknown` if it decided nothing, else under the status that the
 /// domain ended in.
@@ -55,35 +54,10 @@ impl Report {
         }
     }
 
-    /// The report as one line of CloudWatch's embedded metric format.
-    pub fn metrics(&self, function: &str, now: Timestamp) -> String {
-        let mut line = json!(self);
-        line["lapsed"] = self.lapsed.into();
-        let names = line.as_object().into_iter().flat_map(|line| line.keys());
-        let metrics: Vec<Value> = names
-            .map(|name| {
-                let unit = match name.as_str() {
-                    "oldestDueSeconds" => "Seconds",
-                    "ms" => "Milliseconds",
-                    _ => "Count",
-                };
-                json!({"Name": name, "Unit": unit})
-            })
-            .collect();
-        line["FunctionName"] = function.into();
-        line["_aws"] = json!({
-            "Timestamp": now.millis(),
-            "CloudWatchMetrics": [{
-                "Namespace": NAMESPACE,
-                "Dimensions": [["FunctionName"]],
-                "Metrics": metrics,
-            }],
-        });
-        line.to_string()
-    }
-
+    /// One line of the log, which is its metrics, too.
     pub(crate) fn log(&self) {
         tracing::info!(
+            target: METRICS,
             due = self.due,
             checked = self.checked,
             pending = self.pending,
@@ -91,48 +65,31 @@ impl Report {
             failing = self.failing,
             failed = self.failed,
             moved = self.moved,
+            lapsed = self.lapsed,
             unknown = self.unknown,
             unreadable = self.unreadable,
             left = self.left,
-            oldest_due_seconds = self.oldest_due_seconds,
+            oldestDueSeconds = self.oldest_due_seconds,
             ms = self.ms,
             "swept"
         );
     }
 }
 
-/// The metrics' namespace.
-pub const NAMESPACE: &str = "AgencyApi";
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_metrics_are_one_line_and_name_what_it_holds() {
+    fn a_check_counts_once() {
         let mut report = Report::default();
         report.count(Status::Verified, Status::Failing, true);
         report.count(Status::Failing, Status::Failing, true);
         report.count(Status::Pending, Status::Pending, false);
-        let line = report.metrics("reverify", Timestamp::from_seconds(1_800_000_000));
-        assert!(!line.contains('\n'));
-        let line: Value = serde_json::from_str(&line).unwrap();
-        let directive = &line["_aws"]["CloudWatchMetrics"][0];
-        let metrics = directive["Metrics"].as_array().unwrap();
-        assert_eq!(metrics.len(), 13);
-        for metric in metrics {
-            assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
-        }
-        assert_eq!(line[directive["Dimensions"][0][0].as_str().unwrap()], "reverify");
         assert_eq!(
-            (
-                &line["checked"],
-                &line["failing"],
-                &line["lapsed"],
-                &line["unknown"]
-            ),
-            (&json!(3), &json!(2), &json!(1), &json!(1))
+            (report.checked, report.failing, report.lapsed, report.unknown),
+            (3, 2, 1, 1)
         );
-        assert!(json!(report).get("lapsed").is_none());
+        assert!(serde_json::json!(report).get("lapsed").is_none());
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     auth::{Principal, Role, Tenant},
     models::id::{Id, Kind},
     store::{Caller, PageRequest},
+    telemetry,
 };
 
 use super::{Problem, ProblemCode, RequestId};
@@ -28,6 +29,7 @@ impl FromRequestParts<App> for Member {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let (now, since) = (app.clock.now(), Instant::now());
         let principal: Principal = app.auth.authenticate(&parts.headers, now).await?;
+        telemetry::tenant(&principal.tenant);
         let request_id = parts
             .extensions
             .get::<RequestId>()

@@ -53,6 +53,13 @@ pub(super) fn request_id(extensions: &Extensions) -> Option<String> {
     }
 }
 
+/// The id that Lambda's own lines have for the invocation.
+pub(super) fn invocation_id(extensions: &Extensions) -> Option<&str> {
+    extensions
+        .get::<lambda_http::Context>()
+        .map(|context| context.request_id.as_str())
+}
+
 /// The gateway passes what HTTP does not allow, and the adapter would panic on it. Characters of the query are encoded,
 /// so that the request is answered like any other. The names of host and protocol, of which the adapter makes a URL that
 /// nothing here reads, are dropped.

@@ -20,7 +20,10 @@ use http::{
 };
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
-use crate::app::App;
+use crate::{
+    app::App,
+    telemetry::{self, Scope, millis},
+};
 
 pub mod body;
 pub mod extract;
@@ -64,11 +67,25 @@ pub fn service(router: Router<App>, app: App) -> Edge {
 
 /// Answers a request; `path` is its path as the client wrote it.
 async fn edge(router: Router, mut request: Request<Body>, path: String) -> Response {
-    let since = Instant::now();
     let request_id = lambda::request_id(request.extensions())
         .or_else(|| request.extensions().get::<RequestId>().map(|id| id.0.clone()))
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     request.extensions_mut().insert(RequestId(request_id.clone()));
+    let scope = Scope::new(&*request_id);
+    scope
+        .run(measured(router, request, (path, request_id), &scope))
+        .await
+}
+
+/// Answers, and writes the request's line.
+async fn measured(
+    router: Router,
+    request: Request<Body>,
+    (path, request_id): (String, String),
+    scope: &Scope,
+) -> Response {
+    let since = Instant::now();
+    let invocation = lambda::invocation_id(request.extensions()).map(str::to_owned);
     let method = request.method().clone();
     let none_match = request
         .headers()
@@ -80,7 +97,7 @@ async fn edge(router: Router, mut request: Request<Body>, path: String) -> Respo
     let handled = AssertUnwindSafe(router.oneshot(request)).catch_unwind();
     let mut response = match tokio::time::timeout(TIME_LIMIT, handled).await {
         Ok(Ok(Ok(response))) => response,
-        // The panic's own words went to the log where it happened.
+        // Where it was went to the log already.
         Ok(Err(_)) => Problem::from(ProblemCode::Internal).into_response(),
         Err(_) => Problem::from(ProblemCode::Timeout).into_response(),
     };
@@ -89,7 +106,9 @@ async fn edge(router: Router, mut request: Request<Body>, path: String) -> Respo
         .extensions_mut()
         .remove::<Route>()
         .map_or_else(String::new, |route| route.0);
+    let mut code = None;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        code = problem.code();
         problem.log(&request_id);
         let mut rendered = problem.render(&path, &request_id);
         rendered
@@ -120,12 +139,20 @@ async fn edge(router: Router, mut request: Request<Body>, path: String) -> Respo
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let status = response.status();
     tracing::info!(
-        request_id,
+        target: telemetry::METRICS,
+        requestId = request_id,
+        lambdaRequestId = invocation,
         method = method.as_str(),
         route,
-        status = response.status().as_u16(),
-        latency_ms = since.elapsed().as_millis() as u64,
+        status = status.as_u16(),
+        code,
+        latencyMs = millis(since.elapsed()),
+        dynamodbMs = millis(scope.dynamodb_time()),
+        dynamodbRequests = scope.dynamodb_requests(),
+        coldStart = u8::from(telemetry::is_cold_start()),
+        serverErrors = u8::from(status.is_server_error()),
         "answered"
     );
     response

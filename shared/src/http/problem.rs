@@ -205,6 +205,12 @@ impl Problem {
         }
     }
 
+    /// The code as clients see it, for the log.
+    pub(super) fn code(&self) -> Option<String> {
+        let code = serde_json::to_value(self.code).ok()?;
+        code.as_str().map(str::to_owned)
+    }
+
     fn because(self, message: &'static str, error: &dyn std::error::Error) -> Self {
         let error = chain(error);
         Self {
@@ -216,7 +222,7 @@ impl Problem {
     /// Logs a fault of ours, here where its request is known.
     pub(super) fn log(&self, request_id: &str) {
         if let Some(Cause { message, error }) = &self.cause {
-            tracing::error!(request_id, error, "{message}");
+            tracing::error!(requestId = request_id, error, "{message}");
         }
     }
 

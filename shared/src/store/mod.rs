@@ -298,7 +298,12 @@ fn item(key: Key, entity: &str, value: &impl Serialize) -> Result<Item> {
 
 /// An item as a value.
 fn parse<T: DeserializeOwned>(item: Item) -> Result<T> {
-    serde_dynamo::from_item(item).map_err(Error::internal)
+    let entity = item.get("entity").cloned();
+    // Not in the words of serde, which may quote what the item says: errors go to the log.
+    serde_dynamo::from_item(item).map_err(|_| match entity {
+        Some(AttributeValue::S(entity)) => Error::internal(format!("an item cannot be read as {entity}")),
+        _ => Error::internal("an item does not tell what it is"),
+    })
 }
 
 /// Why the table did not do as it was asked. It knows no HTTP.

@@ -149,6 +149,38 @@ pub struct Request {
     pub body: Value,
 }
 
+impl Request {
+    /// What IAM asks for, once for each item: a transaction is what its parts are.
+    pub fn permissions(&self) -> Vec<String> {
+        let part = |part: &Value| {
+            let kind = part.as_object().and_then(|part| part.keys().next());
+            format!("{}Item", kind.map_or("", String::as_str))
+        };
+        match self.action.as_str() {
+            "TransactWriteItems" | "TransactGetItems" => {
+                let parts = self.body["TransactItems"].as_array().into_iter().flatten();
+                parts.map(part).collect()
+            }
+            "BatchGetItem" => {
+                let tables = self.body["RequestItems"].as_object().into_iter().flatten();
+                let keys = tables.filter_map(|(_, table)| table["Keys"].as_array());
+                vec![self.action.clone(); keys.map(Vec::len).sum()]
+            }
+            action => vec![action.to_owned()],
+        }
+    }
+
+    /// The index that is read, if it is not the table.
+    pub fn index(&self) -> Option<&str> {
+        self.body["IndexName"].as_str()
+    }
+
+    /// Whether it costs twice.
+    pub fn is_transaction(&self) -> bool {
+        self.action.starts_with("Transact")
+    }
+}
+
 #[derive(Default)]
 struct State {
     requests: Mutex<Vec<Request>>,
@@ -507,6 +539,31 @@ mod tests {
             BTreeMap::from([("GetItem".into(), 2), ("PutItem".into(), 1)])
         );
         assert_eq!(proxy.count(), 0);
+    }
+
+    #[test]
+    fn a_transaction_needs_what_its_parts_need() {
+        let seen = |action: &str, body| Request {
+            action: action.to_owned(),
+            body,
+        };
+        let transaction =
+            json!({"TransactItems": [{"Put": {}}, {"Update": {}}, {"Delete": {}}, {"ConditionCheck": {}}]});
+        let transaction = seen("TransactWriteItems", transaction);
+        assert_eq!(
+            transaction.permissions(),
+            ["PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"]
+        );
+        assert!(transaction.is_transaction());
+        let reads = seen("TransactGetItems", json!({"TransactItems": [{"Get": {}}]}));
+        assert_eq!(reads.permissions(), ["GetItem"]);
+        let batch = seen("BatchGetItem", json!({"RequestItems": {"t": {"Keys": [{}, {}]}}}));
+        assert_eq!(batch.permissions(), ["BatchGetItem", "BatchGetItem"]);
+        let query = seen("Query", json!({"IndexName": "due"}));
+        assert_eq!(
+            (query.permissions(), query.index()),
+            (vec!["Query".to_owned()], Some("due"))
+        );
     }
 
     #[tokio::test]
