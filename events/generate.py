@@ -59,6 +59,19 @@ OPERATIONS = [
         None, True),
 ]
 
+# What EventBridge Scheduler sends where no input is set. {"shards": [0, 1]} would take these two of the sixteen.
+SCHEDULE = {
+    "version": "0",
+    "id": "7bf73129-1428-4cd3-a780-95db273d1602",
+    "detail-type": "Scheduled Event",
+    "source": "aws.scheduler",
+    "account": "123456789012",
+    "time": "2026-11-23T17:00:00Z",
+    "region": "eu-central-1",
+    "resources": ["arn:aws:scheduler:eu-central-1:123456789012:schedule/default/agency-api-Reverify-1ABC2DEF3GHI"],
+    "detail": "{}",
+}
+
 
 def b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -158,6 +171,7 @@ def main() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     for index, (function, operation, *rest) in enumerate(OPERATIONS):
         write(HERE / function / f"{operation}.json", event(key, index, *rest))
+    write(HERE / "reverify" / "schedule.json", SCHEDULE)
     # What `sam local --env-vars` sets. From a container, `cargo local` is at these addresses of its host.
     write(HERE / "env.json", {"Parameters": {
         "TABLE_NAME": "agency",
@@ -167,7 +181,7 @@ def main() -> None:
         "AUTH_JWKS": jwks(key),
         "PORTAL_DOMAIN": PORTAL_DOMAIN,
         "DNS_RESOLVERS": "172.17.0.1:5300",
-        "DNS_AUTHORITY_PORT": "5300",
+        "DNS_MODE": "recursive",
         "DNS_ALLOW_PRIVATE": "true",
         "ALLOW_SPECIAL_USE_DOMAINS": "true",
         "AWS_ENDPOINT_URL_DYNAMODB": "http://host.docker.internal:8000",

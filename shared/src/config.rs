@@ -62,7 +62,7 @@ pub enum DnsMode {
 }
 
 /// A variable that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     variable: &'static str,
     reason: String,
@@ -71,6 +71,13 @@ pub struct Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.variable, self.reason)
+    }
+}
+
+/// What `main` prints of an error: a line for a person.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -94,13 +101,20 @@ impl Config {
     pub fn parse(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let variables = Variables(lookup);
         let portal_domain: Hostname = variables.required("PORTAL_DOMAIN")?;
-        let target = match variables.optional("PORTAL_DOMAIN_TARGET")? {
+        let target: Hostname = match variables.optional("PORTAL_DOMAIN_TARGET")? {
             Some(target) => target,
             None => parsed("PORTAL_DOMAIN", &format!("cname.{portal_domain}"))?,
         };
         // Tokens and subdomains would be names on one level, and nothing could keep them apart.
         if target == portal_domain {
             let reason = "must differ from PORTAL_DOMAIN".to_owned();
+            return Err(Error {
+                variable: "PORTAL_DOMAIN_TARGET",
+                reason,
+            });
+        }
+        if target.as_str().len() > 220 {
+            let reason = "must leave room for a token's label: 220 characters at most".to_owned();
             return Err(Error {
                 variable: "PORTAL_DOMAIN_TARGET",
                 reason,
@@ -156,7 +170,7 @@ struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
 
 impl Variables<'_> {
     fn text(&self, name: &str) -> Option<String> {
-        (self.0)(name).filter(|value| !value.is_empty())
+        (self.0)(name).filter(|value| !value.trim().is_empty())
     }
 
     fn optional<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Option<T>> {
@@ -185,7 +199,14 @@ impl Variables<'_> {
         match SOURCES.map(|name| self.text(name)) {
             [Some(url), None, None] => Ok(KeySource::Url(parsed(SOURCES[0], &url)?)),
             [None, Some(document), None] => Ok(KeySource::Document(parsed(SOURCES[1], &document)?)),
-            [None, None, Some(secret)] => Ok(KeySource::Secret(parsed(SOURCES[2], &secret)?)),
+            // A secret is its bytes, white space included.
+            [None, None, Some(secret)] => match secret.parse() {
+                Ok(secret) => Ok(KeySource::Secret(secret)),
+                Err(reason) => Err(Error {
+                    variable: SOURCES[2],
+                    reason,
+                }),
+            },
             _ => Err(Error {
                 variable: SOURCES[0],
                 reason: "exactly one of AUTH_JWKS_URL, AUTH_JWKS and AUTH_HS256_SECRET is required"
@@ -237,5 +258,98 @@ impl FromStr for BasePath {
             return Err("must not begin like the API's own paths");
         }
         Ok(Self(path.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The least that must be set, with these variables over it.
+    fn parse(variables: &[(&str, &str)]) -> Result<Config> {
+        let least = [
+            ("TABLE_NAME", "agency"),
+            ("AUTH_ISSUER", "https://id.example.com/"),
+            ("AUTH_AUDIENCE", "agency-api"),
+            ("AUTH_HS256_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("PORTAL_DOMAIN", "portal.example.com"),
+        ];
+        Config::parse(&|name| {
+            let mut all = variables.iter().chain(&least);
+            all.find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn what_is_not_set_has_its_default() {
+        let config = parse(&[("MAX_DOMAINS", ""), ("DNS_MODE", " "), ("API_BASE_PATH", "")]).unwrap();
+        assert_eq!(config.names.target.as_str(), "cname.portal.example.com");
+        assert!(!config.names.allow_special_use && !config.dns.allow_private);
+        assert_eq!((config.max_domains, config.dns.authority_port), (100, 53));
+        assert_eq!(config.dns.mode, DnsMode::Authoritative);
+        assert!(config.dns.resolvers.is_empty() && config.addresses.is_empty());
+        assert_eq!(
+            (config.base_path, config.dynamodb_endpoint, config.region),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn lists_are_parted_at_commas() {
+        let config = parse(&[
+            ("PORTAL_ADDRESSES", "192.0.2.1, 2001:db8::1,"),
+            ("DNS_RESOLVERS", "192.0.2.53:53,[2001:db8::53]:5353"),
+            ("API_BASE_PATH", "/api/v1/"),
+        ])
+        .unwrap();
+        assert_eq!(config.addresses.len(), 2);
+        assert_eq!(config.dns.resolvers.len(), 2);
+        assert_eq!(config.path("/agency/clients"), "/api/v1/agency/clients");
+    }
+
+    #[test]
+    fn what_does_not_parse_is_one_line_that_names_the_variable() {
+        let long = format!("{}.example.com", ["a"; 110].join("."));
+        for (variable, value) in [
+            ("TABLE_NAME", ""),
+            ("AUTH_ISSUER", " "),
+            ("AUTH_HS256_SECRET", "short"),
+            ("AUTH_ROLES", "admin=god"),
+            ("PORTAL_DOMAIN", "a b"),
+            ("PORTAL_DOMAIN_TARGET", "portal.example.com"),
+            ("PORTAL_DOMAIN_TARGET", &long),
+            ("PORTAL_ADDRESSES", "192.0.2"),
+            ("MAX_DOMAINS", "-1"),
+            ("DNS_RESOLVERS", "192.0.2.53"),
+            ("DNS_MODE", "both"),
+            ("DNS_AUTHORITY_PORT", "65536"),
+            ("DNS_ALLOW_PRIVATE", "yes"),
+            ("ALLOW_SPECIAL_USE_DOMAINS", "1"),
+            ("API_BASE_PATH", "api"),
+            ("API_BASE_PATH", "/"),
+            ("API_BASE_PATH", "/agency"),
+            ("API_BASE_PATH", "/a//b"),
+            ("API_BASE_PATH", "/../a"),
+        ] {
+            let error = parse(&[(variable, value)]).unwrap_err();
+            assert_eq!(error.variable, variable, "{value}: {error}");
+            assert_eq!(format!("{error:?}"), error.to_string());
+            assert!(!error.to_string().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn keys_come_from_one_place() {
+        for (variable, value) in [
+            ("AUTH_JWKS_URL", "https://id.example.com/jwks"),
+            ("AUTH_JWKS", "{\"keys\":[]}"),
+        ] {
+            assert_eq!(parse(&[(variable, value)]).unwrap_err().variable, "AUTH_JWKS_URL");
+        }
+        assert_eq!(
+            parse(&[("AUTH_HS256_SECRET", "")]).unwrap_err().variable,
+            "AUTH_JWKS_URL"
+        );
     }
 }

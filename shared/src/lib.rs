@@ -4,6 +4,7 @@ pub mod app;
 pub mod auth;
 pub mod config;
 pub mod http;
+pub mod json;
 pub mod models;
 pub mod random;
 pub mod store;

@@ -51,7 +51,7 @@ async fn get_branding(State(app): State<App>, Member(caller): Member) -> Result<
     operation_id = "putBranding",
     tag = "Branding",
     params(("if-match" = Option<String>, Header, description = "Change it only if this is still its `ETag`")),
-    request_body = BrandingUpdate,
+    request_body(content = BrandingUpdate, example = json!({"primaryColor": "#0b5fff", "logoUrl": "https://cdn.acme.com/logo.svg", "footerText": null})),
     responses(
         (status = 200, description = "The branding as it is now", body = Branding,
             headers(("etag" = String, description = "New with every accepted `PUT`"))),

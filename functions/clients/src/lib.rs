@@ -71,7 +71,7 @@ async fn list_clients(
     tag = "Clients",
     params(("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
         description = "For 24 hours the same key with the same body answers as the first success did")),
-    request_body = ClientOrgCreate,
+    request_body(content = ClientOrgCreate, example = json!({"name": "Bäckerei Müller"})),
     responses(
         (status = 201, description = "The client", body = ClientOrg, headers(
             ("location" = String, description = "Its path"),
@@ -119,7 +119,7 @@ async fn get_client(
     operation_id = "updateClient",
     tag = "Clients",
     params(("clientOrgId" = String, Path, description = "The client's id")),
-    request_body = ClientOrgUpdate,
+    request_body(content = ClientOrgUpdate, example = json!({"name": "Bäckerei Müller GmbH", "slug": "mueller"})),
     responses((status = 200, description = "The client as it is now", body = ClientOrg), UpdateProblems)
 )]
 async fn update_client(

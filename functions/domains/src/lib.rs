@@ -15,14 +15,17 @@ use shared::{
         id::DomainKind,
     },
     problems, random,
-    store::{Checked, Error, Page},
+    store::{Author, Checked, Page},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub mod check;
 pub mod dns;
 pub mod lifecycle;
 
-use dns::{Depth, Dns, Session, Subject};
+use check::Checks;
+use dns::Dns;
+use lifecycle::Trigger;
 
 /// The routes of this function. `dns` answers for the names.
 pub fn router(dns: Dns) -> OpenApiRouter<App> {
@@ -68,7 +71,7 @@ async fn list_portal_domains(
     tag = "Portal domains",
     params(("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
         description = "For 24 hours the same key with the same body answers as the first success did")),
-    request_body = PortalDomainCreate,
+    request_body(content = PortalDomainCreate, example = json!({"customDomain": "portal.acme.com"})),
     responses(
         (status = 201, description = "The domain", body = PortalDomain, headers(
             ("location" = String, description = "Its path"),
@@ -150,22 +153,26 @@ async fn verify_portal_domain(
 ) -> Result<Json<PortalDomain>, Problem> {
     let agency = app.store.agency(&caller)?;
     let record = agency.begin_check(id).await?;
-    let before = record.domain();
-    if before.kind == DomainType::Subdomain {
-        return Ok(Json(app.config.show(before.clone())));
+    let domain = record.domain();
+    if domain.kind == DomainType::Subdomain {
+        return Ok(Json(app.config.show(domain.clone())));
     }
-    let subject = Subject::from(&*app.config);
-    let seen = dns
-        .observe(before, &subject, Depth::Diagnose, &Session::new())
-        .await;
-    // Somebody may take the name between the look at its holder and the write; then the look is repeated.
-    for _ in 0..3 {
-        let holder = app.store.holder(&before.hostname).await?;
-        let held = holder.is_some_and(|holder| holder.domain != before.id);
-        let after = lifecycle::decide(before.clone(), seen.clone(), held, app.clock.now());
-        if let Checked::Domain(domain) = agency.finish_check(&record, after).await? {
-            return Ok(Json(app.config.show(*domain)));
+    let checks = Checks::new(&app, &dns);
+    let hostname = domain.hostname.clone();
+    let (mut check, holder) = tokio::join!(
+        checks.look(Box::new(record), Trigger::Verify),
+        app.store.holder(&hostname)
+    );
+    let mut holder = Some(holder?);
+    let mut retry = app.store.retry();
+    loop {
+        let verdict = checks.judge(&mut check, holder.take(), app.clock.now()).await?;
+        let rival = verdict.rival();
+        let by = Author::User(&caller);
+        match app.store.finish_check(by, verdict.change.clone(), rival).await? {
+            Checked::Written(domain) | Checked::Lost(domain) => return Ok(Json(app.config.show(*domain))),
+            // Between the look at the holder and the write somebody took or left the name, or checked it.
+            Checked::HolderChanged => retry.wait().await?,
         }
     }
-    Err(Error::Conflict.into())
 }

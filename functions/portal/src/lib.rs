@@ -76,7 +76,7 @@ async fn get_portal_config(
     operation_id = "putPortalConfig",
     tag = "Portal",
     params(("if-match" = Option<String>, Header, description = "Change it only if this is still its `ETag`")),
-    request_body = PortalConfigUpdate,
+    request_body(content = PortalConfigUpdate, example = json!({"featureTerminal": true, "infrastructureVisibility": "summary"})),
     responses(
         (status = 200, description = "The configuration as it is now", body = PortalConfig,
             headers(("etag" = String, description = "New with every accepted `PUT`"))),

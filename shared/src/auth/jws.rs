@@ -4,7 +4,8 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
 use serde_json::Value;
 
-use super::{json, keys::Key};
+use super::keys::Key;
+use crate::json;
 
 /// A token taken apart; nothing in it is to be believed before [`Jws::verify`].
 pub(super) struct Jws<'a> {

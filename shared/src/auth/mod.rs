@@ -22,7 +22,6 @@ use crate::models::{
 mod claims;
 #[cfg(test)]
 mod fixtures;
-mod json;
 mod jwks_url;
 mod jws;
 mod keys;
@@ -127,7 +126,7 @@ impl Auth {
     /// The user who sent these headers. Takes 2 s at most, and that only where keys are fetched.
     pub async fn authenticate(&self, headers: &HeaderMap, now: Timestamp) -> Result<Principal, AuthError> {
         let payload = self.verify(token(headers)?, now).await?;
-        match json::parse(&payload) {
+        match crate::json::parse(&payload) {
             Ok(Value::Object(claims)) => claims::principal(&claims, &self.config, now),
             _ => Err(AuthError::InvalidToken(
                 "The payload of the token is not a JSON object with distinct names.",

@@ -1,7 +1,5 @@
 //! Bodies: the media type, then the size, then the JSON, then the headers that belong to it, then the values.
 
-use std::fmt;
-
 use axum::{
     body::Body as RawBody,
     extract::{FromRequest, Request},
@@ -11,14 +9,11 @@ use http::{
     header::{CONTENT_TYPE, IF_MATCH},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
 use crate::{
     app::App,
+    json,
     models::fields::{Fields, Input},
     store::{IdempotencyKey, IfMatch},
 };
@@ -93,7 +88,7 @@ async fn read(request: Request) -> Result<(Value, HeaderMap), Problem> {
         return Err(ProblemCode::UnsupportedMediaType.into());
     }
     let bytes = collect(body).await?;
-    let Strict(value) = serde_json::from_slice(&bytes).map_err(|error| {
+    let value = json::parse(&bytes).map_err(|error| {
         // The parser's own words, without the place that it adds and we would rather put first.
         let text = error.to_string();
         let reason = text.split(" at line ").next().unwrap_or_default();
@@ -152,83 +147,21 @@ fn idempotency_key(headers: &HeaderMap, body: &Value) -> Result<Option<Idempoten
     }
 }
 
-/// Tags of all `If-Match` headers. Weak ones never match (RFC 9110, section 13.1.1), nor does what is no tag.
+/// Tags of all `If-Match` headers. Weak ones never match (RFC 9110, section 13.1.1), nor does what is no tag, such as a
+/// `*` that does not stand alone.
 fn if_match(headers: &HeaderMap) -> IfMatch {
-    let mut values = headers.get_all(IF_MATCH).iter().peekable();
-    if values.peek().is_none() {
-        return IfMatch::Any;
+    let tags = headers.get_all(IF_MATCH).iter().flat_map(super::entity_tags);
+    match tags.collect::<Vec<_>>()[..] {
+        [] | ["*"] => IfMatch::Any,
+        ref tags => IfMatch::Tags(
+            tags.iter()
+                .filter_map(|tag| strong(tag))
+                .map(str::to_owned)
+                .collect(),
+        ),
     }
-    let mut tags = Vec::new();
-    for tag in values.flat_map(super::entity_tags) {
-        match tag {
-            "*" => return IfMatch::Any,
-            tag => tags.extend(strong(tag).map(str::to_owned)),
-        }
-    }
-    IfMatch::Tags(tags)
 }
 
 fn strong(tag: &str) -> Option<&str> {
     tag.strip_prefix('"')?.strip_suffix('"')
-}
-
-/// A JSON value without duplicate names at any depth: which of them was meant, nobody can tell.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(Strict(value)) = seq.next_element()? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some((name, Strict(value))) = map.next_entry::<String, _>()? {
-            if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name stands twice in one object"));
-            }
-        }
-        Ok(Value::Object(object))
-    }
 }

@@ -1,13 +1,15 @@
 //! The Lambda runtime around the edge.
 
+use std::convert::Infallible;
+
 use axum::Router;
-use http::Extensions;
+use http::{Extensions, header::HOST};
 use lambda_http::{
-    Adapter,
-    lambda_runtime::LambdaEvent,
+    Adapter, LambdaEvent,
     request::{LambdaRequest, RequestContext},
 };
-use tower::ServiceBuilder;
+use serde::Serialize;
+use tower::{Service, ServiceBuilder};
 
 use crate::app::App;
 
@@ -16,13 +18,21 @@ use crate::app::App;
 /// # Errors
 /// What the runtime's own API answers.
 pub async fn run(router: Router<App>, app: App) -> Result<(), lambda_http::Error> {
+    lambda_runtime::run(handler(router, app)).await
+}
+
+/// What answers the gateway's events.
+pub fn handler(
+    router: Router<App>,
+    app: App,
+) -> impl Service<LambdaEvent<LambdaRequest>, Response: Serialize, Error = Infallible, Future: Send> + Clone {
     let edge = super::service(router, app);
-    let adapter = ServiceBuilder::new().map_request(mend).service(Adapter::from(
-        ServiceBuilder::new()
-            .map_request(|request: lambda_http::Request| request.map(into_body))
-            .service(edge),
-    ));
-    lambda_runtime::run(adapter).await
+    let edge = ServiceBuilder::new()
+        .map_request(|request: lambda_http::Request| request.map(into_body))
+        .service(edge);
+    ServiceBuilder::new()
+        .map_request(mend)
+        .service(Adapter::from(edge))
 }
 
 fn into_body(body: lambda_http::Body) -> axum::body::Body {
@@ -43,8 +53,9 @@ pub(super) fn request_id(extensions: &Extensions) -> Option<String> {
     }
 }
 
-/// Characters in a query string or a `host` header that HTTP does not allow, but the gateway passes, would make the
-/// adapter panic. The query's are encoded, so that the request is answered like any other; a bad `host` is dropped.
+/// The gateway passes what HTTP does not allow, and the adapter would panic on it. Characters of the query are encoded,
+/// so that the request is answered like any other. The names of host and protocol, of which the adapter makes a URL that
+/// nothing here reads, are dropped.
 fn mend(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
     if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
         if let Some(query) = &mut request.raw_query_string
@@ -61,12 +72,13 @@ fn mend(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
                     encoded
                 });
         }
-        let bad = request.headers.get(http::header::HOST).is_some_and(|host| {
-            host.to_str()
-                .map_or(true, |host| host.parse::<http::uri::Authority>().is_err())
-        });
-        if bad {
-            request.headers.remove(http::header::HOST);
+        request.headers.remove(HOST);
+        request.headers.remove("x-forwarded-proto");
+        request.request_context.domain_name = None;
+        if let Some(path) = &mut request.raw_path
+            && !path.starts_with('/')
+        {
+            path.insert(0, '/');
         }
     }
     event

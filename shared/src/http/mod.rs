@@ -28,7 +28,7 @@ mod lambda;
 pub mod problem;
 pub mod reply;
 
-pub use lambda::run;
+pub use lambda::{handler, run};
 pub use problem::{Problem, ProblemCode};
 
 /// The request's id: the gateway's own, or a new one where there is no gateway.
@@ -53,22 +53,23 @@ pub fn service(router: Router<App>, app: App) -> Edge {
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app);
     let answer = move |mut request: Request<Body>| {
+        let path = request.uri().path().to_owned();
         if let Some(base_path) = &base_path {
             strip(request.uri_mut(), base_path);
         }
-        edge(router.clone(), request).map(Ok)
+        edge(router.clone(), request, path).map(Ok)
     };
     BoxCloneSyncService::new(tower::service_fn(answer))
 }
 
-async fn edge(router: Router, mut request: Request<Body>) -> Response {
+/// Answers a request; `path` is its path as the client wrote it.
+async fn edge(router: Router, mut request: Request<Body>, path: String) -> Response {
     let since = Instant::now();
     let request_id = lambda::request_id(request.extensions())
         .or_else(|| request.extensions().get::<RequestId>().map(|id| id.0.clone()))
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     request.extensions_mut().insert(RequestId(request_id.clone()));
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
     let none_match = request
         .headers()
         .get_all(IF_NONE_MATCH)
@@ -89,6 +90,7 @@ async fn edge(router: Router, mut request: Request<Body>) -> Response {
         .remove::<Route>()
         .map_or_else(String::new, |route| route.0);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        problem.log(&request_id);
         let mut rendered = problem.render(&path, &request_id);
         rendered
             .headers_mut()

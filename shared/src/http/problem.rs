@@ -141,6 +141,14 @@ pub struct Problem {
     pub errors: Vec<Fault>,
     /// After how many seconds to try again.
     pub retry_after: Option<u64>,
+    /// What lies behind a fault of ours: for the log alone.
+    cause: Option<Cause>,
+}
+
+#[derive(Debug, Clone)]
+struct Cause {
+    message: &'static str,
+    error: String,
 }
 
 /// The body of a problem.
@@ -178,6 +186,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
+            cause: None,
         }
     }
 
@@ -193,6 +202,21 @@ impl Problem {
         Self {
             retry_after: Some(seconds),
             ..self
+        }
+    }
+
+    fn because(self, message: &'static str, error: &dyn std::error::Error) -> Self {
+        let error = chain(error);
+        Self {
+            cause: Some(Cause { message, error }),
+            ..self
+        }
+    }
+
+    /// Logs a fault of ours, here where its request is known.
+    pub(super) fn log(&self, request_id: &str) {
+        if let Some(Cause { message, error }) = &self.cause {
+            tracing::error!(request_id, error, "{message}");
         }
     }
 
@@ -250,8 +274,7 @@ impl From<AuthError> for Problem {
             AuthError::InvalidToken(reason) => Self::new(P::InvalidToken, reason),
             AuthError::ExpiredToken => P::ExpiredToken.into(),
             AuthError::KeysUnavailable => {
-                tracing::error!("the keys of the identity provider cannot be had");
-                P::Unavailable.into()
+                Self::from(P::Unavailable).because("no token can be checked", &error)
             }
         }
     }
@@ -274,14 +297,8 @@ impl From<store::Error> for Problem {
             E::IdempotencyMismatch => P::IdempotencyMismatch.into(),
             E::InvalidCursor => P::InvalidCursor.into(),
             E::Conflict => P::Unavailable.into(),
-            E::Unavailable(source) => {
-                tracing::error!(error = chain(&*source), "DynamoDB is unavailable");
-                P::Unavailable.into()
-            }
-            E::Internal(source) => {
-                tracing::error!(error = chain(&*source), "internal error");
-                P::Internal.into()
-            }
+            E::Unavailable(source) => Self::from(P::Unavailable).because("DynamoDB is unavailable", &*source),
+            E::Internal(source) => Self::from(P::Internal).because("internal error", &*source),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{domain::Status, hostname::Hostname, id::OrgId, time::Timestamp};
+use super::{hostname::Hostname, id::OrgId, time::Timestamp};
 
 /// An organization that has enabled agency mode.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -35,7 +35,7 @@ pub struct Overview {
 }
 
 /// Portal domains, counted by status.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct DomainCounts {
     /// All of them.
     pub total: u64,
@@ -47,16 +47,4 @@ pub struct DomainCounts {
     pub failing: u64,
     /// Not served.
     pub failed: u64,
-}
-
-impl DomainCounts {
-    /// The count of one status.
-    pub fn of(&mut self, status: Status) -> &mut u64 {
-        match status {
-            Status::Pending => &mut self.pending,
-            Status::Verified => &mut self.verified,
-            Status::Failing => &mut self.failing,
-            Status::Failed => &mut self.failed,
-        }
-    }
 }

@@ -105,13 +105,13 @@ pub enum Action {
 pub fn snapshot(resource: &impl Serialize) -> Option<Value> {
     let mut value = serde_json::to_value(resource).ok()?;
     let properties = value.as_object_mut()?;
-    for derived in ["records", "check", "warnings"] {
-        properties.remove(derived);
+    for left_out in ["records", "check"] {
+        properties.remove(left_out);
     }
     if let Some(Value::String(css)) = properties.get("customCss") {
         let sha256 = digest::digest(&digest::SHA256, css.as_bytes());
         let sha256: String = sha256.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let summary = json!({"length": css.len(), "sha256": sha256});
+        let summary = json!({"length": css.chars().count(), "sha256": sha256});
         properties.insert("customCss".to_owned(), summary);
     }
     Some(value)

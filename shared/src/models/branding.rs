@@ -101,7 +101,7 @@ pub enum WarningCode {
     LowContrast,
 }
 
-/// Any of the nine settings. Absent: unchanged; `null` or `""`: cleared. Read-only properties of [`Branding`] are
+/// Any of the nine settings. Absent: unchanged; `null` or `""`: cleared. Read-only properties of `Branding` are
 /// ignored.
 #[derive(Debug, Clone, Default, ToSchema)]
 #[schema(rename_all = "camelCase")]

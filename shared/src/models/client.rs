@@ -48,7 +48,7 @@ impl Input for ClientOrgCreate {
     }
 }
 
-/// A change of a client organization. Absent: unchanged. Read-only properties of [`ClientOrg`] are ignored.
+/// A change of a client organization. Absent: unchanged. Read-only properties of `ClientOrg` are ignored.
 #[derive(Debug, Clone, ToSchema)]
 pub struct ClientOrgUpdate {
     /// A new name.

@@ -275,6 +275,12 @@ impl Token {
         Self(format!("{:032x}", u128::from_be_bytes(bits)))
     }
 
+    /// The token that a name or a text consists of, in lower case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 32 && text.bytes().all(hex)).then(|| Self(text.to_owned()))
+    }
+
     /// The token as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -318,6 +324,38 @@ pub struct Domain {
     pub verified_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// What the next check must know of the earlier ones.
+    #[serde(default)]
+    pub history: History,
+}
+
+/// What of a domain's earlier checks decides what the next one means. The API does not show it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct History {
+    /// When the status last changed, or the window of a pending one began anew; before that, the domain's creation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Scheduled checks since then; of a verified domain, since its routing last changed too.
+    pub step: u32,
+    /// Whether DNS has answered in this window of a pending domain.
+    pub answered: bool,
+    /// Definite misses since the last proof that count towards the loss of a name.
+    pub misses: u32,
+    /// When the first of them was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed_at: Option<Timestamp>,
+    /// Scheduled checks in a row that decided nothing.
+    pub unknowns: u32,
+    /// Since when neither record has been seen, whatever the addresses say: what a newcomer's claim has to wait for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gone_since: Option<Timestamp>,
+    /// Until when another agency's proof of the name is worth a warning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contested_until: Option<Timestamp>,
+    /// Why the domain failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FindingCode>,
 }
 
 impl Domain {
@@ -337,6 +375,7 @@ impl Domain {
             verified_at: Some(now),
             created_at: now,
             updated_at: now,
+            history: History::default(),
         }
     }
 
@@ -463,13 +502,15 @@ fn relative(name: &str, zone: &str) -> String {
 pub enum PortalDomainCreate {
     /// A label below our portal domain.
     Subdomain {
-        /// The label.
+        /// The label, in any case.
+        #[schema(value_type = String, min_length = 2, max_length = 63, example = "acme")]
         subdomain: Label,
     },
     /// A name that the agency owns.
     Custom {
         /// The host name, in Unicode or ASCII.
         #[serde(rename = "customDomain")]
+        #[schema(value_type = String, min_length = 4, max_length = 1024, example = "portal.acme.com")]
         custom_domain: Hostname,
     },
 }

@@ -153,12 +153,21 @@ impl Fields {
         self.text(name, &value, T::from_str)
     }
 
-    /// A setting in text that may be kept, cleared or set.
+    /// A setting in text that may be kept, cleared (by `""` as well) or set.
     pub fn change<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Change<T> {
+        if let Some(value) = self.rest.get_mut(name)
+            && value.as_str() == Some("")
+        {
+            *value = Value::Null;
+        }
+        self.choice(name)
+    }
+
+    /// A setting of a few words that may be kept, cleared or set; `""` is none of the words.
+    pub fn choice<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Change<T> {
         match self.rest.remove(name) {
             None => Change::Keep,
             Some(Value::Null) => Change::Clear,
-            Some(Value::String(text)) if text.is_empty() => Change::Clear,
             Some(value) => match self.text(name, &value, T::from_str) {
                 Some(value) => Change::Set(value),
                 None => Change::Keep,

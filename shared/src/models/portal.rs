@@ -95,7 +95,7 @@ pub struct PortalConfig {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Any of the ten settings. Absent: unchanged; `null`: the default. Read-only properties of [`PortalConfig`] are
+/// Any of the ten settings. Absent: unchanged; `null`: the default. Read-only properties of `PortalConfig` are
 /// ignored.
 #[derive(Debug, Clone, Default, ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -135,7 +135,7 @@ impl Input for PortalConfigUpdate {
             feature_monitoring: fields.change_bool("featureMonitoring"),
             feature_odoo_shell: fields.change_bool("featureOdooShell"),
             feature_terminal: fields.change_bool("featureTerminal"),
-            infrastructure_visibility: fields.change("infrastructureVisibility"),
+            infrastructure_visibility: fields.choice("infrastructureVisibility"),
             team_management_enabled: fields.change_bool("teamManagementEnabled"),
         })
     }

@@ -33,16 +33,6 @@ struct AgencyItem {
 impl Agency<'_> {
     /// Enables agency mode. Repeating it changes nothing.
     pub async fn enable(&self) -> Result<AgencyOut> {
-        let mut retry = super::transaction::Retry::new();
-        loop {
-            match self.try_enable().await {
-                Err(Error::Conflict) => retry.wait().await?,
-                done => return done,
-            }
-        }
-    }
-
-    async fn try_enable(&self) -> Result<AgencyOut> {
         let agency = AgencyItem {
             enabled_at: self.caller.now,
             client_count: 0,
@@ -76,7 +66,7 @@ impl Agency<'_> {
                 flat: Vec::new(),
             },
         )?;
-        match transaction.commit().await? {
+        match transaction.commit(&mut self.store.retry()).await? {
             Outcome::Done => Ok(out),
             Outcome::Refused(refused) => {
                 let old = refused.by(Part::Agency).ok_or(Error::Conflict)?;

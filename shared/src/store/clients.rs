@@ -98,7 +98,7 @@ impl Agency<'_> {
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<ClientOrg>> {
         let made = Slug::from_name(&new.name, crate::random::six_bytes);
-        let mut retry = Retry::new();
+        let mut retry = self.store.retry();
         let mut taken = 0;
         loop {
             let slug = match (&new.slug, taken) {
@@ -107,9 +107,8 @@ impl Agency<'_> {
                 (None, 1) => made.numbered(2),
                 (None, _) => made.numbered(100_000 + crate::random::below(900_000)),
             };
-            match self.try_create_client(&new.name, slug, key).await {
+            match self.try_create_client(&new.name, slug, key, &mut retry).await {
                 Err(Error::SlugTaken) if new.slug.is_none() && taken < 20 => taken += 1,
-                Err(Error::Conflict) => retry.wait().await?,
                 done => return done,
             }
         }
@@ -120,6 +119,7 @@ impl Agency<'_> {
         name: &ClientName,
         slug: Slug,
         key: Option<&IdempotencyKey>,
+        retry: &mut Retry,
     ) -> Result<Created<ClientOrg>> {
         let now = self.caller.now;
         let client = ClientOrg {
@@ -145,7 +145,7 @@ impl Agency<'_> {
             Action::ClientCreated,
             (None, snapshot(&client)),
         )?;
-        match transaction.commit().await? {
+        match transaction.commit(retry).await? {
             Outcome::Done => Ok(Created {
                 resource: client,
                 replayed: false,
@@ -167,7 +167,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::SlugTaken`]
     pub async fn update_client(&self, id: ClientOrgId, update: &ClientOrgUpdate) -> Result<ClientOrg> {
-        let mut retry = Retry::new();
+        let mut retry = self.store.retry();
         loop {
             let before = self.stored_client(id).await?;
             let mut client = before.value.clone();
@@ -196,13 +196,12 @@ impl Agency<'_> {
                 Action::ClientUpdated,
                 changes(&before.value, &client),
             )?;
-            match transaction.commit().await {
-                Ok(Outcome::Done) => return Ok(client),
-                Ok(Outcome::Refused(refused)) if refused.by(Part::Resource).is_none() => {
+            match transaction.commit(&mut retry).await? {
+                Outcome::Done => return Ok(client),
+                Outcome::Refused(refused) if refused.by(Part::Resource).is_none() => {
                     return Err(Error::SlugTaken);
                 }
-                Ok(Outcome::Refused(_)) | Err(Error::Conflict) => retry.wait().await?,
-                Err(error) => return Err(error),
+                Outcome::Refused(_) => retry.wait().await?,
             }
         }
     }
@@ -212,7 +211,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
     pub async fn delete_client(&self, id: ClientOrgId) -> Result<()> {
-        let mut retry = Retry::new();
+        let mut retry = self.store.retry();
         loop {
             let before = self.stored_client(id).await?;
             let mut transaction = self.transaction();
@@ -230,10 +229,9 @@ impl Agency<'_> {
                 Action::ClientDeleted,
                 (snapshot(&before.value), None),
             )?;
-            match transaction.commit().await {
-                Ok(Outcome::Done) => return Ok(()),
-                Ok(Outcome::Refused(_)) | Err(Error::Conflict) => retry.wait().await?,
-                Err(error) => return Err(error),
+            match transaction.commit(&mut retry).await? {
+                Outcome::Done => return Ok(()),
+                Outcome::Refused(_) => retry.wait().await?,
             }
         }
     }

@@ -18,15 +18,17 @@ use crate::{
         domain::{Domain, DomainType, PortalDomain, PortalDomainCreate, Status, Token},
         hostname::Hostname,
         id::{DomainId, OrgId},
+        portal::PrimaryDomain,
         time::Timestamp,
     },
 };
 
 use super::{
-    Agency, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Store, Stored, item,
+    Agency, Caller, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Store, Stored,
+    audit, item,
     keys::{self, List},
     parse, sdk_error,
-    transaction::{Condition, Outcome, Part, Retry, Transaction, number, text},
+    transaction::{Attributes, Condition, Outcome, Part, Transaction, number, text},
 };
 
 /// How long a deleted label stays its agency's.
@@ -72,17 +74,258 @@ pub struct Holder {
 /// What became of a check's result.
 #[derive(Debug)]
 pub enum Checked {
-    /// It was written, or another check was faster: this is how the domain stands.
-    Domain(Box<Domain>),
-    /// Somebody else has taken the host name meanwhile.
+    /// It was written.
+    Written(Box<Domain>),
+    /// Another write was faster: this is how it left the domain.
+    Lost(Box<Domain>),
+    /// The holder of the host name is not what it was.
     HolderChanged,
 }
+
+/// A domain as it was read, and as it is to be.
+#[derive(Debug, Clone)]
+pub struct Change<'a> {
+    /// As it was read.
+    pub before: &'a DomainRecord,
+    /// As it is to be.
+    pub after: Domain,
+}
+
+/// Who writes, as the audit log tells it.
+#[derive(Debug, Clone, Copy)]
+pub enum Author<'a> {
+    /// A user, by a request.
+    User(&'a Caller),
+    /// The system itself, at this time.
+    System(Timestamp),
+}
+
+impl Author<'_> {
+    /// When.
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Self::User(caller) => caller.now,
+            Self::System(now) => *now,
+        }
+    }
+}
+
+/// What a check may change of a domain, as the table names it.
+const CHECKED: [&str; 11] = [
+    "status",
+    "routing",
+    "ownership",
+    "route",
+    "check",
+    "verifiedAt",
+    "updatedAt",
+    "history",
+    "writeId",
+    keys::DUE,
+    keys::DUE_AT,
+];
+
+/// How often the system tries a write that meets others. What is due stays due.
+const SYSTEM_TRIES: u32 = 3;
 
 impl Store {
     /// Who holds a host name: one of the few look-ups outside the caller's own partition.
     pub async fn holder(&self, hostname: &Hostname) -> Result<Option<Holder>> {
         let holder: Option<Holder> = self.get(keys::holder(hostname)).await?.map(parse).transpose()?;
         Ok(holder.filter(|holder| holder.keep_until.is_none()))
+    }
+
+    /// The domain that holds a host name; `None` where it does so no longer. As [`Self::holder`], this leaves the
+    /// caller's own partition.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where it cannot be read.
+    pub async fn holding(&self, holder: &Holder) -> Result<Option<DomainRecord>> {
+        let item = self.get(keys::domain(&holder.agency, holder.domain)).await?;
+        let record: Option<DomainRecord> = item.map(parse).transpose()?;
+        Ok(record.filter(|record| record.domain().status.serves()))
+    }
+
+    /// Whether a token is one of the agency's domains'.
+    pub async fn has_token(&self, org: &OrgId, token: &Token) -> Result<bool> {
+        Ok(self.get(keys::token(org, token)).await?.is_some())
+    }
+
+    /// Writes what a check found, if the domain is still what the check began with; the status, the counters, the hold
+    /// on the name and the audit entry change together. `rival` is another agency's domain that holds the name, if it
+    /// is to change: where it serves no longer, the name moves. A check that changes no status is one conditional
+    /// update, all else one transaction.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where the domain was deleted meanwhile. [`Error::Conflict`] where the author is the system
+    /// and other writes got in the way three times.
+    pub async fn finish_check(
+        &self,
+        by: Author<'_>,
+        change: Change<'_>,
+        rival: Option<Change<'_>>,
+    ) -> Result<Checked> {
+        let mut retry = match by {
+            Author::User(_) => self.retry(),
+            Author::System(_) => self.retry().up_to(SYSTEM_TRIES),
+        };
+        // One id for all tries: a write whose answer was lost is known by it.
+        let write = Rewrite::new(&change)?;
+        let rival = rival.as_ref().map(Rewrite::new).transpose()?;
+        if rival.is_some() || !write.is_alone() {
+            let transaction = self.check_transaction(by, &write, rival.as_ref())?;
+            return match transaction.commit(&mut retry).await? {
+                Outcome::Done => Ok(write.written()),
+                Outcome::Refused(refused) => match refused.by(Part::Resource) {
+                    Some(winner) => write.refused_by(winner),
+                    None => Ok(Checked::HolderChanged),
+                },
+            };
+        }
+        loop {
+            match self.rewrite(&write).await {
+                Err(Error::Conflict) => retry.wait().await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn rewrite(&self, write: &Rewrite<'_>) -> Result<Checked> {
+        let unchanged = &write.before.stored.write_id;
+        let call = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(write.key().item()))
+            .update_expression(&write.attributes.expression)
+            .condition_expression(Attributes::UNCHANGED)
+            .set_expression_attribute_names(Some(write.attributes.names.clone()))
+            .set_expression_attribute_values(Some(write.attributes.values_if(unchanged)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let failure = match call.send().await {
+            Ok(_) => return Ok(write.written()),
+            Err(failure) => failure,
+        };
+        match failure.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                write.refused_by(&refused.item.clone().unwrap_or_default())
+            }
+            _ => Err(sdk_error(failure)),
+        }
+    }
+
+    fn check_transaction(
+        &self,
+        by: Author<'_>,
+        write: &Rewrite<'_>,
+        rival: Option<&Rewrite<'_>>,
+    ) -> Result<Transaction<'_>> {
+        let mut transaction = Transaction::new(self);
+        write.add(&mut transaction, Part::Resource, by)?;
+        if let Some(rival) = rival {
+            // In the other agency's log nobody else's user or request is named.
+            rival.add(&mut transaction, Part::Rival, Author::System(by.now()))?;
+        }
+        let (was, is) = (write.before.domain(), write.after());
+        let moved = rival.filter(|rival| !rival.after().status.serves());
+        match (was.status.serves(), is.status.serves()) {
+            (false, true) => {
+                // The rival's own condition holds that it is the holder still.
+                let free = match moved {
+                    Some(rival) => {
+                        Condition::new("agency = :agency", [(":agency", text(&rival.after().agency_id))])
+                    }
+                    None => Condition::absent(),
+                };
+                transaction.put(Part::Holder, holds(is)?, free)?;
+            }
+            (true, false) => transaction.delete(Part::Free, keys::holder(&is.hostname), None)?,
+            _ => {}
+        }
+        Ok(transaction)
+    }
+}
+
+/// A check's change of one domain.
+struct Rewrite<'a> {
+    before: &'a DomainRecord,
+    record: DomainRecord,
+    attributes: Attributes,
+}
+
+impl<'a> Rewrite<'a> {
+    fn new(change: &Change<'a>) -> Result<Self> {
+        let record = DomainRecord {
+            stored: Stored::new(change.after.clone()),
+            ..change.before.clone()
+        };
+        let item = domain_item(&record)?;
+        Ok(Self {
+            before: change.before,
+            attributes: Attributes::from_item(&CHECKED, &item),
+            record,
+        })
+    }
+
+    fn after(&self) -> &Domain {
+        self.record.domain()
+    }
+
+    fn key(&self) -> keys::Key {
+        keys::domain(&self.after().agency_id, self.after().id)
+    }
+
+    /// Whether no other item changes with it.
+    fn is_alone(&self) -> bool {
+        let (was, is) = (self.before.domain(), self.after());
+        was.status == is.status && candidacy(was) == candidacy(is)
+    }
+
+    fn written(&self) -> Checked {
+        Checked::Written(Box::new(self.after().clone()))
+    }
+
+    /// What it means that the domain is this now (empty where it is gone).
+    fn refused_by(&self, winner: &Item) -> Result<Checked> {
+        if winner.is_empty() {
+            return Err(Error::NotFound);
+        }
+        let winner: DomainRecord = parse(winner.clone())?;
+        Ok(if winner.stored.write_id == self.record.stored.write_id {
+            self.written()
+        } else {
+            Checked::Lost(Box::new(winner.stored.value))
+        })
+    }
+
+    /// Adds all that changes with the domain, but for the hold on its name.
+    fn add(&self, transaction: &mut Transaction<'_>, part: Part, by: Author<'_>) -> Result<()> {
+        let (was, is) = (self.before.domain(), self.after());
+        transaction.change(part, self.key(), &self.attributes, &self.before.stored.write_id)?;
+        write_candidate(transaction, Some(was), is)?;
+        if was.status == is.status {
+            return Ok(());
+        }
+        count_domains(
+            transaction,
+            &is.agency_id,
+            Some(was.status),
+            Some(is.status),
+            None,
+        )?;
+        let action = match is.status {
+            Status::Pending => Action::DomainPending,
+            Status::Verified => Action::DomainVerified,
+            Status::Failing => Action::DomainFailing,
+            Status::Failed => Action::DomainFailed,
+        };
+        let state = |domain: &Domain| {
+            let problem = domain.check.as_ref().and_then(|check| check.problem.as_ref());
+            Some(json!({"status": domain.status, "routing": domain.routing, "problem": problem}))
+        };
+        let flat = [("from", was.status), ("to", is.status)];
+        let record = domain_record(is, action, (state(was), state(is)), flat);
+        audit(transaction, &is.agency_id, by, record)
     }
 }
 
@@ -124,22 +367,14 @@ impl Agency<'_> {
             }
         };
         let answer = config.show(domain.clone());
-        let mut retry = Retry::new();
-        loop {
-            match self
-                .try_create_domain(&domain, &answer, config.max_domains, key)
-                .await
-            {
-                Err(Error::Conflict) => retry.wait().await?,
-                done => return done,
-            }
-        }
+        self.write_new_domain(&domain, answer, config.max_domains, key)
+            .await
     }
 
-    async fn try_create_domain(
+    async fn write_new_domain(
         &self,
         domain: &Domain,
-        answer: &PortalDomain,
+        answer: PortalDomain,
         limit: u32,
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<PortalDomain>> {
@@ -148,13 +383,14 @@ impl Agency<'_> {
             "attribute_exists(PK) AND domainCount < :limit",
             [(":limit", number(limit))],
         );
-        self.count_domains(&mut transaction, None, Some(domain.status), room)?;
+        count_domains(&mut transaction, self.org, None, Some(domain.status), room)?;
         let record = DomainRecord {
             stored: Stored::new(domain.clone()),
             slot_at: None,
             slot_id: None,
         };
-        self.write_domain(&mut transaction, None, &record, Condition::absent())?;
+        transaction.put(Part::Resource, domain_item(&record)?, Condition::absent())?;
+        write_candidate(&mut transaction, None, domain)?;
         let claim = item(
             keys::name(self.org, &domain.hostname),
             "name",
@@ -176,19 +412,14 @@ impl Agency<'_> {
                     (":me", text(self.org)),
                 ],
             );
-            transaction.put(Part::Holder, self.holds(domain)?, free)?;
+            transaction.put(Part::Holder, holds(domain)?, free)?;
         }
-        self.remember(&mut transaction, "createPortalDomain", key, answer)?;
-        self.audit_domain(
-            &mut transaction,
-            domain,
-            Action::DomainCreated,
-            (None, snapshot(answer)),
-            [],
-        )?;
-        match transaction.commit().await? {
+        self.remember(&mut transaction, "createPortalDomain", key, &answer)?;
+        let created = domain_record(domain, Action::DomainCreated, (None, snapshot(&answer)), []);
+        self.audit(&mut transaction, created)?;
+        match transaction.commit(&mut self.store.retry()).await? {
             Outcome::Done => Ok(Created {
-                resource: answer.clone(),
+                resource: answer,
                 replayed: false,
             }),
             Outcome::Refused(refused) => {
@@ -210,12 +441,12 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
     pub async fn delete_domain(&self, id: DomainId, config: &Config) -> Result<()> {
-        let mut retry = Retry::new();
+        let mut retry = self.store.retry();
         loop {
             let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
             let domain = before.domain();
             let mut transaction = self.transaction();
-            self.count_domains(&mut transaction, Some(domain.status), None, None)?;
+            count_domains(&mut transaction, self.org, Some(domain.status), None, None)?;
             transaction.delete(
                 Part::Resource,
                 keys::domain(self.org, id),
@@ -231,7 +462,7 @@ impl Agency<'_> {
             match domain.kind {
                 DomainType::Subdomain => {
                     let until = (self.caller.now + LABEL_KEPT).seconds();
-                    let mut kept = self.holds(domain)?;
+                    let mut kept = holds(domain)?;
                     kept.insert("keepUntil".to_owned(), number(until));
                     kept.insert(keys::TTL.to_owned(), number(until));
                     transaction.put(Part::Free, kept, None)?;
@@ -242,11 +473,11 @@ impl Agency<'_> {
                 DomainType::Custom => {}
             }
             let was = snapshot(&config.show(domain.clone()));
-            self.audit_domain(&mut transaction, domain, Action::DomainDeleted, (was, None), [])?;
-            match transaction.commit().await {
-                Ok(Outcome::Done) => return Ok(()),
-                Ok(Outcome::Refused(_)) | Err(Error::Conflict) => retry.wait().await?,
-                Err(error) => return Err(error),
+            let deleted = domain_record(domain, Action::DomainDeleted, (was, None), []);
+            self.audit(&mut transaction, deleted)?;
+            match transaction.commit(&mut retry).await? {
+                Outcome::Done => return Ok(()),
+                Outcome::Refused(_) => retry.wait().await?,
             }
         }
     }
@@ -273,7 +504,7 @@ impl Agency<'_> {
             .expression_attribute_values(":slot", text(Uuid::new_v4().simple()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut retry = Retry::new();
+        let mut retry = self.store.retry();
         loop {
             let failure = match call.clone().send().await {
                 Ok(answer) => return parse(answer.attributes.unwrap_or_default()),
@@ -299,164 +530,104 @@ impl Agency<'_> {
             }
         }
     }
+}
 
-    /// Writes what a check found, if the domain is still what the check began with; the status, the counters, the hold
-    /// on the name and the audit entry change together.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] where the domain was deleted meanwhile.
-    pub async fn finish_check(&self, before: &DomainRecord, after: Domain) -> Result<Checked> {
-        let mut retry = Retry::new();
-        let record = DomainRecord {
-            stored: Stored::new(after),
-            ..before.clone()
-        };
-        let (was, is) = (before.domain(), record.domain());
-        loop {
-            let mut transaction = self.transaction();
-            let unchanged = Condition::unchanged(&before.stored.write_id);
-            self.write_domain(&mut transaction, Some(was), &record, unchanged)?;
-            if was.status.serves() != is.status.serves() {
-                if is.status.serves() {
-                    transaction.put(Part::Holder, self.holds(is)?, Condition::absent())?;
-                } else {
-                    transaction.delete(Part::Free, keys::holder(&is.hostname), None)?;
-                }
-            }
-            if was.status != is.status {
-                self.count_domains(&mut transaction, Some(was.status), Some(is.status), None)?;
-                let action = match is.status {
-                    Status::Pending => Action::DomainPending,
-                    Status::Verified => Action::DomainVerified,
-                    Status::Failing => Action::DomainFailing,
-                    Status::Failed => Action::DomainFailed,
-                };
-                let state = |domain: &Domain| {
-                    let problem = domain.check.as_ref().and_then(|check| check.problem.as_ref());
-                    Some(json!({"status": domain.status, "routing": domain.routing, "problem": problem}))
-                };
-                let flat = [("from", was.status), ("to", is.status)];
-                self.audit_domain(&mut transaction, is, action, (state(was), state(is)), flat)?;
-            }
-            match transaction.commit().await {
-                Ok(Outcome::Done) => return Ok(Checked::Domain(Box::new(record.stored.value))),
-                Ok(Outcome::Refused(refused)) => {
-                    return match refused.by(Part::Resource) {
-                        Some(winner) if winner.is_empty() => Err(Error::NotFound),
-                        Some(winner) => Ok(Checked::Domain(Box::new(parse(winner.clone())?))),
-                        None => Ok(Checked::HolderChanged),
-                    };
-                }
-                Err(Error::Conflict) => retry.wait().await?,
-                Err(error) => return Err(error),
-            }
-        }
+/// Moves a domain between its agency's counters.
+fn count_domains(
+    transaction: &mut Transaction<'_>,
+    org: &OrgId,
+    from: Option<Status>,
+    to: Option<Status>,
+    condition: Option<Condition>,
+) -> Result<()> {
+    let counter = |status| match status {
+        Status::Pending => "pendingCount",
+        Status::Verified => "verifiedCount",
+        Status::Failing => "failingCount",
+        Status::Failed => "failedCount",
+    };
+    let mut changes = Vec::new();
+    let mut values = Vec::new();
+    if let Some(from) = from {
+        changes.push(format!("{} :less", counter(from)));
+        values.push((":less", number(-1)));
     }
-
-    /// Moves a domain between the agency's counters.
-    fn count_domains(
-        &self,
-        transaction: &mut Transaction<'_>,
-        from: Option<Status>,
-        to: Option<Status>,
-        condition: Option<Condition>,
-    ) -> Result<()> {
-        let counter = |status| match status {
-            Status::Pending => "pendingCount",
-            Status::Verified => "verifiedCount",
-            Status::Failing => "failingCount",
-            Status::Failed => "failedCount",
-        };
-        let mut changes = Vec::new();
-        let mut values = Vec::new();
-        if let Some(from) = from {
-            changes.push(format!("{} :less", counter(from)));
-            values.push((":less", number(-1)));
-        }
-        if let Some(to) = to {
-            changes.push(format!("{} :more", counter(to)));
-            values.push((":more", number(1)));
-        }
-        match (from, to) {
-            (None, Some(_)) => changes.push("domainCount :more".to_owned()),
-            (Some(_), None) => changes.push("domainCount :less".to_owned()),
-            _ => {}
-        }
-        let expression = format!("ADD {}", changes.join(", "));
-        transaction.update(
-            Part::Agency,
-            keys::agency(self.org),
-            expression,
-            condition,
-            values,
-        )
+    if let Some(to) = to {
+        changes.push(format!("{} :more", counter(to)));
+        values.push((":more", number(1)));
     }
-
-    /// The domain, its place in the index of what is due, and its place among the candidates for the primary domain.
-    fn write_domain(
-        &self,
-        transaction: &mut Transaction<'_>,
-        before: Option<&Domain>,
-        record: &DomainRecord,
-        condition: Option<Condition>,
-    ) -> Result<()> {
-        let domain = record.domain();
-        let mut stored = item(keys::domain(self.org, domain.id), "domain", record)?;
-        if let Some(next) = domain.check.as_ref().and_then(|check| check.next_check_at) {
-            stored.extend(keys::due(self.org, next, domain.id));
-        }
-        transaction.put(Part::Resource, stored, condition)?;
-        let was = before.and_then(|before| Some((before.primary_rank()?, before.primary())));
-        let is = domain.primary_rank().map(|rank| (rank, domain.primary()));
-        if was == is {
-            return Ok(());
-        }
-        if let Some((rank, _)) = was
-            && is.as_ref().is_none_or(|(new, _)| *new != rank)
-        {
-            transaction.delete(Part::Free, keys::prime(self.org, rank, domain.id), None)?;
-        }
-        if let Some((rank, primary)) = is {
-            let candidate = item(keys::prime(self.org, rank, domain.id), "primary", &primary)?;
-            transaction.put(Part::Free, candidate, None)?;
-        }
-        Ok(())
+    match (from, to) {
+        (None, Some(_)) => changes.push("domainCount :more".to_owned()),
+        (Some(_), None) => changes.push("domainCount :less".to_owned()),
+        _ => {}
     }
+    let expression = format!("ADD {}", changes.join(", "));
+    transaction.update(Part::Agency, keys::agency(org), expression, condition, values)
+}
 
-    fn holds(&self, domain: &Domain) -> Result<Item> {
-        let holder = Holder {
-            agency: self.org.clone(),
-            domain: domain.id,
-            keep_until: None,
-        };
-        item(keys::holder(&domain.hostname), "holder", &holder)
+/// The domain with its place in the index of what is due.
+fn domain_item(record: &DomainRecord) -> Result<Item> {
+    let domain = record.domain();
+    let mut stored = item(keys::domain(&domain.agency_id, domain.id), "domain", record)?;
+    if let Some(next) = domain.check.as_ref().and_then(|check| check.next_check_at) {
+        stored.extend(keys::due(&domain.agency_id, next, domain.id));
     }
+    Ok(stored)
+}
 
-    fn audit_domain(
-        &self,
-        transaction: &mut Transaction<'_>,
-        domain: &Domain,
-        action: Action,
-        (before, after): (Option<serde_json::Value>, Option<serde_json::Value>),
-        statuses: impl IntoIterator<Item = (&'static str, Status)>,
-    ) -> Result<()> {
-        let mut flat = Vec::new();
-        for (name, status) in statuses {
-            flat.push((name, status.as_str().to_owned()));
-        }
-        if !flat.is_empty() {
-            flat.push(("hostname", domain.hostname.to_string()));
-        }
-        let target = (TargetType::Domain, domain.id.to_string());
-        self.audit(
-            transaction,
-            Record {
-                action,
-                target,
-                before,
-                after,
-                flat,
-            },
-        )
+/// The domain's place among the candidates for the primary domain, and what stands there.
+fn candidacy(domain: &Domain) -> Option<(u8, PrimaryDomain)> {
+    Some((domain.primary_rank()?, domain.primary()))
+}
+
+fn write_candidate(
+    transaction: &mut Transaction<'_>,
+    before: Option<&Domain>,
+    domain: &Domain,
+) -> Result<()> {
+    let (was, is) = (before.and_then(candidacy), candidacy(domain));
+    if was == is {
+        return Ok(());
+    }
+    let key = |rank| keys::prime(&domain.agency_id, rank, domain.id);
+    if let Some((rank, _)) = was
+        && is.as_ref().is_none_or(|(new, _)| *new != rank)
+    {
+        transaction.delete(Part::Free, key(rank), None)?;
+    }
+    if let Some((rank, primary)) = is {
+        transaction.put(Part::Free, item(key(rank), "primary", &primary)?, None)?;
+    }
+    Ok(())
+}
+
+fn holds(domain: &Domain) -> Result<Item> {
+    let holder = Holder {
+        agency: domain.agency_id.clone(),
+        domain: domain.id,
+        keep_until: None,
+    };
+    item(keys::holder(&domain.hostname), "holder", &holder)
+}
+
+fn domain_record(
+    domain: &Domain,
+    action: Action,
+    (before, after): (Option<serde_json::Value>, Option<serde_json::Value>),
+    statuses: impl IntoIterator<Item = (&'static str, Status)>,
+) -> Record {
+    let mut flat = Vec::new();
+    for (name, status) in statuses {
+        flat.push((name, status.as_str().to_owned()));
+    }
+    if !flat.is_empty() {
+        flat.push(("hostname", domain.hostname.to_string()));
+    }
+    Record {
+        action,
+        target: (TargetType::Domain, domain.id.to_string()),
+        before,
+        after,
+        flat,
     }
 }

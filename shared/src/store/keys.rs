@@ -201,3 +201,19 @@ pub fn due(org: &OrgId, at: Timestamp, domain: DomainId) -> [(String, AttributeV
         (DUE_AT.to_owned(), AttributeValue::S(format!("{at}#{domain}"))),
     ]
 }
+
+/// A partition of the index, and what its sort keys are up to when all that is due at `now` is below it.
+pub fn due_until(shard: u8, now: Timestamp) -> (String, String) {
+    (format!("DUE#{shard}"), format!("{now}$"))
+}
+
+/// When a sort key of the index says that its domain is due.
+pub fn due_time(due_at: &str) -> Option<Timestamp> {
+    due_at.split_once('#')?.0.parse().ok()
+}
+
+/// A sort key of the index with another time.
+pub fn due_again(due_at: &str, at: Timestamp) -> String {
+    let domain = due_at.split_once('#').map_or("", |(_, domain)| domain);
+    format!("{at}#{domain}")
+}

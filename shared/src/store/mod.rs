@@ -25,6 +25,7 @@ use crate::{
 mod agency;
 mod clients;
 mod domains;
+mod due;
 mod idempotency;
 pub mod keys;
 mod page;
@@ -32,10 +33,12 @@ mod portal;
 mod settings;
 mod transaction;
 
-pub use domains::{Checked, DomainRecord, Holder};
+pub use domains::{Author, Change, Checked, DomainRecord, Holder};
+pub use due::{DueKey, Nominated};
 pub use idempotency::{Created, IdempotencyKey};
 pub use page::{Cursor, Page, PageRequest};
 pub use settings::IfMatch;
+pub use transaction::Retry;
 
 use keys::Key;
 use transaction::{Condition, Part, Transaction, number, text};
@@ -48,6 +51,9 @@ type Result<T> = std::result::Result<T, Error>;
 /// How long an audit entry is kept.
 const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 
+/// No try of a write begins later than this; what is under way then still ends within the 14 s of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The version of the items' form.
 const SCHEMA: i64 = 1;
 
@@ -56,6 +62,7 @@ const SCHEMA: i64 = 1;
 pub struct Store {
     client: Client,
     table: String,
+    patience: Duration,
 }
 
 /// Who asks, and when.
@@ -82,7 +89,22 @@ pub struct Agency<'a> {
 impl Store {
     /// The table of this name.
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self {
+            client,
+            table,
+            patience: PATIENCE,
+        }
+    }
+
+    /// The same with another patience: how long a write that keeps meeting others is tried again.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// For a write that may meet others.
+    pub fn retry(&self) -> Retry {
+        Retry::new(self.patience)
     }
 
     /// The table as the caller's agency sees it.
@@ -109,6 +131,34 @@ impl Store {
             .set_key(Some(key.item()))
             .consistent_read(true);
         Ok(call.send().await.map_err(sdk_error)?.item)
+    }
+
+    /// Items of one batch, 100 at most, strongly consistent, in any order; what does not exist is missing.
+    async fn batch(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>> {
+        let mut items = Vec::with_capacity(wanted.len());
+        let mut retry = self.retry();
+        loop {
+            let asked = KeysAndAttributes::builder()
+                .set_keys(Some(std::mem::take(&mut wanted)))
+                .consistent_read(true)
+                .build()
+                .map_err(Error::internal)?;
+            let call = self.client.batch_get_item().request_items(&self.table, asked);
+            let answer = call.send().await.map_err(sdk_error)?;
+            let found = answer.responses.into_iter().flat_map(HashMap::into_values);
+            items.extend(found.flatten());
+            wanted = answer
+                .unprocessed_keys
+                .into_iter()
+                .flat_map(HashMap::into_values)
+                .flat_map(|asked| asked.keys)
+                .collect();
+            if wanted.is_empty() {
+                return Ok(items);
+            }
+            // DynamoDB may leave keys of a batch unprocessed, and then says so.
+            retry.wait().await?;
+        }
     }
 
     /// Items of one query, strongly consistent: those between two sort keys, from the lower end on.
@@ -139,76 +189,58 @@ impl Agency<'_> {
     /// [`Error::NotEnabled`], then [`Error::NotFound`].
     async fn item(&self, key: Key) -> Result<Item> {
         let agency = keys::agency(self.org);
-        let mut wanted = vec![agency.clone().item(), key.clone().item()];
+        let wanted = vec![agency.clone().item(), key.item()];
         let (mut enabled, mut found) = (false, None);
-        // DynamoDB may leave keys of a batch unprocessed, and then says so.
-        for _ in 0..5 {
-            let asked = KeysAndAttributes::builder()
-                .set_keys(Some(std::mem::take(&mut wanted)))
-                .consistent_read(true)
-                .build()
-                .map_err(Error::internal)?;
-            let call = self
-                .store
-                .client
-                .batch_get_item()
-                .request_items(&self.store.table, asked);
-            let answer = call.send().await.map_err(sdk_error)?;
-            for item in answer
-                .responses
-                .into_iter()
-                .flat_map(HashMap::into_values)
-                .flatten()
-            {
-                if item.get(keys::SK) == Some(&text(&agency.sk)) {
-                    enabled = true;
-                } else {
-                    found = Some(item);
-                }
-            }
-            wanted = answer
-                .unprocessed_keys
-                .into_iter()
-                .flat_map(HashMap::into_values)
-                .flat_map(|asked| asked.keys)
-                .collect();
-            if wanted.is_empty() {
-                return if enabled {
-                    found.ok_or(Error::NotFound)
-                } else {
-                    Err(Error::NotEnabled)
-                };
+        for item in self.store.batch(wanted).await? {
+            if item.get(keys::SK) == Some(&text(&agency.sk)) {
+                enabled = true;
+            } else {
+                found = Some(item);
             }
         }
-        Err(Error::Unavailable("keys of a batch stayed unprocessed".into()))
+        if enabled {
+            found.ok_or(Error::NotFound)
+        } else {
+            Err(Error::NotEnabled)
+        }
     }
 
     /// Adds the audit entry of a user's write to its transaction.
     fn audit(&self, transaction: &mut Transaction<'_>, record: Record) -> Result<()> {
-        let entry = AuditEntry {
-            id: AuditId::new(self.caller.now),
-            at: self.caller.now,
-            actor: Actor {
-                kind: ActorType::User,
-                id: Some(self.caller.principal.user.clone()),
-            },
-            action: record.action,
-            target: Target {
-                kind: record.target.0,
-                id: record.target.1,
-            },
-            request_id: Some(self.caller.request_id.clone()),
-            before: record.before,
-            after: record.after,
-        };
-        let mut item = item(keys::audit(self.org, entry.id), "audit", &entry)?;
-        let expires = entry.at + AUDIT_RETENTION;
-        item.insert(keys::TTL.to_owned(), number(expires.seconds()));
-        for (name, value) in record.flat {
-            item.insert(name.to_owned(), text(value));
-        }
-        transaction.put(Part::Receipt, item, Condition::absent())
+        audit(transaction, self.org, Author::User(self.caller), record)
     }
+}
+
+/// Adds the audit entry of a write to its transaction, for the log of `org`.
+fn audit(transaction: &mut Transaction<'_>, org: &OrgId, by: Author<'_>, record: Record) -> Result<()> {
+    let (kind, user, request_id) = match by {
+        Author::User(caller) => (
+            ActorType::User,
+            Some(caller.principal.user.clone()),
+            Some(caller.request_id.clone()),
+        ),
+        Author::System(_) => (ActorType::System, None, None),
+    };
+    let entry = AuditEntry {
+        id: AuditId::new(by.now()),
+        at: by.now(),
+        actor: Actor { kind, id: user },
+        action: record.action,
+        target: Target {
+            kind: record.target.0,
+            id: record.target.1,
+        },
+        request_id,
+        before: record.before,
+        after: record.after,
+    };
+    let mut item = item(keys::audit(org, entry.id), "audit", &entry)?;
+    let expires = entry.at + AUDIT_RETENTION;
+    item.insert(keys::TTL.to_owned(), number(expires.seconds()));
+    for (name, value) in record.flat {
+        item.insert(name.to_owned(), text(value));
+    }
+    transaction.put(Part::Receipt, item, Condition::absent())
 }
 
 /// What an audit entry tells of a write.

@@ -14,7 +14,7 @@ use super::{
     Agency, Error, Item, Record, Result, Stored, item,
     keys::{self, Key},
     parse,
-    transaction::{Condition, Outcome, Part, Retry},
+    transaction::{Condition, Outcome, Part},
 };
 
 /// Under which condition an update is made (RFC 9110, section 13.1.1).
@@ -146,7 +146,7 @@ impl Agency<'_> {
         if_match: &IfMatch,
         change: impl Fn(&Settings<S>) -> (Settings<S>, &'static str, Action, (TargetType, String)),
     ) -> Result<Stored<Settings<S>>> {
-        let mut retry = Retry::new();
+        let mut retry = self.store.retry();
         loop {
             let before: Stored<Settings<S>> = self.settings(key.clone()).await?;
             if !if_match.admits(&before.write_id) {
@@ -169,10 +169,9 @@ impl Agency<'_> {
                 flat: Vec::new(),
             };
             self.audit(&mut transaction, record)?;
-            match transaction.commit().await {
-                Ok(Outcome::Done) => return Ok(after),
-                Ok(Outcome::Refused(_)) | Err(Error::Conflict) => retry.wait().await?,
-                Err(error) => return Err(error),
+            match transaction.commit(&mut retry).await? {
+                Outcome::Done => return Ok(after),
+                Outcome::Refused(_) => retry.wait().await?,
             }
         }
     }

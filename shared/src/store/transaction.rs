@@ -1,6 +1,9 @@
 //! One transaction: what it writes, under which conditions, and what stood in the way.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use aws_sdk_dynamodb::{
     error::SdkError,
@@ -28,6 +31,8 @@ pub(super) enum Part {
     Name,
     /// The holder of a host name.
     Holder,
+    /// The domain that holds the name of the resource that is written.
+    Rival,
     /// Nothing: it has no condition.
     Free,
 }
@@ -149,24 +154,53 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// Changes attributes of an item on the condition that `write_id` wrote it last.
+    pub(super) fn change(
+        &mut self,
+        part: Part,
+        key: Key,
+        change: &Attributes,
+        write_id: &str,
+    ) -> Result<(), Error> {
+        let update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(key.item()))
+            .update_expression(&change.expression)
+            .condition_expression(Attributes::UNCHANGED)
+            .set_expression_attribute_names(Some(change.names.clone()))
+            .set_expression_attribute_values(Some(change.values_if(write_id)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let update = update.build().map_err(Error::internal)?;
+        self.push(part, TransactWriteItem::builder().update(update).build());
+        Ok(())
+    }
+
     fn push(&mut self, part: Part, item: TransactWriteItem) {
         self.parts.push(part);
         self.items.push(item);
     }
 
-    /// Carries the transaction out: all of it or nothing.
-    ///
-    /// The SDK gives each call a token of its own, so that its retries of a call whose answer was lost are safe; where
-    /// that token is not known any more, the audit entry tells.
+    /// Carries the transaction out: all of it or nothing. Where it meets another one it is sent again as it is, with its
+    /// ids: it may have taken effect although its answer was lost, and its audit entry tells so. (The SDK gives each
+    /// call a token of its own, which makes the SDK's retries of that call safe, but not a second call.)
     ///
     /// # Errors
-    /// [`Error::Conflict`] where another transaction was under way on the same items.
-    pub(super) async fn commit(self) -> Result<Outcome, Error> {
+    /// [`Error::Unavailable`] where it kept meeting others.
+    pub(super) async fn commit(self, retry: &mut Retry) -> Result<Outcome, Error> {
+        loop {
+            match self.send().await {
+                Err(Error::Conflict) => retry.wait().await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn send(&self) -> Result<Outcome, Error> {
         let call = self
             .store
             .client
             .transact_write_items()
-            .set_transact_items(Some(self.items));
+            .set_transact_items(Some(self.items.clone()));
         let failure = match call.send().await {
             Ok(_) => return Ok(Outcome::Done),
             Err(failure) => failure,
@@ -205,34 +239,90 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// Tries a write again that met another one, with full jitter, within the time that a request has.
-pub(super) struct Retry {
-    since: Instant,
+/// New values of some attributes of an item, whatever their names.
+pub(super) struct Attributes {
+    pub(super) expression: String,
+    pub(super) names: HashMap<String, String>,
+    values: Item,
+}
+
+impl Attributes {
+    /// That a write of this id left the item as it is.
+    pub(super) const UNCHANGED: &str = "writeId = :unchanged";
+
+    /// Sets each of `names` to its value in `item`, or removes it where it has none there.
+    pub(super) fn from_item(names: &[&str], item: &Item) -> Self {
+        let (mut set, mut remove) = (Vec::new(), Vec::new());
+        let mut change = Self {
+            expression: String::new(),
+            names: HashMap::new(),
+            values: Item::new(),
+        };
+        for name in names {
+            change.names.insert(format!("#{name}"), (*name).to_owned());
+            match item.get(*name) {
+                Some(value) => {
+                    change.values.insert(format!(":{name}"), value.clone());
+                    set.push(format!("#{name} = :{name}"));
+                }
+                None => remove.push(format!("#{name}")),
+            }
+        }
+        for (verb, parts) in [("SET", set), ("REMOVE", remove)] {
+            if !parts.is_empty() {
+                change.expression += &format!("{verb} {} ", parts.join(", "));
+            }
+        }
+        change
+    }
+
+    /// The values, that of [`Self::UNCHANGED`] among them.
+    pub(super) fn values_if(&self, write_id: &str) -> Item {
+        let mut values = self.values.clone();
+        values.insert(":unchanged".to_owned(), text(write_id));
+        values
+    }
+}
+
+/// Tries a write again that met another one, with full jitter, as long as the store has patience.
+#[derive(Debug)]
+pub struct Retry {
+    until: Instant,
     tries: u32,
+    most: u32,
 }
 
 impl Retry {
-    /// No try begins after this; what is under way then still ends within the 14 s of a request.
-    const PATIENCE: Duration = Duration::from_secs(10);
     const FIRST_MS: u64 = 20;
     const LONGEST_MS: u64 = 1000;
 
-    pub(super) fn new() -> Self {
+    /// No try begins after `patience`.
+    pub(super) fn new(patience: Duration) -> Self {
         Self {
-            since: Instant::now(),
+            until: Instant::now() + patience,
             tries: 0,
+            most: u32::MAX,
         }
+    }
+
+    /// No more than so many tries in all.
+    #[must_use]
+    pub fn up_to(self, tries: u32) -> Self {
+        Self { most: tries, ..self }
     }
 
     /// Waits before the next try.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the time is up.
-    pub(super) async fn wait(&mut self) -> Result<(), Error> {
+    /// [`Error::Unavailable`] where the time is up, [`Error::Conflict`] where the tries are.
+    pub async fn wait(&mut self) -> Result<(), Error> {
         let longest = (Self::FIRST_MS << self.tries.min(10)).min(Self::LONGEST_MS);
         self.tries += 1;
+        if self.tries >= self.most {
+            return Err(Error::Conflict);
+        }
         let wait = Duration::from_millis(u64::from(crate::random::below(longest as u32 + 1)));
-        if self.since.elapsed() + wait > Self::PATIENCE {
+        if Instant::now() + wait > self.until {
             return Err(Error::Unavailable("writes kept meeting one another".into()));
         }
         tokio::time::sleep(wait).await;

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -26,6 +26,7 @@ enum Effect {
     LoseRequest,
     LoseAnswer,
     Stall,
+    Unprocessed,
 }
 
 /// Something that goes wrong, once and with the next request unless said otherwise.
@@ -37,10 +38,12 @@ enum Effect {
 /// ```
 pub struct Fault {
     effect: Effect,
-    matches: Box<dyn Fn(&str, &Value) -> bool + Send>,
+    matches: Matches,
     after: usize,
     times: usize,
 }
+
+type Matches = Box<dyn Fn(&str, &Value) -> bool + Send>;
 
 impl Fault {
     /// Another transaction holds the item: `TransactionCanceledException` with the reason `TransactionConflict` for the
@@ -72,6 +75,11 @@ impl Fault {
     /// Nothing is applied and nothing is answered, for as long as the client waits.
     pub fn stall() -> Self {
         Self::new(Effect::Stall)
+    }
+
+    /// A `BatchGetItem` answers its first key only and leaves the others unprocessed.
+    pub fn unprocessed() -> Self {
+        Self::new(Effect::Unprocessed).on("BatchGetItem")
     }
 
     fn new(effect: Effect) -> Self {
@@ -132,9 +140,18 @@ pub struct Proxy {
     accepting: AbortHandle,
 }
 
+/// A request that the proxy has seen.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `PutItem`, `Query`, …
+    pub action: String,
+    /// What was asked.
+    pub body: Value,
+}
+
 #[derive(Default)]
 struct State {
-    counts: Mutex<BTreeMap<String, usize>>,
+    requests: Mutex<Vec<Request>>,
     faults: Mutex<Vec<Fault>>,
 }
 
@@ -168,14 +185,23 @@ impl Proxy {
         self.address
     }
 
-    /// Requests seen since the start or [`Self::take_counts`], the broken ones and the SDK's own retries included.
+    /// Requests seen since the start or since they were taken, the broken ones and the SDK's own retries included.
     pub fn count(&self) -> usize {
-        lock(&self.state.counts).values().sum()
+        lock(&self.state.requests).len()
     }
 
     /// The same by action, and starts anew.
     pub fn take_counts(&self) -> BTreeMap<String, usize> {
-        std::mem::take(&mut lock(&self.state.counts))
+        let mut counts = BTreeMap::new();
+        for request in self.take_requests() {
+            *counts.entry(request.action).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The requests themselves, oldest first, and starts anew.
+    pub fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut lock(&self.state.requests))
     }
 
     /// Adds a fault. Of several that match a request the oldest strikes, and it alone counts the request.
@@ -200,13 +226,12 @@ impl Drop for Proxy {
 
 impl State {
     fn record(&self, request: &Message) -> Option<Effect> {
-        let action = request.action();
-        *lock(&self.counts).entry(action.to_owned()).or_default() += 1;
+        let (action, body) = (request.action(), request.json());
+        lock(&self.requests).push(Request {
+            action: action.to_owned(),
+            body: body.clone(),
+        });
         let mut faults = lock(&self.faults);
-        if faults.is_empty() {
-            return None;
-        }
-        let body = request.json();
         let index = faults.iter().position(|fault| (fault.matches)(action, &body))?;
         let fault = faults.get_mut(index)?;
         if fault.after > 0 {
@@ -244,6 +269,13 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<State>) -> 
                 client.read_u8().await?;
                 return Ok(());
             }
+            Some(Effect::Unprocessed) => {
+                let (asked, left) = part(request.json());
+                let answer = request.with(&asked).exchange(&mut server).await?;
+                let mut body = answer.json();
+                body["UnprocessedKeys"] = left;
+                answer.with(&body)
+            }
             Some(Effect::Conflict) if request.action() == "TransactWriteItems" => cancelled(&request.json()),
             Some(Effect::Conflict) => refusal(
                 400,
@@ -270,6 +302,26 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<State>) -> 
         answer.write(client.get_mut()).await?;
     }
     Ok(())
+}
+
+/// A `BatchGetItem` of the first key of each table, and what it leaves out.
+fn part(mut request: Value) -> (Value, Value) {
+    let mut left = request["RequestItems"].clone();
+    for asked in request["RequestItems"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
+        if let Some(keys) = asked["Keys"].as_array_mut() {
+            keys.truncate(1);
+        }
+    }
+    for rest in left.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some(keys) = rest["Keys"].as_array_mut() {
+            keys.drain(..keys.len().min(1));
+        }
+    }
+    (request, left)
 }
 
 /// The answer to a transaction whose first item another transaction holds.
@@ -347,6 +399,21 @@ impl Message {
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
+    /// The same with another body.
+    fn with(&self, body: &Value) -> Self {
+        let body = body.to_string().into_bytes();
+        let (length, checksum) = ("content-length", "x-amz-crc32"); // The checksum would be the old body's.
+        let lines = self.head.trim_end().split("\r\n").filter(|line| {
+            let name = line.split(':').next().unwrap_or_default();
+            ![length, checksum]
+                .iter()
+                .any(|other| name.eq_ignore_ascii_case(other))
+        });
+        let mut head: String = lines.flat_map(|line| [line, "\r\n"]).collect();
+        head.push_str(&format!("{length}: {}\r\n\r\n", body.len()));
+        Self { head, body }
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         let headers = self.head.lines().filter_map(|line| line.split_once(':'));
         headers
@@ -369,14 +436,14 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::HashMap, time::Duration};
 
     use aws_sdk_dynamodb::{
         Client,
         config::{retry::RetryConfig, timeout::TimeoutConfig},
         error::{ProvideErrorMetadata, SdkError},
         operation::transact_write_items::TransactWriteItemsError,
-        types::{AttributeValue, Put, TransactWriteItem},
+        types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem},
     };
 
     use super::*;
@@ -439,6 +506,35 @@ mod tests {
             counts,
             BTreeMap::from([("GetItem".into(), 2), ("PutItem".into(), 1)])
         );
+        assert_eq!(proxy.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_answered_in_part_and_the_requests_are_kept() {
+        let (client, proxy) = through("fault-unprocessed", 1).await;
+        let keys = ["p", "q", "r"].map(|pk| HashMap::from([("PK".into(), s(pk)), ("SK".into(), s("A"))]));
+        for key in &keys {
+            let put = client.put_item().table_name("fault-unprocessed");
+            put.set_item(Some(key.clone())).send().await.unwrap();
+        }
+        proxy.take_requests();
+        proxy.inject(Fault::unprocessed());
+        let asked = KeysAndAttributes::builder()
+            .set_keys(Some(keys.to_vec()))
+            .consistent_read(true)
+            .build()
+            .unwrap();
+        let get = client.batch_get_item().request_items("fault-unprocessed", asked);
+        let answer = get.send().await.unwrap();
+        assert_eq!(answer.responses.unwrap()["fault-unprocessed"], keys[..1]);
+        let left = &answer.unprocessed_keys.unwrap()["fault-unprocessed"];
+        assert_eq!(left.keys, keys[1..]);
+        assert_eq!(left.consistent_read, Some(true));
+        let requests = proxy.take_requests();
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].action, "BatchGetItem");
+        let asked = &requests[0].body["RequestItems"]["fault-unprocessed"];
+        assert_eq!(asked["Keys"].as_array().unwrap().len(), 3);
         assert_eq!(proxy.count(), 0);
     }
 

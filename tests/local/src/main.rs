@@ -1,13 +1,16 @@
 //! `cargo local`: the whole system on one machine.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use local::{
     environment::Environment,
+    reverify,
     run::{self, Options},
     token,
 };
+use shared::models::time::Timestamp;
+use tracing_subscriber::EnvFilter;
 
 /// The whole Agency API on one machine: the API, an embedded DynamoDB and a DNS server
 #[derive(Parser)]
@@ -23,6 +26,8 @@ struct Cli {
 enum Command {
     /// Prints a token that the server takes
     Token(Token),
+    /// Runs the schedule's function once against the running server, and prints its report
+    Reverify(Reverify),
 }
 
 #[derive(Args)]
@@ -41,6 +46,16 @@ struct Token {
     ttl: i64,
 }
 
+#[derive(Args)]
+struct Reverify {
+    /// Where the server listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    addr: SocketAddr,
+    /// As of this time (2026-11-23T17:00:00Z), not of now
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -50,7 +65,13 @@ async fn main() -> ExitCode {
             token::sign_for(&Environment::new(&variable), &org, &role, &sub, ttl)
                 .map(|token| println!("{token}"))
         }
-        None => run::run(cli.options, &variable).await,
+        Some(Command::Reverify(Reverify { addr, at })) => {
+            reverify::ask(addr, at).await.map(|report| println!("{report}"))
+        }
+        None => {
+            log(&Environment::new(&variable));
+            run::run(cli.options, &variable).await
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,4 +80,19 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs for a person to read, of what the API does; the emulators' own only from warnings on, or as `RUST_LOG` says.
+fn log(environment: &Environment<'_>) {
+    let level = environment
+        .set("RUST_LOG")
+        .or(environment.set("AWS_LAMBDA_LOG_LEVEL"));
+    // The embedded database warns of each condition that fails, which is how conditions work.
+    let quiet = "dynoxide=error,hickory_server=warn,hickory_net=warn";
+    let filter = format!("{quiet},{}", level.as_deref().unwrap_or("info"));
+    let filter = EnvFilter::builder().parse_lossy(filter);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }

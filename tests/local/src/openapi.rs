@@ -2,10 +2,15 @@
 
 use axum::Router;
 use domains::dns::Dns;
-use shared::app::App;
-use utoipa::openapi::{
-    InfoBuilder, OpenApi, SecurityRequirement, ServerBuilder,
-    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+use shared::{app::App, http::problem::ProblemOut};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ArrayBuilder, InfoBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Schema, SecurityRequirement,
+        ServerBuilder,
+        schema::Type,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -45,8 +50,55 @@ fn frame(document: &mut OpenApi) {
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
         .build();
-    document
-        .components
-        .get_or_insert_default()
-        .add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    // Every operation refers to the problem's schema, but none declares it.
+    let mut schemas = vec![(ProblemOut::name().into_owned(), ProblemOut::schema())];
+    ProblemOut::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    for (name, schema) in &mut components.schemas {
+        let RefOr::T(schema) = schema else { continue };
+        // A page's entries are of a schema that has a name of its own.
+        if let (Some(entry), Schema::Object(page)) = (name.strip_prefix("Page_"), &mut *schema) {
+            let entries = ArrayBuilder::new()
+                .items(Ref::from_schema_name(entry))
+                .description(Some("The entries."));
+            page.properties.insert("items".to_owned(), entries.into());
+        }
+        if name == "BrandingUpdate" {
+            accept_empty(schema);
+        }
+        if !name.ends_with("Create") && !name.ends_with("Update") {
+            require_all(schema);
+        }
+    }
+}
+
+/// Responses carry every property of their schema; only a problem's `errors` may be absent.
+fn require_all(schema: &mut Schema) {
+    match schema {
+        Schema::Object(object) => {
+            let names = object.properties.keys().filter(|name| *name != "errors");
+            object.required = names.cloned().collect();
+        }
+        Schema::AllOf(parts) => {
+            for part in &mut parts.items {
+                if let RefOr::T(part) = part {
+                    require_all(part);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// An empty string clears a setting, whatever form its values have.
+fn accept_empty(schema: &mut Schema) {
+    let Schema::Object(object) = schema else { return };
+    for property in object.properties.values_mut() {
+        if let RefOr::T(Schema::OneOf(choices)) = property {
+            let empty = ObjectBuilder::new().schema_type(Type::String).max_length(Some(0));
+            choices.items.push(empty.into());
+        }
+    }
 }

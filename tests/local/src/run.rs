@@ -108,7 +108,7 @@ pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Resu
     let app = App::new(config).await;
 
     let (end, ended) = oneshot::channel::<()>();
-    let router = system::router(&app);
+    let router = system::router(&app)?;
     let mut server = tokio::spawn(async {
         let ended = async { drop(ended.await) };
         axum::serve(listener, router).with_graceful_shutdown(ended).await

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ::reverify::Report;
 use aws_sdk_dynamodb::Client;
 use axum::{Router, body::Body};
 use http::{Request, Response};
@@ -28,7 +29,7 @@ use crate::{
     dynamodb,
     environment::{Environment, REGION},
     fault::{Fault, Proxy},
-    gateway, openapi,
+    gateway, openapi, reverify,
     template::Table,
     token,
     zone::Zone,
@@ -53,6 +54,7 @@ pub struct Builder {
     zone: String,
     at: Option<i64>,
     counted: bool,
+    patience: Option<Duration>,
 }
 
 impl Builder {
@@ -86,6 +88,15 @@ impl Builder {
     pub fn counted(self) -> Self {
         Self {
             counted: true,
+            ..self
+        }
+    }
+
+    /// Lets a write that keeps meeting others be tried again for this long only.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
             ..self
         }
     }
@@ -126,7 +137,10 @@ impl Builder {
         if let Some(millis) = self.at {
             app.clock = Clock::Set(Arc::new(AtomicI64::new(millis)));
         }
-        let router = router(&app);
+        if let Some(patience) = self.patience {
+            app.store = app.store.with_patience(patience);
+        }
+        let router = router(&app).expect("a router");
         System {
             app,
             dns,
@@ -196,6 +210,16 @@ impl System {
         );
     }
 
+    /// Runs the schedule's function once, at the system's own time.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    #[allow(clippy::expect_used)] // As said.
+    pub async fn reverify(&self) -> Report {
+        let dns = domains::dns::Dns::new(&self.app.config.dns).expect("a resolver");
+        reverify::run(&self.app, &dns, None).await.expect("a report")
+    }
+
     /// The proxy of a counted system.
     ///
     /// # Panics
@@ -212,11 +236,102 @@ impl System {
 }
 
 /// Everything that answers HTTP, as behind the gateway.
-pub(crate) fn router(app: &App) -> Router {
-    let (router, document) = openapi::routes(domains::dns::Dns::new(&app.config));
-    gateway::router(shared::http::service(router, app.clone()), document)
+///
+/// # Errors
+/// A sentence: the system's own resolvers cannot be read.
+pub(crate) fn router(app: &App) -> Result<Router, String> {
+    let dns = domains::dns::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
+    let (router, document) = openapi::routes(dns.clone());
+    let router = gateway::router(shared::http::service(router, app.clone()), document);
+    Ok(router.merge(reverify::routes(app.clone(), dns)))
 }
 
 fn url(address: SocketAddr) -> String {
     format!("http://{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, StatusCode};
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn send(system: &System, method: Method, path: &str, token: &str) -> (StatusCode, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"));
+        let response = system.send(request.body(Body::empty()).unwrap()).await;
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn two_systems_do_not_see_each_other() {
+        let (one, other) = (System::start().await, System::start().await);
+        let token = one.token("org_a", "owner");
+        assert_eq!(
+            send(&one, Method::POST, "/agency/enable", &token).await.0,
+            StatusCode::OK
+        );
+        assert_eq!(
+            send(&one, Method::GET, "/agency/overview", &token).await.0,
+            StatusCode::OK
+        );
+        assert_eq!(
+            send(&other, Method::GET, "/agency/overview", &token).await.0,
+            StatusCode::FORBIDDEN
+        );
+    }
+
+    #[tokio::test]
+    async fn time_stands_still_until_it_is_moved() {
+        let system = System::builder().at(1_800_000_000_123).start().await;
+        let token = system.token("org_a", "owner");
+        let (_, agency) = send(&system, Method::POST, "/agency/enable", &token).await;
+        assert_eq!(agency["enabledAt"], "2027-01-15T08:00:00Z");
+        system.advance(Duration::from_secs(2 * 60 * 60));
+        assert_eq!(
+            send(&system, Method::GET, "/agency/overview", &token).await.0,
+            StatusCode::UNAUTHORIZED
+        );
+        let token = system.token("org_a", "owner");
+        assert_eq!(
+            send(&system, Method::GET, "/agency/overview", &token).await.0,
+            StatusCode::OK
+        );
+    }
+
+    #[tokio::test]
+    async fn what_it_asks_of_its_table_is_counted_and_can_be_broken() {
+        let system = System::start_counted().await;
+        let token = system.token("org_a", "owner");
+        send(&system, Method::POST, "/agency/enable", &token).await;
+        assert!(system.proxy().count() > 0);
+        system.proxy().take_counts();
+        send(&system, Method::GET, "/agency/overview", &token).await;
+        assert_eq!(system.proxy().take_counts().values().sum::<usize>(), 1);
+
+        system.inject(Fault::internal_error().times(100));
+        let (status, _) = send(&system, Method::GET, "/agency/overview", &token).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn variables_and_records_are_its_own() {
+        let system = System::builder()
+            .set("MAX_DOMAINS", "3")
+            .zone("a.test. A 192.0.2.1")
+            .start()
+            .await;
+        assert_eq!(system.app.config.max_domains, 3);
+        assert_eq!(system.app.config.dns.resolvers, [system.dns.address()]);
+        assert_eq!(
+            System::with(&[("MAX_DOMAINS", "4")]).await.app.config.max_domains,
+            4
+        );
+    }
 }

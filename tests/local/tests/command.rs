@@ -1,4 +1,5 @@
 //! `cargo local` as a program: what it prints, what it keeps, how it ends.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test's own steps end it.
 
 use std::{
     path::PathBuf,
@@ -258,4 +259,29 @@ async fn a_token_is_printed_and_nothing_else() {
     let token = String::from_utf8(output.stdout).unwrap();
     assert_eq!((token.lines().count(), token.matches('.').count()), (1, 2));
     assert!(output.stderr.is_empty() && output.status.success());
+}
+
+#[tokio::test]
+async fn reverify_prints_the_report_of_one_run() {
+    let server = Server::start(&[]).await;
+    let api = server.word("API").strip_prefix("http://").unwrap().to_owned();
+    for more in [&[][..], &["--at", "2030-01-01T00:00:00Z"]] {
+        let output = run(program(&["reverify", "--addr", &api]).args(more)).await;
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        let report = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            report.starts_with('{') && report.contains("\"oldestDueSeconds\": 0"),
+            "{report}"
+        );
+    }
+    assert_eq!(server.end("-TERM").await, Some(0));
+
+    let output = run(&mut program(&["reverify", "--addr", &api])).await;
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), error.lines().count()),
+        (Some(1), 1),
+        "{error}"
+    );
+    assert!(error.contains(&api), "{error}");
 }

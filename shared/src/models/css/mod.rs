@@ -22,10 +22,10 @@ const MAX_BYTES: usize = 32 * 1024;
 /// A stylesheet of 32 KiB at most that loads nothing and runs nothing.
 ///
 /// It is kept as sent, but for comments, which are emptied, and a leading `@charset`, which is dropped.
-/// Deserializing trusts the text: it comes from the table.
+// Deserializing trusts the text: it comes from the table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
-#[schema(value_type = String, max_length = 32768, example = ".login-card { border-radius: 1rem }")]
+#[schema(value_type = String, min_length = 1, max_length = 32768, example = ".login-card { border-radius: 1rem }")]
 pub struct CustomCss(String);
 
 impl CustomCss {

@@ -1,0 +1,190 @@
+//! What is due for a check: read by the index, oldest first, and page by page.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, Select},
+};
+
+use crate::models::time::Timestamp;
+
+use super::{
+    DomainRecord, Error, Item, Result, Store,
+    keys::{self, Key},
+    parse, sdk_error,
+    transaction::text,
+};
+
+/// How long a record that cannot be read is put off.
+const PUT_OFF: Duration = Duration::from_secs(24 * 3600);
+
+/// A place in the index of what is due. It holds nothing but keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DueKey {
+    pk: String,
+    sk: String,
+    due: String,
+    due_at: String,
+}
+
+/// What stands where the index pointed.
+#[derive(Debug)]
+pub enum Nominated {
+    /// A domain that is due.
+    Due(Box<DomainRecord>),
+    /// Something that is no readable domain.
+    Unreadable(Error),
+    /// Nothing that is due any more: the index was behind.
+    Gone,
+}
+
+impl DueKey {
+    /// Since when it is due.
+    pub fn at(&self) -> Option<Timestamp> {
+        keys::due_time(&self.due_at)
+    }
+
+    fn read(mut item: Item) -> Option<Self> {
+        let mut take = |name| match item.remove(name) {
+            Some(AttributeValue::S(text)) => Some(text),
+            _ => None,
+        };
+        Some(Self {
+            pk: take(keys::PK)?,
+            sk: take(keys::SK)?,
+            due: take(keys::DUE)?,
+            due_at: take(keys::DUE_AT)?,
+        })
+    }
+
+    fn key(&self) -> Item {
+        let (pk, sk) = (self.pk.clone(), self.sk.clone());
+        Key { pk, sk }.item()
+    }
+
+    fn start(&self) -> Item {
+        let mut start = self.key();
+        start.insert(keys::DUE.to_owned(), text(&self.due));
+        start.insert(keys::DUE_AT.to_owned(), text(&self.due_at));
+        start
+    }
+}
+
+/// As the log names it.
+impl std::fmt::Display for DueKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.pk, self.sk)
+    }
+}
+
+impl Store {
+    /// The next `limit` keys of a shard that are due at `now`, oldest first, after `after`. Fewer than `limit` are the
+    /// last ones.
+    pub async fn due(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        after: Option<&DueKey>,
+        limit: usize,
+    ) -> Result<Vec<DueKey>> {
+        let mut found = Vec::new();
+        let mut start = after.map(DueKey::start);
+        loop {
+            let wanted = i32::try_from(limit - found.len()).unwrap_or(i32::MAX);
+            let call = self
+                .due_query(shard, now)
+                .limit(wanted)
+                .set_exclusive_start_key(start);
+            let answer = call.send().await.map_err(sdk_error)?;
+            let items = answer.items.unwrap_or_default();
+            found.extend(items.into_iter().filter_map(DueKey::read));
+            start = answer.last_evaluated_key;
+            if start.is_none() || found.len() >= limit {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// How many keys of a shard are due at `now` after `after`.
+    pub async fn count_due(&self, shard: u8, now: Timestamp, after: Option<&DueKey>) -> Result<u64> {
+        let mut count = 0;
+        let mut start = after.map(DueKey::start);
+        loop {
+            let call = self.due_query(shard, now).select(Select::Count);
+            let call = call.set_exclusive_start_key(start);
+            let answer = call.send().await.map_err(sdk_error)?;
+            count += u64::try_from(answer.count).unwrap_or_default();
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    fn due_query(&self, shard: u8, now: Timestamp) -> QueryFluentBuilder {
+        let (due, until) = keys::due_until(shard, now);
+        self.client
+            .query()
+            .table_name(&self.table)
+            .index_name(keys::DUE_INDEX)
+            .key_condition_expression("#due = :due AND #at < :until")
+            .expression_attribute_names("#due", keys::DUE)
+            .expression_attribute_names("#at", keys::DUE_AT)
+            .expression_attribute_values(":due", text(due))
+            .expression_attribute_values(":until", text(until))
+    }
+
+    /// What stands at these keys, 100 at most, in their order. The index only nominates: this is what counts.
+    pub async fn nominated(&self, keys: Vec<DueKey>) -> Result<Vec<(DueKey, Nominated)>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items = self.batch(keys.iter().map(DueKey::key).collect()).await?;
+        let name = |item: &Item| match (item.get(keys::PK), item.get(keys::SK)) {
+            (Some(AttributeValue::S(pk)), Some(AttributeValue::S(sk))) => Some((pk.clone(), sk.clone())),
+            _ => None,
+        };
+        let mut items: HashMap<_, _> = items
+            .into_iter()
+            .filter_map(|item| Some((name(&item)?, item)))
+            .collect();
+        let nominated = keys.into_iter().map(|key| {
+            let item = items.remove(&(key.pk.clone(), key.sk.clone()));
+            let nominated = match item {
+                Some(item) if item.get(keys::DUE_AT) == Some(&text(&key.due_at)) => match parse(item) {
+                    Ok(record) => Nominated::Due(Box::new(record)),
+                    Err(error) => Nominated::Unreadable(error),
+                },
+                _ => Nominated::Gone,
+            };
+            (key, nominated)
+        });
+        Ok(nominated.collect())
+    }
+
+    /// Puts off what cannot be read, for 24 h, without a look at it. Another write that came first wins.
+    pub async fn put_off(&self, key: &DueKey, now: Timestamp) -> Result<()> {
+        let call = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key.key()))
+            .update_expression("SET #at = :later")
+            .condition_expression("#at = :was")
+            .expression_attribute_names("#at", keys::DUE_AT)
+            .expression_attribute_values(":later", text(keys::due_again(&key.due_at, now + PUT_OFF)))
+            .expression_attribute_values(":was", text(&key.due_at));
+        match call.send().await {
+            Ok(_) => Ok(()),
+            Err(failure)
+                if failure
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            Err(failure) => Err(sdk_error(failure)),
+        }
+    }
+}
