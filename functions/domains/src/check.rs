@@ -2,11 +2,7 @@
 
 use shared::{
     app::App,
-    models::{
-        domain::{Domain, Status},
-        id::DomainId,
-        time::Timestamp,
-    },
+    models::{domain::Domain, id::DomainId, time::Timestamp},
     random,
     store::{self, Change, DomainRecord, Holder},
 };
@@ -17,11 +13,10 @@ use crate::{
 };
 
 /// Checks domains. One is made for each sweep, and for each request.
-#[derive(Clone, Copy)]
 pub struct Checks<'a> {
     app: &'a App,
     dns: &'a Dns,
-    session: &'a Session,
+    session: Session,
 }
 
 /// A check under way: the domain as it was read, and what was seen.
@@ -75,34 +70,27 @@ impl Check {
 }
 
 impl<'a> Checks<'a> {
-    /// Checks of the application's domains, by `dns`. What `session` remembers they share.
-    pub fn new(app: &'a App, dns: &'a Dns, session: &'a Session) -> Self {
-        Self { app, dns, session }
+    /// Checks of the application's domains, by `dns`.
+    pub fn new(app: &'a App, dns: &'a Dns) -> Self {
+        Self {
+            app,
+            dns,
+            session: Session::new(),
+        }
     }
 
-    /// Asks DNS about a custom domain: as closely as a person wants to know who asks for a check, or who is told that a
-    /// domain is failing; else only for what decides.
-    ///
-    /// # Errors
-    /// The table's, where another token of the agency is looked up.
-    pub async fn look(&self, record: Box<DomainRecord>, trigger: Trigger) -> Result<Check, store::Error> {
-        let domain = record.domain();
-        let seen = match trigger {
-            Trigger::Verify => self.observe(domain, Depth::Diagnose).await?,
-            Trigger::Schedule => {
-                let seen = self.observe(domain, Depth::Renewal).await?;
-                match (domain.status, seen.proof) {
-                    (Status::Verified, Proof::Missing) => self.observe(domain, Depth::Diagnose).await?,
-                    _ => seen,
-                }
-            }
+    /// Asks DNS about a custom domain.
+    pub async fn look(&self, record: Box<DomainRecord>, trigger: Trigger) -> Check {
+        let depth = match trigger {
+            Trigger::Schedule => Depth::Renewal,
+            Trigger::Verify => Depth::Diagnose,
         };
-        Ok(Check {
-            seen,
+        Check {
+            seen: self.observe(record.domain(), depth).await,
             record,
             trigger,
             of_holder: None,
-        })
+        }
     }
 
     /// Decides, with a look at the holder of the name where that matters. `holder` is who that was a moment ago, where
@@ -116,8 +104,13 @@ impl<'a> Checks<'a> {
         holder: Option<Option<Holder>>,
         now: Timestamp,
     ) -> Result<Verdict<'b>, store::Error> {
+        if let Some(token) = &check.seen.other_token {
+            let org = &check.record.domain().agency_id;
+            let known = self.app.store.has_token(org, token).await?;
+            check.seen.settle_other_token(known);
+        }
         let domain = check.record.domain();
-        let proven = check.seen.proof.is_given();
+        let proven = matches!(check.seen.proof, Proof::Cname | Proof::Txt);
         let mut rival = None;
         if proven && !domain.status.serves() {
             let holder = match holder {
@@ -135,10 +128,7 @@ impl<'a> Checks<'a> {
                 .as_ref()
                 .is_none_or(|(id, _)| *id != rival.domain().id)
         {
-            check.of_holder = Some((
-                rival.domain().id,
-                self.observe(rival.domain(), Depth::Full).await?,
-            ));
+            check.of_holder = Some((rival.domain().id, self.observe(rival.domain(), Depth::Full).await));
         }
         let names = &self.app.config.names;
         let held = rival.as_ref().map(|rival| Rival {
@@ -161,14 +151,9 @@ impl<'a> Checks<'a> {
         })
     }
 
-    async fn observe(&self, domain: &Domain, depth: Depth) -> Result<Observation, store::Error> {
+    async fn observe(&self, domain: &Domain, depth: Depth) -> Observation {
         let subject = Subject::from(&*self.app.config);
-        let seen = self.dns.observe(domain, &subject, depth, self.session).await;
-        let known = match &seen.other_token {
-            Some(token) => self.app.store.has_token(&domain.agency_id, token).await?,
-            None => false,
-        };
-        Ok(seen.with_other_token(known))
+        self.dns.observe(domain, &subject, depth, &self.session).await
     }
 }
 

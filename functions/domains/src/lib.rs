@@ -24,7 +24,7 @@ pub mod dns;
 pub mod lifecycle;
 
 use check::Checks;
-use dns::{Dns, Session};
+use dns::Dns;
 use lifecycle::Trigger;
 
 /// The routes of this function. `dns` answers for the names.
@@ -157,14 +157,13 @@ async fn verify_portal_domain(
     if domain.kind == DomainType::Subdomain {
         return Ok(Json(app.config.show(domain.clone())));
     }
-    let session = Session::new();
-    let checks = Checks::new(&app, &dns, &session);
+    let checks = Checks::new(&app, &dns);
     let hostname = domain.hostname.clone();
-    let (check, holder) = tokio::join!(
+    let (mut check, holder) = tokio::join!(
         checks.look(Box::new(record), Trigger::Verify),
         app.store.holder(&hostname)
     );
-    let (mut check, mut holder) = (check?, Some(holder?));
+    let mut holder = Some(holder?);
     let mut retry = app.store.retry_since(caller.since);
     loop {
         let verdict = checks.judge(&mut check, holder.take(), app.clock.now()).await?;

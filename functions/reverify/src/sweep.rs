@@ -8,7 +8,7 @@ use std::{
 
 use domains::{
     check::{Check, Checks},
-    dns::{Dns, Session},
+    dns::Dns,
     lifecycle::Trigger,
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -51,10 +51,9 @@ const FAREWELL: Duration = Duration::from_millis(1500);
 /// # Errors
 /// The index cannot be read. What was begun is finished all the same, and the rest is still due.
 pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Result<Report, Error> {
-    let session = Session::new();
     let work = Work {
         app,
-        checks: Checks::new(app, dns, &session),
+        checks: Checks::new(app, dns),
         turns: Turns::new(),
     };
     let now = app.clock.now();
@@ -112,7 +111,7 @@ type Job<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
 enum Done {
     Read(Source, Result<Vec<(DueKey, Nominated)>, Error>),
     PutOff,
-    Looked(String, Result<Box<Check>, Error>),
+    Looked(String, Box<Check>),
     Checked(Outcome),
 }
 
@@ -239,7 +238,7 @@ impl<'a> Sweep<'a> {
         let work = self.work;
         self.running.push(Box::pin(async move {
             let check = work.checks.look(record, Trigger::Schedule).await;
-            Done::Looked(name, check.map(Box::new))
+            Done::Looked(name, Box::new(check))
         }));
     }
 
@@ -280,17 +279,8 @@ impl<'a> Sweep<'a> {
             }
             Done::Looked(name, check) => {
                 self.leave(name);
-                match check {
-                    Ok(check) => {
-                        let work = self.work;
-                        self.running.push(Box::pin(conclude(work, check)));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a check is left for the next sweep");
-                        self.checking -= 1;
-                        self.beaten += 1;
-                    }
-                }
+                let work = self.work;
+                self.running.push(Box::pin(conclude(work, check)));
             }
             Done::Checked(outcome) => {
                 self.checking -= 1;

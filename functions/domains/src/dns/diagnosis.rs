@@ -7,7 +7,7 @@ use hickory_proto::{
 };
 use shared::{
     models::{
-        domain::{Finding, FindingCode, Level, Observed, RecordState, Routing},
+        domain::{Finding, FindingCode, Level, Observed, RecordState, Routing, Token},
         hostname::Hostname,
     },
     random,
@@ -17,7 +17,7 @@ use tokio::join;
 use super::{
     Depth, Look, Place, Proof, Seen, TXT_KEY,
     consensus::{Answer, End, Outcome, Said, Width},
-    text, token,
+    text,
     wire::Failure,
     zone,
 };
@@ -61,7 +61,8 @@ impl Look<'_> {
         if proof == Proof::Unknown {
             found.extend(self.undecided(seen));
         }
-        let closely = depth == Depth::Diagnose && proof != Proof::Unknown && !seen.unregistered;
+        let closely = depth == Depth::Diagnose || seen.changes(self.domain.status);
+        let closely = closely && proof != Proof::Unknown && !seen.unregistered;
         let closer = if closely {
             self.closer(seen, place).await
         } else {
@@ -312,7 +313,7 @@ impl Look<'_> {
         let any = |test: &dyn Fn(&str) -> bool| texts.iter().any(|text| test(text));
         let stale = |text: &str| {
             let other = text.strip_prefix(TXT_KEY).and_then(|text| text.strip_prefix('='));
-            other.is_some_and(|other| token(other).is_some())
+            other.is_some_and(|other| Token::parse(other).is_some())
         };
         Some(if any(&|text| bare(text) == self.value) {
             finding(

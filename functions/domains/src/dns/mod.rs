@@ -80,9 +80,10 @@ pub enum Depth {
     /// Two servers at random, the `CNAME` first and the `TXT` only if it misses: enough to renew a `verified` domain. Goes
     /// on as [`Depth::Full`] where that does not prove it, and for any other status.
     Renewal,
-    /// Both records at all servers up to four: enough for a first proof and for a miss.
+    /// Both records at all servers up to four: enough for a first proof and for a miss. Goes on as [`Depth::Diagnose`]
+    /// where a domain is proven that was not, and where it is not any more.
     Full,
-    /// As [`Depth::Full`], and the look-ups behind the finer codes.
+    /// As [`Depth::Full`], and the look-ups behind the finer codes, as far as time and packets reach.
     Diagnose,
 }
 
@@ -106,7 +107,7 @@ pub struct Observation {
     /// The state of the record that routes traffic.
     pub route: RecordState,
     /// The `CNAME` leads to a target of ours that has this token, which is not the domain's own. Whether the agency has it is
-    /// not known here: [`Observation::with_other_token`] settles it.
+    /// not known here: [`Observation::settle_other_token`] does that.
     pub other_token: Option<Token>,
     /// What was found: the problems, the most telling first, then the warnings; 16 at most.
     pub findings: Vec<Finding>,
@@ -137,10 +138,9 @@ impl Proof {
 impl Observation {
     /// Settles where a `CNAME` to another token's target leads. `known` says that the token is that of another domain of the
     /// same agency: then the traffic does come here, and the token is a mistake but not a stale one.
-    #[must_use]
-    pub fn with_other_token(mut self, known: bool) -> Self {
-        if self.other_token.is_none() || !known {
-            return self;
+    pub fn settle_other_token(&mut self, known: bool) {
+        if self.other_token.take().is_none() || !known {
+            return;
         }
         self.routing = Routing::Routed;
         let txt = format!("{TXT_KEY}=");
@@ -149,12 +149,18 @@ impl Observation {
             finding.code == FindingCode::StaleToken && !expected.starts_with(&txt)
         };
         if self.proof == Proof::Txt {
-            self.findings
-                .retain(|finding| !is_cname(finding) && finding.code != FindingCode::NotRouted);
+            let moot = |finding: &Finding| is_cname(finding) || finding.code == FindingCode::NotRouted;
+            self.findings.retain(|finding| !moot(finding));
         }
         for finding in self.findings.iter_mut().filter(|finding| is_cname(finding)) {
             diagnosis::not_stale(finding);
         }
+    }
+
+    /// As [`Observation::settle_other_token`] leaves it.
+    #[must_use]
+    pub fn with_other_token(mut self, known: bool) -> Self {
+        self.settle_other_token(known);
         self
     }
 
@@ -324,6 +330,15 @@ impl Seen {
             (_, RecordState::Found) => Proof::Txt,
             (RecordState::Unreachable, _) | (_, RecordState::Unreachable) => Proof::Unknown,
             _ => Proof::Missing,
+        }
+    }
+
+    /// Whether a domain of this status gets another one by what was seen alone.
+    fn changes(&self, status: Status) -> bool {
+        match (status, self.proof()) {
+            (Status::Verified, Proof::Missing) => !self.is_flattened(),
+            (Status::Verified, _) => false,
+            (_, proof) => proof.is_given(),
         }
     }
 
@@ -574,7 +589,7 @@ impl Look<'_> {
         }
         let end = zone::text(cname.chain.last()?);
         let label = end.strip_suffix(self.check.subject.names.target.as_str())?;
-        token(label.strip_suffix('.')?)
+        Token::parse(label.strip_suffix('.')?)
     }
 
     /// Where records must be entered.
@@ -671,16 +686,6 @@ fn addresses(path: &Path) -> Option<Vec<IpAddr>> {
     }
 }
 
-/// A token as it stands in a record.
-fn token(text: &str) -> Option<Token> {
-    let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if text.len() != 32 || !text.bytes().all(digits) {
-        return None;
-    }
-    let bits = u128::from_str_radix(text, 16).ok()?;
-    Some(Token::new(bits.to_be_bytes()))
-}
-
 fn fqdn(text: &str) -> Option<Name> {
     Name::from_ascii(format!("{text}.")).ok()
 }
@@ -703,20 +708,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_32_lower_case_digits() {
-        let text = "00000000000000000000000000000007";
-        let seven = Token::new(7u128.to_be_bytes());
-        assert_eq!(seven.txt_value(), format!("{TXT_KEY}={text}"));
-        assert_eq!(token(text), Some(seven));
-        for other in [
-            "",
-            "7",
-            "+0000000000000000000000000000007",
-            "0000000000000000000000000000000A",
-            &text[1..],
-        ] {
-            assert_eq!(token(other), None, "{other}");
-        }
+    fn the_txt_record_begins_with_its_key() {
+        assert!(
+            Token::new([7; 16])
+                .txt_value()
+                .starts_with(&format!("{TXT_KEY}="))
+        );
     }
 
     #[test]
