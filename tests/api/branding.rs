@@ -532,7 +532,7 @@ async fn the_audit_log_has_the_changed_properties_alone() {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        json!({"length": css.len(), "sha256": hex})
+        json!({"length": css.chars().count(), "sha256": hex})
     };
     let entry = owner.audit().await[0].clone();
     assert_eq!(entry["action"], "branding.updated");

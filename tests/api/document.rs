@@ -61,6 +61,7 @@ async fn every_operation_has_every_status_with_its_body() {
         for (status, response) in responses {
             let content = response["content"].as_object();
             let bodiless = matches!(status.as_str(), "204" | "304") || operation.id == "checkTls";
+            assert!(response["headers"]["x-request-id"].is_object(), "{what} {status}");
             let empty = operation.id == "checkTls" && status == "404";
             if status.as_str() >= "400" && !empty {
                 let problem = &content.unwrap()["application/problem+json"];

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use local::gateway;
 use serde_json::Value;
 use shared::{config::Config, store::keys};
 
@@ -173,15 +174,27 @@ fn every_variable_of_the_code_is_in_the_template_and_back() {
         .as_object()
         .unwrap()
         .keys()
-        .filter(|name| {
-            !matches!(
-                name.as_str(),
-                "RUST_LOG" | "AWS_LAMBDA_LOG_LEVEL" | "AWS_NEW_RETRIES_2026"
-            )
-        })
+        // Only the log reads it.
+        .filter(|name| *name != "RUST_LOG")
         .cloned()
         .collect();
     assert_eq!(set, asked);
+}
+
+/// The gateway answers preflights in AWS, the local listener on one machine.
+#[test]
+fn browsers_are_told_the_same_in_both_places() {
+    let template = template();
+    let cors = &template["Resources"]["Api"]["Properties"]["CorsConfiguration"];
+    let list = |name: &str| -> Vec<String> {
+        let values = cors[name].as_array().unwrap().iter();
+        values.map(|value| value.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(list("AllowMethods").join(", "), gateway::METHODS);
+    assert_eq!(list("AllowHeaders").join(", "), gateway::REQUEST_HEADERS);
+    assert_eq!(list("ExposeHeaders").join(", "), gateway::EXPOSED_HEADERS);
+    assert_eq!(cors["MaxAge"].to_string(), gateway::PREFLIGHT_MAX_AGE);
+    assert_eq!(cors["AllowCredentials"], false);
 }
 
 #[test]

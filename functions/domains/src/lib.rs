@@ -69,7 +69,7 @@ async fn list_portal_domains(
     path = "/agency/portal-domains",
     operation_id = "createPortalDomain",
     tag = "Portal domains",
-    params(("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
+    params(("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
         description = "For 24 hours the same key with the same body answers as the first success did")),
     request_body(content = PortalDomainCreate, example = json!({"customDomain": "portal.acme.com"})),
     responses(

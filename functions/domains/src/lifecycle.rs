@@ -5,7 +5,6 @@ use std::time::Duration;
 use shared::models::{
     domain::{
         Check, Domain, Finding, FindingCode, History, Level, Observed, Purpose, RecordState, Routing, Status,
-        challenge_name,
     },
     hostname::HostPolicy,
     time::Timestamp,
@@ -408,11 +407,7 @@ fn held_elsewhere(domain: &Domain, rival: Rival<'_>) -> Finding {
     };
     let token = rival.domain.token.as_ref();
     let (kind, name, value) = match purpose {
-        Purpose::Ownership => (
-            "TXT",
-            challenge_name(hostname),
-            token.map(|token| token.txt_value()),
-        ),
+        Purpose::Ownership => ("TXT", hostname.challenge(), token.map(|token| token.txt_value())),
         Purpose::Routing => (
             "CNAME",
             hostname.to_string(),
@@ -444,7 +439,7 @@ fn contest_warning(domain: &Domain) -> Finding {
         format!("Another account's record for {hostname} stands in DNS too."),
         format!(
             "Keep your own record, and remove every other record named {}.",
-            challenge_name(hostname)
+            hostname.challenge()
         ),
     )
 }
@@ -481,7 +476,7 @@ fn ask_for_text(domain: &Domain) -> String {
     let value = domain.token.as_ref().map(|token| token.txt_value());
     format!(
         "Add the TXT record {} with the value {}, and leave it there.",
-        challenge_name(&domain.hostname),
+        domain.hostname.challenge(),
         value.unwrap_or_default()
     )
 }

@@ -99,7 +99,10 @@ async fn measured(
         Ok(Ok(Ok(response))) => response,
         // Where it was went to the log already.
         Ok(Err(_)) => Problem::from(ProblemCode::Internal).into_response(),
-        Err(_) => Problem::from(ProblemCode::Timeout).into_response(),
+        Err(_) => {
+            tracing::error!("the time of the request is up");
+            Problem::from(ProblemCode::Timeout).into_response()
+        }
     };
 
     let route = response

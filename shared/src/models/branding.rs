@@ -102,7 +102,7 @@ pub enum WarningCode {
 }
 
 /// Any of the nine settings. Absent: unchanged; `null` or `""`: cleared. Read-only properties of `Branding` are
-/// ignored.
+/// ignored, unknown ones refused.
 #[derive(Debug, Clone, Default, ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[allow(missing_docs)] // Each is the setting of the same name in `BrandingSettings`.

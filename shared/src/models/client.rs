@@ -31,8 +31,9 @@ pub struct ClientOrg {
     pub updated_at: Timestamp,
 }
 
-/// A new client organization.
+/// A new client organization. Unknown properties are refused.
 #[derive(Debug, Clone, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ClientOrgCreate {
     /// Its name.
     pub name: ClientName,
@@ -48,7 +49,8 @@ impl Input for ClientOrgCreate {
     }
 }
 
-/// A change of a client organization. Absent: unchanged. Read-only properties of `ClientOrg` are ignored.
+/// A change of a client organization. Absent: unchanged. Read-only properties of `ClientOrg` are ignored,
+/// unknown ones refused.
 #[derive(Debug, Clone, ToSchema)]
 pub struct ClientOrgUpdate {
     /// A new name.

@@ -297,11 +297,6 @@ impl Token {
     }
 }
 
-/// The name of the `TXT` record that proves ownership of `hostname`.
-pub fn challenge_name(hostname: &Hostname) -> String {
-    format!("_agency-challenge.{hostname}")
-}
-
 /// A domain as the table keeps it: its records follow from its token and the configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -464,7 +459,7 @@ impl Domain {
         };
         let mut records = vec![record(
             RecordType::Txt,
-            challenge_name(&self.hostname),
+            self.hostname.challenge(),
             token.txt_value(),
             Purpose::Ownership,
             self.ownership,
@@ -496,7 +491,7 @@ fn relative(name: &str, zone: &str) -> String {
     }
 }
 
-/// A new domain: exactly one of the two.
+/// A new domain: exactly one of the two. Unknown properties are refused.
 #[derive(Debug, Clone, ToSchema)]
 #[serde(untagged)]
 pub enum PortalDomainCreate {

@@ -83,12 +83,6 @@ impl Hostname {
         !self.0.contains('.')
     }
 
-    /// Whether this is what one registers: one label below a public suffix. Where such a name is the apex of its zone
-    /// it cannot have a `CNAME` (RFC 1034, section 3.6.2).
-    pub fn is_registrable(&self) -> bool {
-        psl::domain_str(&self.0) == Some(&self.0)
-    }
-
     /// Whether the top-level domain is one that the root, or the Public Suffix List, knows.
     pub fn has_known_suffix(&self) -> bool {
         psl::List.suffix(self.0.as_bytes()).is_some_and(|s| s.is_known())
@@ -672,24 +666,6 @@ mod tests {
         assert!(!under("badacme.com", "acme.com"));
         assert!(!under("acme.com", "a.acme.com"));
         assert!(!under("acme.com.au", "acme.com"));
-    }
-
-    #[test]
-    fn a_registrable_name_is_one_label_below_its_suffix() {
-        for (text, expected) in [
-            ("acme.com", true),
-            ("acme.co.uk", true),
-            ("acme.github.io", true),
-            ("acme.test", true),
-            ("portal.acme.com", false),
-            ("co.uk", false),
-        ] {
-            assert_eq!(
-                Hostname::parse(text).unwrap().is_registrable(),
-                expected,
-                "{text}"
-            );
-        }
     }
 
     #[test]

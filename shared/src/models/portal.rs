@@ -96,7 +96,7 @@ pub struct PortalConfig {
 }
 
 /// Any of the ten settings. Absent: unchanged; `null`: the default. Read-only properties of `PortalConfig` are
-/// ignored.
+/// ignored, unknown ones refused.
 #[derive(Debug, Clone, Default, ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[allow(missing_docs)] // Each is the setting of the same name in `PortalSettings`.

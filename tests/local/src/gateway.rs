@@ -16,11 +16,14 @@ use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 use uuid::Uuid;
 
-const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-const REQUEST_HEADERS: &str = "authorization, content-type, if-match, if-none-match, idempotency-key";
-const EXPOSED_HEADERS: &str = "etag, location, retry-after, x-request-id, idempotency-replayed";
+/// The methods of the API.
+pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
+/// The headers that a page may send.
+pub const REQUEST_HEADERS: &str = "authorization, content-type, if-match, if-none-match, idempotency-key";
+/// The headers that a page may read.
+pub const EXPOSED_HEADERS: &str = "etag, location, retry-after, x-request-id, idempotency-replayed";
 /// Seconds that a browser keeps a preflight's answer.
-const PREFLIGHT_MAX_AGE: &str = "600";
+pub const PREFLIGHT_MAX_AGE: &str = "7200";
 
 /// Serves `service`, and `document` as a page at `/docs`.
 pub fn router<S>(service: S, document: OpenApi) -> Router

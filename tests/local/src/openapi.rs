@@ -6,8 +6,8 @@ use shared::{app::App, http::problem::ProblemOut};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        ArrayBuilder, InfoBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Schema, SecurityRequirement,
-        ServerBuilder,
+        ArrayBuilder, HeaderBuilder, InfoBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Schema,
+        SecurityRequirement, ServerBuilder,
         schema::Type,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -38,6 +38,22 @@ pub fn routes(dns: Dns) -> (Router<App>, OpenApi) {
 }
 
 fn frame(document: &mut OpenApi) {
+    for path in document.paths.paths.values_mut() {
+        let operations = [
+            &mut path.get,
+            &mut path.put,
+            &mut path.post,
+            &mut path.patch,
+            &mut path.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            for (status, response) in &mut operation.responses.responses {
+                if let RefOr::T(response) = response {
+                    describe(status, response);
+                }
+            }
+        }
+    }
     document.info = InfoBuilder::new()
         .title("Agency API")
         .version(env!("CARGO_PKG_VERSION"))
@@ -71,6 +87,24 @@ fn frame(document: &mut OpenApi) {
         if !name.ends_with("Create") && !name.ends_with("Update") {
             require_all(schema);
         }
+    }
+}
+
+/// The headers that responses have whatever their operation.
+fn describe(status: &str, response: &mut utoipa::openapi::Response) {
+    let mut header = |name: &str, description: &str| {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let header = HeaderBuilder::new()
+            .schema(Some(text))
+            .description(Some(description));
+        response.headers.insert(name.to_owned(), RefOr::T(header.build()));
+    };
+    header(
+        "x-request-id",
+        "The request, as the log and the audit log have it",
+    );
+    if status == "304" {
+        header("etag", "The tag that is still right");
     }
 }
 
