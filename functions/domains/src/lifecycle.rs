@@ -89,25 +89,30 @@ pub fn decide(
 ) -> Decision {
     let was = before.status;
     let mut domain = before.clone();
-    let proven = matches!(seen.proof, Proof::Cname | Proof::Txt);
+    // Addresses alone tell a flattened CNAME from a miss: where they are not known, nothing is decided.
+    let proof = match seen.proof {
+        Proof::Missing if was == Status::Verified && seen.routing == Routing::Unknown => Proof::Unknown,
+        proof => proof,
+    };
+    let proven = matches!(proof, Proof::Cname | Proof::Txt);
     let rival = rival.filter(|_| proven && !was.serves());
-    let moves = rival.is_some_and(|rival| match seen.proof {
+    let moves = rival.is_some_and(|rival| match proof {
         // A name has one CNAME: its owner chose.
         Proof::Cname => true,
         _ => was != Status::Failed && gone_for_long(&rival, now),
     });
     let kept_out = rival.is_some() && !moves;
-    let flattened = seen.flattened && seen.proof == Proof::Missing;
+    let flattened = seen.flattened && proof == Proof::Missing;
 
     let history = &mut domain.history;
     remember(history, seen, now);
-    if seen.proof != Proof::Unknown {
+    if proof != Proof::Unknown {
         history.answered = true;
         history.unknowns = 0;
     } else if trigger == Trigger::Schedule || history.unknowns == 0 {
         history.unknowns = history.unknowns.saturating_add(1);
     }
-    let missed = seen.proof == Proof::Missing && !(flattened && was == Status::Verified);
+    let missed = proof == Proof::Missing && !(flattened && was == Status::Verified);
     if proven {
         (history.misses, history.missed_at) = (0, None);
     } else if missed && was.serves() {
@@ -115,7 +120,8 @@ pub fn decide(
         history.missed_at.get_or_insert(now);
     }
     let since = history.since.unwrap_or(before.created_at);
-    let proxied = problem(&seen.findings).is_some_and(|problem| problem.code == FindingCode::Proxied);
+    let proxied = problem(&seen.findings).is_some_and(|problem| problem.code == FindingCode::Proxied)
+        || (seen.routing == Routing::Unknown && before.routing == Routing::Proxied);
     let lost = history.misses >= MISSES
         && history
             .missed_at
@@ -123,7 +129,7 @@ pub fn decide(
     let window = if history.answered { WINDOW } else { SILENT_WINDOW };
     let expired = now.since(since) >= window;
 
-    let (status, cause) = match (was, seen.proof) {
+    let (status, cause) = match (was, proof) {
         (_, Proof::Cname | Proof::Txt) if !kept_out => (Status::Verified, None),
         (Status::Verified, Proof::Missing) if flattened => (Status::Verified, None),
         (Status::Verified, Proof::Missing) => (Status::Failing, None),
@@ -854,6 +860,25 @@ mod tests {
         for jitter in -100..=100 {
             assert!((10 * MINUTE..=11 * MINUTE).contains(&contest(jitter)), "{jitter}");
         }
+    }
+
+    #[test]
+    fn a_miss_that_may_be_a_flattened_cname_decides_nothing() {
+        let hidden = Observation {
+            routing: Routing::Unknown,
+            ..seen(Missing)
+        };
+        let story = Story::verified().then(DAY, &hidden);
+        assert_eq!(
+            (story.domain.status, story.domain.history.misses),
+            (Status::Verified, 0)
+        );
+        // A failing domain has no such excuse.
+        let story = Story::verified().then(DAY, &seen(Missing)).then(HOUR, &hidden);
+        assert_eq!(
+            (story.domain.status, story.domain.history.misses),
+            (Status::Failing, 2)
+        );
     }
 
     #[test]

@@ -232,7 +232,10 @@ impl Check<'_> {
                 Ok(answer) => return answer,
                 Err(child) => {
                     cut = Arc::new(child);
-                    self.session.remember(&cut);
+                    // What one server alone said is not for others to build on.
+                    if width != Width::One {
+                        self.session.remember(&cut);
+                    }
                 }
             }
         }
@@ -284,11 +287,17 @@ impl Check<'_> {
             chosen = self.talking(cut).await;
         }
         let asked = chosen.iter().map(|server| self.server(cut, server, name, kind));
+        let heard = join_all(asked).await;
+        if let Some(child) = common_referral(&heard) {
+            return Err(child);
+        }
+        // A referral that others contradict leads nowhere: whoever runs one of the servers could take the name by it.
+        let split = heard.iter().any(|heard| matches!(heard, Ok(Heard::Below(_))));
         let mut replies = Vec::new();
-        for (server, heard) in chosen.iter().zip(join_all(asked).await) {
+        for (server, heard) in chosen.iter().zip(heard) {
             let said = match heard {
                 Ok(Heard::Said(said)) => Ok(said),
-                Ok(Heard::Below(child)) => return Err(child),
+                Ok(Heard::Below(_)) => Err(Failure::Lame),
                 Err(failure) => Err(failure),
             };
             replies.push(Reply {
@@ -301,11 +310,20 @@ impl Check<'_> {
             use Failure::{NoAddress, Private, Silent, Spent};
             matches!(reply.said, Err(Silent | Spent | NoAddress | Private))
         };
-        self.note(key, !replies.iter().all(unheard));
+        // Only who was asked was silent: what a check that has used up its packets did not send, nobody could answer.
+        let is = |failure| replies.iter().any(|reply| reply.said == Err(failure));
+        if !replies.iter().all(unheard) {
+            self.note(key, true);
+        } else if is(Failure::Silent) && !is(Failure::Spent) {
+            self.note(key, false);
+        }
         Ok(Answer {
             name: name.clone(),
             kind,
-            outcome: compare(&replies, cut.servers.len() == 1 || width == Width::One),
+            outcome: match split {
+                true => Outcome::Differ,
+                false => compare(&replies, cut.servers.len() == 1 || width == Width::One),
+            },
             replies,
             cut: Some(Arc::clone(cut)),
         })
@@ -337,6 +355,19 @@ impl Check<'_> {
 enum Heard {
     Said(Said),
     Below(Cut),
+}
+
+/// The zone below to which every server that answered sends us on, all of them to the same servers.
+fn common_referral(heard: &[Result<Heard, Failure>]) -> Option<Cut> {
+    let mut answered = heard.iter().filter_map(|heard| heard.as_ref().ok());
+    let Heard::Below(first) = answered.next()? else {
+        return None;
+    };
+    let same = |heard: &Heard| match heard {
+        Heard::Below(other) => other.zone == first.zone && other.names() == first.names(),
+        Heard::Said(_) => false,
+    };
+    answered.all(same).then(|| first.clone())
 }
 
 /// What the replies come to. `alone` says that one is enough.

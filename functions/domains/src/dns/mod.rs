@@ -542,7 +542,12 @@ impl Look<'_> {
                 self.check.resolve_kind(&target, RecordType::A),
                 self.check.resolve_kind(&target, RecordType::AAAA),
             );
-            Ok([v4?, v6?].concat())
+            match (v4, v6) {
+                (Ok(v4), Ok(v6)) => Ok([v4, v6].concat()),
+                // One family is enough to recognize what leads there.
+                (Ok(known), Err(_)) | (Err(_), Ok(known)) if !known.is_empty() => Ok(known),
+                (Err(failure), _) | (_, Err(failure)) => Err(failure),
+            }
         };
         self.check.session.edge.get_or_try_init(find).await.cloned()
     }
@@ -681,7 +686,7 @@ fn addresses(path: &Path) -> Option<Vec<IpAddr>> {
                 Said::Records(records) => Some(of(records)),
                 _ => None,
             });
-            Some(records.flatten().collect())
+            Some(records.flatten().collect::<Vec<_>>()).filter(|addresses| !addresses.is_empty())
         }
     }
 }

@@ -254,7 +254,7 @@ impl Check<'_> {
                 let found = cell.get_or_try_init(|| self.resolve(&server.name)).await;
                 found.cloned().map_err(|failure| match failure {
                     // The resolver's failure, not the server's.
-                    Failure::Code(_) => Failure::NoAddress,
+                    Failure::Code(_) | Failure::Silent => Failure::NoAddress,
                     failure => failure,
                 })?
             }

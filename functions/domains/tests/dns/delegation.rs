@@ -81,6 +81,28 @@ async fn a_zone_below_the_domain_is_found_by_referral() {
 }
 
 #[tokio::test]
+async fn one_server_alone_cannot_delegate_the_name_to_its_own() {
+    let world = World::new("portal.acme.test. A 192.0.2.1").await;
+    let delegation = format!(
+        "portal.acme.test. NS ns.portal.acme.test.\nns.portal.acme.test. A {}",
+        address(CHILD)
+    );
+    world.zone("acme.test.", &delegation, &[NS2]).await;
+    world.zone("portal.acme.test.", &cname(), &[CHILD]).await;
+    for _ in 0..10 {
+        for depth in [Depth::Full, Depth::Diagnose] {
+            let seen = world.see(&portal(), depth).await;
+            assert_eq!(seen.proof, Proof::Unknown, "{seen:?}");
+        }
+        let seen = world.see(&verified("portal.acme.test"), Depth::Renewal).await;
+        assert_eq!(seen.proof, Proof::Unknown, "{seen:?}");
+    }
+    // Once all of them delegate it, its owner has.
+    world.zone("acme.test.", &delegation, &[NS1]).await;
+    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+}
+
+#[tokio::test]
 async fn a_zone_that_the_parents_server_has_too_is_found() {
     // One server has both zones, and answers for the lower one without a referral; its other server differs.
     let world = World::empty().await;
