@@ -23,7 +23,7 @@ pub struct Fault {
     /// What.
     pub code: Code,
     /// One sentence for a person.
-    #[schema(example = "A colour is written #rgb or #rrggbb.")]
+    #[schema(example = "This must be a string.")]
     pub detail: Cow<'static, str>,
 }
 

@@ -1,7 +1,7 @@
 //! The values of the agency: each parsed once, from text, into a type that cannot hold anything else.
 //!
 //! Nothing here knows AWS or HTTP, and nothing here reads a clock or a random source: both are arguments.
-//! A value that comes from a client implements [`FromStr`](std::str::FromStr) with the error [`Invalid`].
+//! A value of a body implements [`FromStr`](std::str::FromStr) with the error [`Invalid`].
 
 use std::borrow::Cow;
 
