@@ -168,6 +168,10 @@ async fn what_the_gateway_passes_but_http_forbids_is_answered_like_any_other() {
         let answer = invoke(&system.app, "portal", event).await;
         assert_eq!(answer.status, 404, "{host:?}");
     }
+    let mut event = json("branding/putBranding.json");
+    event["isBase64Encoded"] = true.into();
+    event["body"] = "%%%".into();
+    assert_eq!(invoke(&system.app, "branding", event).await.status, 400);
     for path in [
         "/agency/clients/../overview",
         "/agency/clients/a/b",

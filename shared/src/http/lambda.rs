@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use axum::Router;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Extensions, header::HOST};
 use lambda_http::{
     Adapter, LambdaEvent,
@@ -62,7 +63,7 @@ pub(super) fn invocation_id(extensions: &Extensions) -> Option<&str> {
 
 /// The gateway passes what HTTP does not allow, and the adapter would panic on it. Characters of the query are encoded,
 /// so that the request is answered like any other. The names of host and protocol, of which the adapter makes a URL that
-/// nothing here reads, are dropped.
+/// nothing here reads, are dropped. A body that is not in base64 is read as it is.
 fn mend(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
     if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
         if let Some(query) = &mut request.raw_query_string
@@ -78,6 +79,10 @@ fn mend(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
                     }
                     encoded
                 });
+        }
+        let undecodable = |body: &String| BASE64_STANDARD.decode(body).is_err();
+        if request.is_base64_encoded && request.body.as_ref().is_some_and(undecodable) {
+            request.is_base64_encoded = false;
         }
         request.headers.remove(HOST);
         request.headers.remove("x-forwarded-proto");
