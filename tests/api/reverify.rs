@@ -266,6 +266,40 @@ async fn a_record_that_cannot_be_read_is_put_off_and_delays_nobody() {
 }
 
 #[tokio::test]
+async fn a_holder_that_cannot_be_read_puts_the_newcomers_check_off() {
+    let api = Api::build(system()).await;
+    let (first, second) = (api.agency("org_a").await, api.agency("org_b").await);
+    let held = first.custom_domain("portal.acme.test").await;
+    serve(&api, std::slice::from_ref(&held));
+    api.advance(2 * MINUTE);
+    assert_eq!(api.reverify().await.verified, 1);
+    let newcomer = second.custom_domain("portal.acme.test").await;
+    serve(&api, std::slice::from_ref(&newcomer));
+    api.client
+        .update_item()
+        .table_name(api.table())
+        .key("PK", AttributeValue::S("A#org_a".to_owned()))
+        .key(
+            "SK",
+            AttributeValue::S(format!("DOMAIN#{}", held["id"].as_str().unwrap())),
+        )
+        .update_expression("SET routing = :nonsense")
+        .expression_attribute_values(":nonsense", AttributeValue::N("7".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    api.advance(2 * MINUTE);
+    let report = api.reverify().await;
+    assert_eq!((report.due, report.unreadable, report.left), (1, 1, 0));
+    assert_eq!(
+        api.reverify().await.due,
+        0,
+        "it is not in the way of the next sweep"
+    );
+    assert_eq!(now(&api, &newcomer).await["status"], "pending");
+}
+
+#[tokio::test]
 async fn a_conflict_that_outlives_three_tries_leaves_the_check_due() {
     let api = Api::build(system().counted()).await;
     let domains = domains(&api, 3).await;

@@ -16,7 +16,6 @@ use shared::{
     app::App,
     models::{
         domain::{Domain, Status},
-        id::DomainId,
         time::Timestamp,
     },
     store::{Author, Checked, DomainRecord, DueKey, Error, Nominated},
@@ -125,6 +124,8 @@ enum Outcome {
     },
     Lost,
     Left,
+    /// A record that it needs cannot be read.
+    Unreadable,
 }
 
 /// Domains that ask the same name servers.
@@ -287,6 +288,7 @@ impl<'a> Sweep<'a> {
                 match outcome {
                     Outcome::Lost => self.lost += 1,
                     Outcome::Left => self.beaten += 1,
+                    Outcome::Unreadable => self.report.unreadable += 1,
                     Outcome::Written {
                         was,
                         is,
@@ -369,22 +371,31 @@ async fn put_off(work: &Work<'_>, key: DueKey) -> Done {
 
 /// Decides what a look at DNS means and writes it, unless somebody was faster.
 async fn conclude(work: &Work<'_>, mut check: Box<Check>) -> Done {
-    Done::Checked(write(work, &mut check).await)
+    let id = check.domain().id;
+    Done::Checked(match write(work, &mut check).await {
+        Ok(outcome) => outcome,
+        // A record that cannot be read is in the way, the holder's perhaps, and would be again at every next sweep.
+        Err(error @ Error::Internal(_)) => {
+            tracing::error!(domain = %id, %error, "a check cannot be finished; it is put off");
+            if let Some(key) = DueKey::of(check.domain()) {
+                put_off(work, key).await;
+            }
+            Outcome::Unreadable
+        }
+        Err(error) => {
+            tracing::warn!(domain = %id, %error, "a check could not be finished; it is still due");
+            Outcome::Left
+        }
+    })
 }
 
-async fn write(work: &Work<'_>, check: &mut Check) -> Outcome {
+async fn write(work: &Work<'_>, check: &mut Check) -> Result<Outcome, Error> {
     let store = &work.app.store;
-    let (id, org, was) = {
-        let domain = check.domain();
-        (domain.id, domain.agency_id.clone(), domain.status)
-    };
+    let (org, was) = (check.domain().agency_id.clone(), check.domain().status);
     let mut retry = store.retry().up_to(TRIES);
     loop {
         let now = work.app.clock.now();
-        let verdict = match work.checks.judge(check, None, now).await {
-            Ok(verdict) => verdict,
-            Err(error) => return left(id, &error),
-        };
+        let verdict = work.checks.judge(check, None, now).await?;
         let turn = if verdict.changes_status() {
             let agencies = verdict
                 .holder
@@ -398,28 +409,21 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Outcome {
         let (change, rival) = (verdict.change.clone(), verdict.rival());
         match store.finish_check(Author::System(now), change, rival).await {
             Ok(Checked::Written(after)) => {
-                return Outcome::Written {
+                return Ok(Outcome::Written {
                     was,
                     is: after.status,
                     decided: !verdict.unknown || verdict.changes_status(),
                     moved: verdict.moves(),
-                };
+                });
             }
-            Ok(Checked::Lost(_)) | Err(Error::NotFound) => return Outcome::Lost,
+            Ok(Checked::Lost(_)) | Err(Error::NotFound) => return Ok(Outcome::Lost),
             Ok(Checked::HolderChanged) => {}
-            Err(error) => return left(id, &error),
+            Err(error) => return Err(error),
         }
         drop(turn);
         // Between the look at the holder and the write somebody took or left the name, or checked it.
-        if let Err(error) = retry.wait().await {
-            return left(id, &error);
-        }
+        retry.wait().await?;
     }
-}
-
-fn left(domain: DomainId, error: &Error) -> Outcome {
-    tracing::warn!(%domain, %error, "a check could not be finished; it is still due");
-    Outcome::Left
 }
 
 /// Which domains ask the same name servers: known from the last check, else those of one registrable domain.

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, Select},
 };
 
-use crate::models::time::Timestamp;
+use crate::models::{domain::Domain, time::Timestamp};
 
 use super::{
     DomainRecord, Error, Item, Result, Store,
@@ -43,6 +43,14 @@ impl DueKey {
     /// Since when it is due.
     pub fn at(&self) -> Option<Timestamp> {
         keys::due_time(&self.due_at)
+    }
+
+    /// Where a domain stands in the index, if it is due at some time.
+    pub fn of(domain: &Domain) -> Option<Self> {
+        let next = domain.check.as_ref()?.next_check_at?;
+        let mut item = keys::domain(&domain.agency_id, domain.id).item();
+        item.extend(keys::due(&domain.agency_id, next, domain.id));
+        Self::read(item)
     }
 
     fn read(mut item: Item) -> Option<Self> {
