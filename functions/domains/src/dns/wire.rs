@@ -18,6 +18,7 @@ use hickory_proto::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
+    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 
@@ -214,6 +215,9 @@ impl Question<'_> {
     }
 }
 
+/// Sockets of all checks at a time: a function has 1,024 descriptors, and the table needs some of them.
+static SOCKETS: Semaphore = Semaphore::const_new(400);
+
 /// Asks one server once: by UDP, and by TCP where the answer is cut short or changes the letters' case. A server that
 /// does not know EDNS is asked without (RFC 6891, section 7). `pace` is what a resolver is asked at.
 pub async fn exchange(
@@ -222,24 +226,28 @@ pub async fn exchange(
     budget: &Budget,
     pace: Option<&Pace>,
 ) -> Result<Message, Failure> {
+    let since = Instant::now();
     if let Some(pace) = pace {
-        let since = Instant::now();
         pace.turn().await;
-        budget.forgive(since);
     }
+    // It is never closed.
+    let _place = SOCKETS.acquire().await;
+    budget.forgive(since);
     let sender = &Sender {
         budget,
         pace,
         waited: AtomicBool::new(true),
     };
     let deadline = budget.deadline()?;
-    let answer = match udp(server, &question.message(true), deadline, sender).await {
+    let mut edns = true;
+    let answer = match udp(server, &question.message(edns), deadline, sender).await {
         Err(Failure::Code(ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS)) => {
-            udp(server, &question.message(false), deadline, sender).await?
+            edns = false;
+            udp(server, &question.message(edns), deadline, sender).await?
         }
         answer => answer?,
     };
-    let by_tcp = async || tcp(server, &question.message(true), deadline, sender).await;
+    let by_tcp = async || tcp(server, &question.message(edns), deadline, sender).await;
     match answer {
         Heard::Whole(message) => Ok(*message),
         Heard::OtherCase => by_tcp().await,
@@ -268,7 +276,7 @@ async fn udp(
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     // Its port is a random one, and connected it hears this server alone.
-    let socket = UdpSocket::bind(any).await.map_err(|_| Failure::Silent)?;
+    let socket = UdpSocket::bind(any).await.map_err(|_| Failure::Spent)?;
     socket.connect(server).await.map_err(|_| Failure::Silent)?;
     sender.spend()?;
     socket.send(&bytes).await.map_err(|_| Failure::Silent)?;
