@@ -25,7 +25,7 @@ use super::{
 /// Findings of one check.
 const MAX_FINDINGS: usize = 16;
 /// Octets of all findings: names and answers may be long, and they share a domain's item with all else.
-const MAX_BYTES: usize = 20_000;
+const MAX_BYTES: usize = 16_000;
 /// Servers shown in one finding.
 const MAX_OBSERVED: usize = 4;
 /// Characters of one server's answer.

@@ -117,7 +117,9 @@ pub(super) fn is_under_private_suffix(name: &Name) -> bool {
 
 /// A name in lower case without its final dot.
 pub(super) fn text(name: &Name) -> String {
-    let text = name.to_ascii().to_ascii_lowercase();
+    // Octets that are no letters are four characters each, and a domain's item has no room for thousands of them.
+    let mut text = name.to_ascii().to_ascii_lowercase();
+    text.truncate(255);
     text.strip_suffix('.').map(str::to_owned).unwrap_or(text)
 }
 
