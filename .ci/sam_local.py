@@ -53,6 +53,11 @@ def session() -> bool:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
         wait_for(f"{API}/health")
+        # The events have left settings that the README's reader has not.
+        cleared = json.dumps({"accentColor": None, "customCss": None, "fontFamily": None}).encode()
+        headers = {"authorization": token, "content-type": "application/json"}
+        request = urllib.request.Request(f"{API}/agency/branding", cleared, headers, method="PUT")
+        urllib.request.urlopen(request, timeout=30).close()
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", commands], capture_output=True, text=True)
     finally:
         server.terminate()
