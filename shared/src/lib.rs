@@ -3,6 +3,7 @@
 pub mod app;
 pub mod auth;
 pub mod config;
+pub mod hash;
 pub mod http;
 pub mod json;
 pub mod models;

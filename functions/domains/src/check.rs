@@ -110,7 +110,7 @@ impl<'a> Checks<'a> {
             check.seen.settle_other_token(known);
         }
         let domain = check.record.domain();
-        let proven = matches!(check.seen.proof, Proof::Cname | Proof::Txt);
+        let proven = check.seen.proof.is_given();
         let mut rival = None;
         if proven && !domain.status.serves() {
             let holder = match holder {

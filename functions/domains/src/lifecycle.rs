@@ -94,7 +94,7 @@ pub fn decide(
         Proof::Missing if was == Status::Verified && seen.routing == Routing::Unknown => Proof::Unknown,
         proof => proof,
     };
-    let proven = matches!(proof, Proof::Cname | Proof::Txt);
+    let proven = proof.is_given();
     let rival = rival.filter(|_| proven && !was.serves());
     let moves = rival.is_some_and(|rival| match proof {
         // A name has one CNAME: its owner chose.

@@ -111,7 +111,7 @@ async fn measured(
         .map_or_else(String::new, |route| route.0);
     let mut code = None;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        code = problem.code();
+        code = Some(problem.code.text());
         problem.log(&request_id);
         let mut rendered = problem.render(&path, &request_id);
         rendered

@@ -122,7 +122,8 @@ impl ProblemCode {
         }
     }
 
-    fn as_str(self) -> String {
+    /// As clients see it.
+    pub(super) fn text(self) -> String {
         match serde_json::to_value(self) {
             Ok(serde_json::Value::String(code)) => code,
             _ => String::new(),
@@ -203,12 +204,6 @@ impl Problem {
             retry_after: Some(seconds),
             ..self
         }
-    }
-
-    /// The code as clients see it, for the log.
-    pub(super) fn code(&self) -> Option<String> {
-        let code = serde_json::to_value(self.code).ok()?;
-        code.as_str().map(str::to_owned)
     }
 
     fn because(self, message: &'static str, error: &dyn std::error::Error) -> Self {
@@ -390,7 +385,7 @@ pub fn responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, RefOr<ResponseDo
             };
             let example = serde_json::to_value(example).ok();
             (
-                code.as_str(),
+                code.text(),
                 RefOr::T(ExampleBuilder::new().value(example).build()),
             )
         });
@@ -398,7 +393,7 @@ pub fn responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, RefOr<ResponseDo
             .schema(Some(Ref::from_schema_name("Problem")))
             .examples_from_iter(examples.collect::<Vec<_>>())
             .build();
-        let names: Vec<_> = codes.iter().map(|code| format!("`{}`", code.as_str())).collect();
+        let names: Vec<_> = codes.iter().map(|code| format!("`{}`", code.text())).collect();
         let mut response = ResponseBuilder::new()
             .description(names.join(", "))
             .content("application/problem+json", content);

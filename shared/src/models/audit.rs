@@ -1,11 +1,11 @@
 //! Who changed what, and when.
 
-use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{id::AuditId, time::Timestamp};
+use crate::hash::sha256_hex;
 
 /// One write, or one change of a domain's status. Kept 400 days.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -109,9 +109,7 @@ pub fn snapshot(resource: &impl Serialize) -> Option<Value> {
         properties.remove(left_out);
     }
     if let Some(Value::String(css)) = properties.get("customCss") {
-        let sha256 = digest::digest(&digest::SHA256, css.as_bytes());
-        let sha256: String = sha256.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let summary = json!({"length": css.chars().count(), "sha256": sha256});
+        let summary = json!({"length": css.chars().count(), "sha256": sha256_hex(css)});
         properties.insert("customCss".to_owned(), summary);
     }
     Some(value)

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::hash::sha256_hex;
 
 use super::{
     Agency, Error, Result, item, keys, parse,
@@ -26,8 +27,8 @@ impl IdempotencyKey {
     pub fn new(key: &str, body: &serde_json::Value) -> Self {
         // Objects keep their properties in the order of their names, so equal values have equal text.
         Self {
-            key: sha256(key),
-            body: sha256(&body.to_string()),
+            key: sha256_hex(key),
+            body: sha256_hex(&body.to_string()),
         }
     }
 }
@@ -102,9 +103,4 @@ impl Agency<'_> {
             replayed: true,
         }))
     }
-}
-
-fn sha256(text: &str) -> String {
-    let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

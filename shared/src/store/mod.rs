@@ -12,6 +12,7 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
+    operation::query::builders::QueryFluentBuilder,
     types::{AttributeValue, KeysAndAttributes},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -173,10 +174,9 @@ impl Store {
         }
     }
 
-    /// Items of one query, strongly consistent: those between two sort keys, from the lower end on.
-    async fn between(&self, org: &OrgId, bounds: (&str, &str), limit: i32) -> Result<Vec<Item>> {
-        let call = self
-            .client
+    /// A strongly consistent query of an agency's items between two sort keys.
+    fn query(&self, org: &OrgId, bounds: (&str, &str)) -> QueryFluentBuilder {
+        self.client
             .query()
             .table_name(&self.table)
             .key_condition_expression("PK = :pk AND SK BETWEEN :from AND :to")
@@ -184,7 +184,11 @@ impl Store {
             .expression_attribute_values(":from", text(bounds.0))
             .expression_attribute_values(":to", text(bounds.1))
             .consistent_read(true)
-            .limit(limit);
+    }
+
+    /// The first items of such a query.
+    async fn between(&self, org: &OrgId, bounds: (&str, &str), limit: i32) -> Result<Vec<Item>> {
+        let call = self.query(org, bounds).limit(limit);
         Ok(call.send().await.map_err(sdk_error)?.items.unwrap_or_default())
     }
 }

@@ -11,7 +11,6 @@ use super::{
     Agency, Error, Result,
     keys::{self, Key, List},
     parse, sdk_error,
-    transaction::text,
 };
 
 /// Which page is wanted.
@@ -112,18 +111,10 @@ impl Agency<'_> {
             });
         let first = after.is_none();
         let limit = usize::from(page.limit);
-        let (from, to) = list.bounds();
         let call = self
             .store
-            .client
-            .query()
-            .table_name(&self.store.table)
-            .key_condition_expression("PK = :pk AND SK BETWEEN :from AND :to")
-            .expression_attribute_values(":pk", text(keys::partition(self.org)))
-            .expression_attribute_values(":from", text(from))
-            .expression_attribute_values(":to", text(to))
+            .query(self.org, list.bounds())
             .scan_index_forward(!list.backwards())
-            .consistent_read(true)
             // One more than is wanted tells whether there is a next page.
             .limit(i32::from(page.limit) + 1 + i32::from(first))
             .set_exclusive_start_key(after.map(Key::item));

@@ -65,6 +65,19 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// As the SDK takes it: the expression, and all values, of which DynamoDB takes no empty set.
+    fn parts(
+        condition: Option<Self>,
+        values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
+    ) -> (Option<String>, Option<Item>) {
+        let (expression, more) = condition.map_or((None, Vec::new()), |c| (Some(c.expression), c.values));
+        let all = values.into_iter().chain(more);
+        let values: Item = all.map(|(name, value)| (name.to_owned(), value)).collect();
+        (expression, Some(values).filter(|values| !values.is_empty()))
+    }
+}
+
 /// How a transaction ended that did not fail.
 pub(super) enum Outcome {
     /// All of it took effect.
@@ -100,32 +113,26 @@ impl<'a> Transaction<'a> {
     }
 
     pub(super) fn put(&mut self, part: Part, item: Item, condition: Option<Condition>) -> Result<(), Error> {
-        let mut put = Put::builder()
+        let (condition, values) = Condition::parts(condition, []);
+        let put = Put::builder()
             .table_name(&self.store.table)
             .set_item(Some(item))
+            .set_condition_expression(condition)
+            .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        if let Some(condition) = condition {
-            put = put.condition_expression(condition.expression);
-            for (name, value) in condition.values {
-                put = put.expression_attribute_values(name, value);
-            }
-        }
         let put = put.build().map_err(Error::internal)?;
         self.push(part, TransactWriteItem::builder().put(put).build());
         Ok(())
     }
 
     pub(super) fn delete(&mut self, part: Part, key: Key, condition: Option<Condition>) -> Result<(), Error> {
-        let mut delete = Delete::builder()
+        let (condition, values) = Condition::parts(condition, []);
+        let delete = Delete::builder()
             .table_name(&self.store.table)
             .set_key(Some(key.item()))
+            .set_condition_expression(condition)
+            .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        if let Some(condition) = condition {
-            delete = delete.condition_expression(condition.expression);
-            for (name, value) in condition.values {
-                delete = delete.expression_attribute_values(name, value);
-            }
-        }
         let delete = delete.build().map_err(Error::internal)?;
         self.push(part, TransactWriteItem::builder().delete(delete).build());
         Ok(())
@@ -139,16 +146,14 @@ impl<'a> Transaction<'a> {
         condition: Option<Condition>,
         values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
     ) -> Result<(), Error> {
-        let mut update = Update::builder()
+        let (condition, values) = Condition::parts(condition, values);
+        let update = Update::builder()
             .table_name(&self.store.table)
             .set_key(Some(key.item()))
             .update_expression(expression)
+            .set_condition_expression(condition)
+            .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let (condition, more) = condition.map_or((None, Vec::new()), |c| (Some(c.expression), c.values));
-        update = update.set_condition_expression(condition);
-        for (name, value) in values.into_iter().chain(more) {
-            update = update.expression_attribute_values(name, value);
-        }
         let update = update.build().map_err(Error::internal)?;
         self.push(part, TransactWriteItem::builder().update(update).build());
         Ok(())

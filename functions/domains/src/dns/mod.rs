@@ -157,13 +157,6 @@ impl Observation {
         }
     }
 
-    /// As [`Observation::settle_other_token`] leaves it.
-    #[must_use]
-    pub fn with_other_token(mut self, known: bool) -> Self {
-        self.settle_other_token(known);
-        self
-    }
-
     /// Nothing was asked, or nothing was said.
     fn nothing(domain: &Domain) -> Self {
         let before = domain.check.as_ref();

@@ -209,8 +209,12 @@ async fn a_token_of_the_same_agency_is_not_stale() {
     let other = Token::new(7u128.to_be_bytes());
     assert_eq!(seen.other_token.as_ref(), Some(&other));
     assert_eq!((seen.routing, seen.flattened), (Routing::Elsewhere, false));
-    assert_eq!(codes(&seen.clone().with_other_token(false)), [Code::StaleToken]);
-    let seen = seen.with_other_token(true);
+    let settled = |mut seen: Observation, known| {
+        seen.settle_other_token(known);
+        seen
+    };
+    assert_eq!(codes(&settled(seen.clone(), false)), [Code::StaleToken]);
+    let seen = settled(seen, true);
     assert_eq!(
         (seen.proof, seen.routing, seen.flattened),
         (Proof::Missing, Routing::Routed, false)
@@ -221,7 +225,7 @@ async fn a_token_of_the_same_agency_is_not_stale() {
     let proven = format!("{records}\n_agency-challenge.portal.acme.test. TXT \"{VALUE}\"");
     let seen = diagnose(&proven).await;
     assert_eq!(codes(&seen), [Code::StaleToken, Code::NotRouted]);
-    let seen = seen.with_other_token(true);
+    let seen = settled(seen, true);
     assert_eq!(
         (seen.proof, seen.routing, codes(&seen)),
         (Proof::Txt, Routing::Routed, vec![])
