@@ -9,7 +9,7 @@ use shared::{
 
 use crate::{
     dns::{Depth, Dns, Observation, Proof, Session, Subject},
-    lifecycle::{self, Rival, RivalAfter, Trigger, decide},
+    lifecycle::{self, Rival, RivalAfter, Trigger, decide, may_fail},
 };
 
 /// Checks domains. One is made for each sweep, and for each request.
@@ -36,8 +36,8 @@ pub struct Verdict<'a> {
     pub change: Change<'a>,
     /// The holder of its name, where it is another agency's and changes.
     pub holder: Option<(Box<DomainRecord>, Domain)>,
-    /// Whether DNS decided nothing.
-    pub unknown: bool,
+    /// Whether DNS said enough to decide anything.
+    pub decided: bool,
 }
 
 impl Verdict<'_> {
@@ -63,6 +63,11 @@ impl Verdict<'_> {
 }
 
 impl Check {
+    /// Whether it was given up because others keep its servers busy: nothing is to be concluded from it.
+    pub fn is_crowded(&self) -> bool {
+        self.seen.crowded
+    }
+
     /// The domain as it was read.
     pub fn domain(&self) -> &Domain {
         self.record.domain()
@@ -82,8 +87,8 @@ impl<'a> Checks<'a> {
     /// Asks DNS about a custom domain.
     pub async fn look(&self, record: Box<DomainRecord>, trigger: Trigger) -> Check {
         let depth = match trigger {
-            Trigger::Schedule => Depth::Renewal,
-            Trigger::Verify => Depth::Diagnose,
+            Trigger::Schedule if !may_fail(record.domain(), self.app.clock.now()) => Depth::Renewal,
+            _ => Depth::Diagnose,
         };
         Check {
             seen: self.observe(record.domain(), depth).await,
@@ -147,7 +152,7 @@ impl<'a> Checks<'a> {
                 after: decision.domain,
             },
             holder: rival.map(Box::new).zip(after),
-            unknown: check.seen.proof == Proof::Unknown,
+            decided: decision.decided,
         })
     }
 

@@ -23,6 +23,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub mod check;
 pub mod dns;
+pub mod gates;
 pub mod lifecycle;
 
 use check::Checks;

@@ -64,6 +64,8 @@ pub struct Decision {
     pub domain: Domain,
     /// What becomes of the holder.
     pub rival: RivalAfter,
+    /// Whether DNS said enough to decide anything.
+    pub decided: bool,
 }
 
 /// What becomes of another agency's domain that holds the name.
@@ -122,10 +124,8 @@ pub fn decide(
     let since = history.since.unwrap_or(before.created_at);
     let proxied = problem(&seen.findings).is_some_and(|problem| problem.code == FindingCode::Proxied)
         || (seen.routing == Routing::Unknown && before.routing == Routing::Proxied);
-    let lost = history.misses >= MISSES
-        && history
-            .missed_at
-            .is_some_and(|first| now.since(first) >= if proxied { PROXIED_GRACE } else { GRACE });
+    let grace = if proxied { PROXIED_GRACE } else { GRACE };
+    let lost = history.misses >= MISSES && missed_for(history, now) >= Some(grace);
     let window = if history.answered { WINDOW } else { SILENT_WINDOW };
     let expired = now.since(since) >= window;
 
@@ -178,7 +178,7 @@ pub fn decide(
     let contest = now + contest(jitter);
     let next = match status {
         Status::Pending if kept_out => Some(contest),
-        _ => next_check(&domain, seen.proof, now, jitter),
+        _ => next_check(&domain, proof, now, jitter),
     };
     let last = before.check.as_ref();
     domain.check = Some(Check {
@@ -204,7 +204,28 @@ pub fn decide(
         }
         None => RivalAfter::Untouched,
     };
-    Decision { domain, rival }
+    Decision {
+        domain,
+        rival,
+        decided: proof != Proof::Unknown || status != was,
+    }
+}
+
+/// Whether a check that finds no proof may fail the domain now: then its agency is to learn why as exactly as DNS tells.
+pub fn may_fail(domain: &Domain, now: Timestamp) -> bool {
+    let history = &domain.history;
+    match domain.status {
+        Status::Pending => now.since(history.since.unwrap_or(domain.created_at)) >= WINDOW,
+        Status::Failing => {
+            history.misses.saturating_add(1) >= MISSES && missed_for(history, now) >= Some(GRACE)
+        }
+        Status::Verified | Status::Failed => false,
+    }
+}
+
+/// How long ago the first miss was.
+fn missed_for(history: &History, now: Timestamp) -> Option<Duration> {
+    history.missed_at.map(|first| now.since(first))
 }
 
 /// Whoever holds the name no longer has nothing to lose.
@@ -526,6 +547,7 @@ mod tests {
             route: RecordState::Unchecked,
             other_token: None,
             packets: 0,
+            crowded: false,
             findings: match proof {
                 Cname | Txt => Vec::new(),
                 Missing => finding(FindingCode::RecordMissing, Level::Error),

@@ -15,7 +15,6 @@ use shared::{
 mod report;
 mod source;
 mod sweep;
-mod turns;
 
 pub use report::Report;
 pub use sweep::sweep;

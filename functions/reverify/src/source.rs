@@ -17,6 +17,8 @@ pub(crate) const BATCH: usize = 100;
 pub(crate) struct Source {
     shards: Vec<Shard>,
     now: Timestamp,
+    /// Keys whose records are being read.
+    reading: usize,
 }
 
 struct Shard {
@@ -37,6 +39,7 @@ impl Source {
         Self {
             shards: shards.collect(),
             now,
+            reading: 0,
         }
     }
 
@@ -56,16 +59,19 @@ impl Source {
             };
             keys.extend(oldest.page.pop_front());
         }
-        store.nominated(keys).await
+        self.reading = keys.len();
+        let records = store.nominated(keys).await;
+        self.reading = 0;
+        records
     }
 
-    /// How many keys were not handed out.
+    /// How many keys were not handed out, also where the last reading was cut off.
     pub(crate) async fn left(&self, store: &Store) -> Result<u64, Error> {
         let unread = self.shards.iter().filter(|shard| shard.more);
         let counts = unread.map(|shard| store.count_due(shard.number, self.now, shard.last.as_ref()));
         let unread: u64 = try_join_all(counts).await?.into_iter().sum();
         let read: usize = self.shards.iter().map(|shard| shard.page.len()).sum();
-        Ok(unread + read as u64)
+        Ok(unread + (read + self.reading) as u64)
     }
 }
 

@@ -3,12 +3,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
 use domains::{
     check::{Check, Checks},
     dns::Dns,
+    gates::{Gates, Place},
     lifecycle::Trigger,
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -16,16 +18,16 @@ use shared::{
     app::App,
     models::{
         domain::{Domain, Status},
+        id::OrgId,
         time::Timestamp,
     },
     store::{Author, Checked, DomainRecord, DueKey, Error, Nominated},
 };
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     report::Report,
     source::{BATCH, Source},
-    turns::Turns,
 };
 
 /// So many domains are checked at once,
@@ -53,7 +55,7 @@ pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Resul
     let work = Work {
         app,
         checks: Checks::new(app, dns),
-        turns: Turns::new(),
+        turns: Gates::new(1),
     };
     let now = app.clock.now();
     let mut sweep = Sweep::new(&work, shards, now, Instant::now() + time);
@@ -65,7 +67,8 @@ pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Resul
 struct Work<'a> {
     app: &'a App,
     checks: Checks<'a>,
-    turns: Turns,
+    /// Status changes of one agency take turns: side by side they would only get into each other's way at its counters.
+    turns: Gates<OrgId>,
 }
 
 struct Sweep<'a> {
@@ -79,10 +82,12 @@ struct Sweep<'a> {
     last_end: Instant,
     /// and after this nobody reads the report.
     end: Instant,
-    /// Read from the index; absent while the next records are on their way.
-    source: Option<Source>,
+    /// Read from the index.
+    source: Arc<Mutex<Source>>,
     /// Whether the source has more.
     more: bool,
+    /// The next records are on their way.
+    reading: bool,
     /// Records to be checked, oldest first.
     ready: VecDeque<(DueKey, Nominated)>,
     /// Since when the first of them waits for its group.
@@ -108,7 +113,7 @@ type Job<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
 
 /// What ended.
 enum Done {
-    Read(Source, Result<Vec<(DueKey, Nominated)>, Error>),
+    Read(Result<Vec<(DueKey, Nominated)>, Error>),
     PutOff,
     Looked(String, Box<Check>),
     Checked(Outcome),
@@ -149,8 +154,9 @@ impl<'a> Sweep<'a> {
             now,
             began,
             end,
-            source: Some(Source::new(shards, now)),
+            source: Arc::new(Mutex::new(Source::new(shards, now))),
             more: true,
+            reading: false,
             ready: VecDeque::new(),
             blocked: None,
             groups: HashMap::new(),
@@ -245,23 +251,19 @@ impl<'a> Sweep<'a> {
 
     /// Reads ahead, so that there is always something to begin.
     fn read(&mut self) {
-        if self.more
-            && self.ready.len() < BATCH
-            && let Some(mut source) = self.source.take()
-        {
-            let store = &self.work.app.store;
-            self.running.push(Box::pin(async move {
-                let read = source.next(store).await;
-                Done::Read(source, read)
-            }));
+        if self.more && !self.reading && self.ready.len() < BATCH {
+            self.reading = true;
+            let (source, store) = (Arc::clone(&self.source), &self.work.app.store);
+            let read = async move { Done::Read(source.lock().await.next(store).await) };
+            self.running.push(Box::pin(read));
         }
     }
 
     fn done(&mut self, done: Done) {
         match done {
             Done::PutOff => {}
-            Done::Read(source, read) => {
-                self.source = Some(source);
+            Done::Read(read) => {
+                self.reading = false;
                 match read {
                     Ok(records) => {
                         self.more = !records.is_empty();
@@ -280,6 +282,11 @@ impl<'a> Sweep<'a> {
             }
             Done::Looked(name, check) => {
                 self.leave(name);
+                if check.is_crowded() {
+                    self.checking -= 1;
+                    self.skipped += 1;
+                    return;
+                }
                 let work = self.work;
                 self.running.push(Box::pin(conclude(work, check)));
             }
@@ -323,7 +330,7 @@ impl<'a> Sweep<'a> {
             (self.skipped, self.beaten, self.begun) = (0, 0, 0);
             self.groups.clear();
             self.free.clear();
-            self.source = Some(Source::new(self.shards, self.now));
+            self.source = Arc::new(Mutex::new(Source::new(self.shards, self.now)));
             self.more = true;
             self.read();
         }
@@ -339,16 +346,16 @@ impl<'a> Sweep<'a> {
             .iter()
             .filter(|(_, nominated)| !matches!(nominated, Nominated::Gone));
         let in_hand = (waiting + ready.count() + self.checking) as u64;
-        let unread = match &self.source {
-            Some(source) if self.more => {
-                let left = source.left(&self.work.app.store);
+        let unread = match self.more {
+            true => {
+                let left = async { self.source.lock().await.left(&self.work.app.store).await };
                 let end = self.end - FAREWELL / 3;
                 // Without it the report is only less exact.
                 tokio::time::timeout_at(end, left)
                     .await
                     .map_or(0, Result::unwrap_or_default)
             }
-            _ => 0,
+            false => 0,
         };
         let report = &mut self.report;
         report.left = in_hand + unread + self.skipped + self.beaten;
@@ -397,12 +404,9 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Result<Outcome, Error> {
         let now = work.app.clock.now();
         let verdict = work.checks.judge(check, None, now).await?;
         let turn = if verdict.changes_status() {
-            let agencies = verdict
-                .holder
-                .iter()
-                .map(|(holder, _)| &holder.domain().agency_id);
-            let agencies: Vec<_> = agencies.chain([&org]).collect();
-            work.turns.wait(&agencies).await
+            let holder = verdict.holder.iter();
+            let holder = holder.map(|(holder, _)| holder.domain().agency_id.clone());
+            turns(work, holder.chain([org.clone()]).collect()).await
         } else {
             Vec::new()
         };
@@ -412,7 +416,7 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Result<Outcome, Error> {
                 return Ok(Outcome::Written {
                     was,
                     is: after.status,
-                    decided: !verdict.unknown || verdict.changes_status(),
+                    decided: verdict.decided,
                     moved: verdict.moves(),
                 });
             }
@@ -424,6 +428,18 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Result<Outcome, Error> {
         // Between the look at the holder and the write somebody took or left the name, or checked it.
         retry.wait().await?;
     }
+}
+
+/// Waits until it is the turn of all these agencies.
+async fn turns<'a>(work: &'a Work<'_>, mut agencies: Vec<OrgId>) -> Vec<Place<'a, OrgId>> {
+    // Always in one order, so that no two wait for each other.
+    agencies.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    agencies.dedup();
+    let mut turns = Vec::with_capacity(agencies.len());
+    for agency in agencies {
+        turns.push(work.turns.enter(agency).await);
+    }
+    turns
 }
 
 /// Which domains ask the same name servers: known from the last check, else those of one registrable domain.

@@ -4,19 +4,22 @@ use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-
-use hickory_proto::{
-    op::{Message, ResponseCode},
-    rr::{Name, RecordType},
-};
-use tokio::time::Instant;
 
 use super::{
     Dns, Subject, guard,
     session::{Key, Session},
     wire::{self, Budget, Failure, Question},
 };
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::{Name, RecordType},
+};
+use tokio::time::timeout;
+
+/// Whoever waits so long for a server gives up, and leaves room for checks that ask others.
+const CROWDED: Duration = Duration::from_secs(1);
 
 /// One domain's check.
 pub(super) struct Check<'a> {
@@ -33,6 +36,7 @@ struct Notes {
     silent: HashSet<IpAddr>,
     /// Whether anybody of these said anything.
     heard: HashMap<Key, bool>,
+    crowded: bool,
 }
 
 impl<'a> Check<'a> {
@@ -59,9 +63,15 @@ impl<'a> Check<'a> {
         if self.was_silent(address) {
             return Err(Failure::Silent);
         }
-        let since = Instant::now();
-        let _gate = self.session.enter(Key::Server(address)).await;
-        self.budget.forgive(since);
+        let key = Key::Server(address);
+        let Ok(_place) = timeout(CROWDED, self.session.gates.enter(key.clone())).await else {
+            self.notes().crowded = true;
+            return Err(Failure::Spent);
+        };
+        // It may have been found to be by whoever was there before.
+        if self.session.is_silent(&key) {
+            return Err(Failure::Silent);
+        }
         let question = Question {
             name,
             kind,
@@ -70,8 +80,13 @@ impl<'a> Check<'a> {
         };
         let server = SocketAddr::new(address, self.dns.authority_port);
         let answer = wire::exchange(server, &question, &self.budget, None).await;
-        if matches!(answer, Err(Failure::Silent)) {
-            self.notes().silent.insert(address);
+        match answer {
+            Err(Failure::Spent) => {}
+            Err(Failure::Silent) => {
+                self.notes().silent.insert(address);
+                self.note(key, false);
+            }
+            _ => self.note(key, true),
         }
         answer
     }
@@ -111,16 +126,21 @@ impl<'a> Check<'a> {
             && self.resolver(name, kind, false).await.is_ok()
     }
 
-    /// Notes whether `key` said anything; it did if it once did.
+    /// Tells the session whether `key` said anything to this check: once that it did not, or that it did after all.
     pub fn note(&self, key: Key, heard: bool) {
-        *self.notes().heard.entry(key).or_default() |= heard;
+        let before = self.notes().heard.insert(key.clone(), heard);
+        match before {
+            Some(true) => {
+                self.notes().heard.insert(key, true);
+            }
+            Some(false) if !heard => {}
+            _ => self.session.heard(&key, heard),
+        }
     }
 
-    /// Tells the session who was silent.
-    pub fn finish(&self) {
-        for (key, heard) in &self.notes().heard {
-            self.session.heard(key, *heard);
-        }
+    /// Whether it gave up to wait for a server that others keep busy.
+    pub fn is_crowded(&self) -> bool {
+        self.notes().crowded
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {

@@ -12,7 +12,6 @@ use shared::config::DnsMode;
 
 use super::{
     check::Check,
-    session::Key,
     wire::Failure,
     zone::{self, Cut, MAX_REFERRALS, Server},
 };
@@ -273,10 +272,6 @@ impl Check<'_> {
         kind: RecordType,
         width: Width,
     ) -> Result<Answer, Cut> {
-        let key = Key::Servers(cut.names());
-        if self.session.is_silent(&key) {
-            return Ok(Answer::failed(name, kind, Some(Arc::clone(cut)), Failure::Silent));
-        }
         let count = match width {
             Width::One => 1,
             Width::Two => 2,
@@ -306,17 +301,6 @@ impl Check<'_> {
             });
         }
         replies.sort_by(|a, b| a.server.cmp(&b.server));
-        let unheard = |reply: &Reply| {
-            use Failure::{NoAddress, Private, Silent, Spent};
-            matches!(reply.said, Err(Silent | Spent | NoAddress | Private))
-        };
-        // Only who was asked was silent: what a check that has used up its packets did not send, nobody could answer.
-        let is = |failure| replies.iter().any(|reply| reply.said == Err(failure));
-        if !replies.iter().all(unheard) {
-            self.note(key, true);
-        } else if is(Failure::Silent) && !is(Failure::Spent) {
-            self.note(key, false);
-        }
         Ok(Answer {
             name: name.clone(),
             kind,

@@ -113,6 +113,8 @@ pub struct Observation {
     pub findings: Vec<Finding>,
     /// Messages sent.
     pub packets: u32,
+    /// Others kept a server busy for so long that the look was given up: better to begin it again later.
+    pub crowded: bool,
 }
 
 /// Whether a domain is proven.
@@ -172,6 +174,7 @@ impl Observation {
             other_token: None,
             findings: vec![diagnosis::silent_before(&domain.hostname)],
             packets: 0,
+            crowded: false,
         }
     }
 }
@@ -231,7 +234,7 @@ impl Dns {
             return Observation::nothing(domain);
         };
         let key = Key::Domain(zone::registrable(&hostname));
-        let _gate = session.enter(key.clone()).await;
+        let _place = session.gates.enter(key.clone()).await;
         if session.is_silent(&key) {
             return Observation::nothing(domain);
         }
@@ -259,7 +262,6 @@ impl Dns {
         look.check.note(key, !unheard);
         let place = look.place(&seen).await;
         let findings = look.findings(&seen, &place, depth).await;
-        look.check.finish();
         look.observation(seen, place, findings)
     }
 }
@@ -362,6 +364,9 @@ impl Look<'_> {
                 unregistered: false,
                 traffic: Traffic::plain(Routing::Routed),
             });
+        }
+        if let End::Differ | End::Unknown(_) = cname.end {
+            return None;
         }
         let txt = self
             .check
@@ -494,7 +499,7 @@ impl Look<'_> {
             self.check.follow(last, RecordType::AAAA, Width::Two),
         );
         let known = [addresses(&v4), addresses(&v6)];
-        let complete = known.iter().all(Option::is_some);
+        let complete = known.iter().all(Option::is_some) && !v4.is_sole() && !v6.is_sole();
         let addresses: Vec<_> = known.into_iter().flatten().flatten().collect();
         let is_ours = |ours: &[IpAddr]| -> Vec<_> {
             let ours = addresses.iter().filter(|address| ours.contains(address));
@@ -577,6 +582,7 @@ impl Look<'_> {
             other_token: self.other_token(&seen.cname),
             findings,
             packets: self.check.budget.sent(),
+            crowded: self.check.is_crowded(),
         }
     }
 

@@ -8,9 +8,10 @@ use std::{
 };
 
 use hickory_proto::rr::Name;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OnceCell;
 
 use super::{wire::Pace, zone::Cut};
+use crate::gates::Gates;
 
 /// Zone cuts, server addresses and silences remembered, each.
 const MEMORY: usize = 4096;
@@ -21,9 +22,11 @@ const SILENCES: u32 = 3;
 
 /// What one sweep, or one `verify`, may reuse. Never kept beyond it: delegations and addresses are asked anew by the
 /// next one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Session {
     state: Mutex<State>,
+    /// Where no more than ten are at a time.
+    pub(super) gates: Gates<Key>,
     /// Of all questions to resolvers.
     pub(super) pace: Pace,
     /// Where our own target leads.
@@ -35,7 +38,6 @@ struct State {
     cuts: Recent<Name, Cell<Arc<Cut>>>,
     addresses: Recent<Name, Cell<Vec<IpAddr>>>,
     silences: Recent<Key, u32>,
-    gates: HashMap<Key, Arc<Semaphore>>,
 }
 
 /// A value that is found once, however many look for it at the same time. Nothing is kept of a failure.
@@ -48,14 +50,23 @@ pub(super) enum Key {
     Domain(Name),
     /// One address of a name server.
     Server(IpAddr),
-    /// All name servers of a zone.
-    Servers(Vec<Name>),
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Session {
     /// One that remembers nothing.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            state: Mutex::default(),
+            gates: Gates::new(AT_ONCE),
+            pace: Pace::default(),
+            edge: OnceCell::new(),
+        }
     }
 
     /// The cut that `name` is known to be at.
@@ -79,21 +90,6 @@ impl Session {
         self.lock().addresses.entry(server).clone()
     }
 
-    /// Waits until fewer than ten others are at `key`, which is left when the gate is dropped.
-    pub(super) async fn enter(&self, key: Key) -> Gate<'_> {
-        let gate = {
-            let mut state = self.lock();
-            let gate = state.gates.entry(key.clone());
-            Arc::clone(gate.or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))))
-        };
-        Gate {
-            session: self,
-            key,
-            // It is never closed.
-            permit: gate.acquire_owned().await.ok(),
-        }
-    }
-
     /// Whether `key` was silent to three checks in a row.
     pub(super) fn is_silent(&self, key: &Key) -> bool {
         self.lock()
@@ -114,28 +110,6 @@ impl Session {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One of the ten places at a key.
-pub(super) struct Gate<'a> {
-    session: &'a Session,
-    key: Key,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Drop for Gate<'_> {
-    fn drop(&mut self) {
-        drop(self.permit.take());
-        let mut state = self.session.lock();
-        // Nobody is in there and nobody waits: a sweep meets more keys than it should remember.
-        if state
-            .gates
-            .get(&self.key)
-            .is_some_and(|gate| Arc::strong_count(gate) == 1)
-        {
-            state.gates.remove(&self.key);
-        }
     }
 }
 
@@ -176,27 +150,6 @@ impl<K: Clone + Eq + Hash, V: Default> Recent<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn ten_enter_and_an_empty_gate_is_forgotten() {
-        let session = Session::new();
-        let key = Key::Server(IpAddr::from([192, 0, 2, 1]));
-        let mut inside = Vec::new();
-        for _ in 0..AT_ONCE {
-            inside.push(session.enter(key.clone()).await);
-        }
-        let next = session.enter(key.clone());
-        tokio::pin!(next);
-        assert!(
-            tokio::time::timeout(std::time::Duration::from_millis(20), &mut next)
-                .await
-                .is_err()
-        );
-        inside.pop();
-        drop(next.await);
-        inside.clear();
-        assert!(session.lock().gates.is_empty());
-    }
 
     #[test]
     fn three_silences_in_a_row_are_enough() {

@@ -4,7 +4,7 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -86,24 +86,24 @@ pub struct Budget {
     clock: Mutex<Clock>,
 }
 
-#[derive(Debug)]
+/// Runs while anything is asked: a wait for other checks costs no time, unless it goes on beside a question.
+#[derive(Debug, Default)]
 struct Clock {
-    deadline: Instant,
-    /// The end of the last wait that was not counted.
-    paused: Instant,
+    /// Questions under way.
+    asking: u32,
+    /// The time of those before them.
+    used: Duration,
+    /// When the first of them began.
+    since: Option<Instant>,
 }
 
 impl Budget {
-    /// A whole check's, from now.
+    /// A whole check's.
     pub fn new(limits: Limits) -> Self {
-        let now = Instant::now();
         Self {
             limits,
             sent: AtomicU32::new(0),
-            clock: Mutex::new(Clock {
-                deadline: now + limits.check,
-                paused: now,
-            }),
+            clock: Mutex::default(),
         }
     }
 
@@ -112,13 +112,21 @@ impl Budget {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// A wait for other checks, from `since` until now, does not count. Waits at the same time count as one.
-    pub fn forgive(&self, since: Instant) {
+    /// Begins a question, which may go on until the deadline that comes with it.
+    fn ask(&self) -> Result<Asking<'_>, Failure> {
         let now = Instant::now();
-        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = since.max(clock.paused);
-        clock.deadline += now.saturating_duration_since(since);
-        clock.paused = now.max(clock.paused);
+        let mut clock = self.clock();
+        let running = clock.since.map_or(Duration::ZERO, |since| now - since);
+        let left = self.limits.check.saturating_sub(clock.used + running);
+        if left.is_zero() || self.sent() >= self.limits.packets {
+            return Err(Failure::Spent);
+        }
+        clock.asking += 1;
+        clock.since.get_or_insert(now);
+        Ok(Asking {
+            budget: self,
+            deadline: now + left.min(self.limits.query),
+        })
     }
 
     fn spend(&self) -> Result<(), Failure> {
@@ -129,12 +137,26 @@ impl Budget {
         sent.map(|_| ()).map_err(|_| Failure::Spent)
     }
 
-    fn deadline(&self) -> Result<Instant, Failure> {
-        let end = self.clock.lock().unwrap_or_else(PoisonError::into_inner).deadline;
-        let now = Instant::now();
-        match now < end {
-            true => Ok(end.min(now + self.limits.query)),
-            false => Err(Failure::Spent),
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question under way.
+#[derive(Debug)]
+struct Asking<'a> {
+    budget: &'a Budget,
+    deadline: Instant,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut clock = self.budget.clock();
+        clock.asking -= 1;
+        if clock.asking == 0
+            && let Some(since) = clock.since.take()
+        {
+            clock.used += since.elapsed();
         }
     }
 }
@@ -226,19 +248,20 @@ pub async fn exchange(
     budget: &Budget,
     pace: Option<&Pace>,
 ) -> Result<Message, Failure> {
-    let since = Instant::now();
-    if let Some(pace) = pace {
-        pace.turn().await;
-    }
     // It is never closed.
     let _place = SOCKETS.acquire().await;
-    budget.forgive(since);
+    if let Some(pace) = pace
+        && budget.ask().is_ok()
+    {
+        pace.turn().await;
+    }
+    let asking = budget.ask()?;
+    let deadline = asking.deadline;
     let sender = &Sender {
         budget,
         pace,
         waited: AtomicBool::new(true),
     };
-    let deadline = budget.deadline()?;
     let mut edns = true;
     let answer = match udp(server, &question.message(edns), deadline, sender).await {
         Err(Failure::Code(ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS)) => {
@@ -392,16 +415,24 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_for_others_does_not_count_and_two_at_once_count_once() {
+    async fn only_the_time_of_questions_counts_and_that_of_two_at_once_counts_once() {
         let budget = Budget::new(Limits::default());
-        let began = Instant::now();
-        tokio::time::advance(Duration::from_secs(5)).await;
-        budget.forgive(began);
-        budget.forgive(began + Duration::from_secs(1));
-        tokio::time::advance(Duration::from_millis(5900)).await;
-        assert!(budget.deadline().is_ok());
-        tokio::time::advance(Duration::from_millis(200)).await;
-        assert_eq!(budget.deadline(), Err(Failure::Spent));
+        let pass = |millis| tokio::time::advance(Duration::from_millis(millis));
+        let deadline = |asking: &Asking<'_>| asking.deadline - Instant::now();
+        pass(20_000).await;
+        let one = budget.ask().unwrap();
+        assert_eq!(deadline(&one), Duration::from_millis(1500));
+        pass(1000).await;
+        let two = budget.ask().unwrap();
+        pass(1000).await;
+        drop(one);
+        pass(3000).await;
+        drop(two);
+        pass(20_000).await;
+        let last = budget.ask().unwrap();
+        assert_eq!(deadline(&last), Duration::from_millis(1000));
+        pass(1000).await;
+        assert_eq!(budget.ask().err(), Some(Failure::Spent));
     }
 
     #[test]
@@ -412,7 +443,7 @@ mod tests {
         });
         assert!(budget.spend().is_ok() && budget.spend().is_ok());
         assert_eq!(budget.spend(), Err(Failure::Spent));
-        assert_eq!(budget.sent(), 2);
+        assert_eq!((budget.sent(), budget.ask().err()), (2, Some(Failure::Spent)));
     }
 
     proptest! {
