@@ -733,6 +733,22 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_may_fail_a_domain_is_known_before() {
+        let may_fail = |story: &Story, wait| may_fail(&story.domain, story.now + wait);
+        let pending = Story::new().then(MINUTE, &seen(Missing));
+        assert!(!may_fail(&pending, WINDOW - HOUR) && may_fail(&pending, WINDOW));
+        let mut failing = Story::verified().then(DAY, &seen(Missing));
+        for _ in 0..4 {
+            failing = failing.then(17 * HOUR, &seen(Missing));
+        }
+        assert!(!may_fail(&failing, HOUR) && may_fail(&failing, 4 * HOUR));
+        failing
+            .then(4 * HOUR, &seen(Missing))
+            .is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
+        assert!(!may_fail(&Story::verified(), 100 * DAY));
+    }
+
+    #[test]
     fn behind_a_proxy_the_grace_is_14_days() {
         let mut story = Story::verified().then(DAY, &proxied());
         for _ in 0..13 {
@@ -890,11 +906,14 @@ mod tests {
             routing: Routing::Unknown,
             ..seen(Missing)
         };
-        let story = Story::verified().then(DAY, &hidden);
-        assert_eq!(
-            (story.domain.status, story.domain.history.misses),
-            (Status::Verified, 0)
+        let story = Story::verified().then(DAY, &hidden).is(
+            Status::Verified,
+            Some(FindingCode::RecordMissing),
+            Some(5 * MINUTE),
         );
+        assert_eq!(story.domain.history.misses, 0);
+        let decided = |seen| decide(&story.domain, seen, None, Trigger::Schedule, START + DAY, 0).decided;
+        assert!(!decided(&hidden) && decided(&flattened()));
         // A failing domain has no such excuse.
         let story = Story::verified().then(DAY, &seen(Missing)).then(HOUR, &hidden);
         assert_eq!(

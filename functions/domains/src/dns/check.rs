@@ -63,6 +63,9 @@ impl<'a> Check<'a> {
         if self.was_silent(address) {
             return Err(Failure::Silent);
         }
+        if self.is_crowded() {
+            return Err(Failure::Spent);
+        }
         let key = Key::Server(address);
         let Ok(_place) = timeout(CROWDED, self.session.gates.enter(key.clone())).await else {
             self.notes().crowded = true;

@@ -254,6 +254,13 @@ impl Dns {
             Some(seen) => seen,
             None => look.full().await,
         };
+        if look.check.is_crowded() {
+            return Observation {
+                crowded: true,
+                packets: look.check.budget.sent(),
+                ..Observation::nothing(domain)
+            };
+        }
         let unheard = seen.cname.answers.iter().all(|answer| {
             let silent = |reply: &consensus::Reply| matches!(reply.said, Err(Failure::Silent));
             matches!(answer.outcome, Outcome::Unknown(Failure::Silent | Failure::Spent))
@@ -582,7 +589,7 @@ impl Look<'_> {
             other_token: self.other_token(&seen.cname),
             findings,
             packets: self.check.budget.sent(),
-            crowded: self.check.is_crowded(),
+            crowded: false,
         }
     }
 

@@ -174,3 +174,42 @@ async fn ten_checks_of_a_zone_at_a_time_and_those_who_wait_lose_none_of_their_ti
     assert!(begun.elapsed() > limits.check);
     assert!(seen.iter().all(|seen| seen.proof == Proof::Cname));
 }
+
+#[tokio::test]
+async fn whoever_waits_long_for_a_busy_server_is_to_come_again_later() {
+    let world = World::new("").await;
+    let zones = 40;
+    let delegations: String = (0..zones)
+        .map(|zone| format!("z{zone}.test. NS ns1.acme.test.\nz{zone}.test. NS ns2.acme.test.\n"))
+        .collect();
+    world.registry(&delegations).await;
+    for server in [NS1, NS2] {
+        world.serve(server, |_| Action::Silence).await;
+    }
+    let limits = Limits {
+        query: Duration::from_millis(1400),
+        ..Limits::default()
+    };
+    let (dns, session) = (world.dns().with_limits(limits), Session::new());
+    let domains: Vec<_> = (0..zones)
+        .map(|zone| verified(&format!("z{zone}.test")))
+        .collect();
+    let looks = domains.iter().map(async |domain| {
+        let begun = Instant::now();
+        let seen = look(&dns, domain, Depth::Renewal, &session).await;
+        (seen, begun.elapsed())
+    });
+    let (crowded, asked): (Vec<_>, Vec<_>) = join_all(looks)
+        .await
+        .into_iter()
+        .partition(|(seen, _)| seen.crowded);
+    // Ten find a place at each server.
+    assert!((10..=20).contains(&asked.len()), "{}", asked.len());
+    for (seen, took) in crowded {
+        assert_eq!(seen.proof, Proof::Unknown);
+        assert!(took < Duration::from_millis(1300), "{took:?}");
+    }
+    // By now it is known that they are silent.
+    let again = look(&dns, &domains[0], Depth::Renewal, &session).await;
+    assert_eq!((again.crowded, codes(&again)), (false, vec![Code::DnsTimeout]));
+}
