@@ -2,9 +2,9 @@
 //!
 //! Sources, as of 2026: <https://www.cloudflare.com/ips/>, <https://api.fastly.com/public-ip-list>,
 //! <https://ip-ranges.amazonaws.com/ip-ranges.json> (service `CLOUDFRONT`, its large networks),
-//! <https://www.microsoft.com/download/details.aspx?id=56519> (`AzureFrontDoor.Frontend`), Imperva's
-//! <https://my.imperva.com/api/integration/v1/ips>, Sucuri's <https://docs.sucuri.net/website-firewall/>; Akamai publishes none. The
-//! names are those to which each provider has its customers point a `CNAME`.
+//! <https://www.microsoft.com/download/details.aspx?id=56519> (`AzureFrontDoor.Frontend`, its networks from /24 up),
+//! Imperva's <https://my.imperva.com/api/integration/v1/ips>, Sucuri's <https://docs.sucuri.net/website-firewall/>;
+//! Akamai publishes none. The names are those to which each provider has its customers point a `CNAME`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -89,8 +89,14 @@ const V4: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::new(3, 172, 64, 0), 18), (Ipv4Addr::new(3, 173, 0, 0), 17), (Ipv4Addr::new(3, 173, 192, 0), 18),
     (Ipv4Addr::new(3, 174, 0, 0), 15), (Ipv4Addr::new(23, 91, 0, 0), 19), (Ipv4Addr::new(24, 110, 32, 0), 19),
     // Azure Front Door
-    (Ipv4Addr::new(13, 107, 213, 0), 24), (Ipv4Addr::new(13, 107, 226, 0), 24), (Ipv4Addr::new(13, 107, 246, 0), 24),
-    (Ipv4Addr::new(13, 107, 253, 0), 24),
+    (Ipv4Addr::new(13, 105, 221, 0), 24), (Ipv4Addr::new(13, 107, 208, 0), 24), (Ipv4Addr::new(13, 107, 213, 0), 24),
+    (Ipv4Addr::new(13, 107, 224, 0), 24), (Ipv4Addr::new(13, 107, 226, 0), 24), (Ipv4Addr::new(13, 107, 231, 0), 24),
+    (Ipv4Addr::new(13, 107, 234, 0), 23), (Ipv4Addr::new(13, 107, 237, 0), 24), (Ipv4Addr::new(13, 107, 238, 0), 23),
+    (Ipv4Addr::new(13, 107, 246, 0), 24), (Ipv4Addr::new(13, 107, 253, 0), 24), (Ipv4Addr::new(40, 90, 64, 0), 22),
+    (Ipv4Addr::new(40, 90, 68, 0), 24), (Ipv4Addr::new(40, 90, 70, 0), 23), (Ipv4Addr::new(104, 212, 67, 0), 24),
+    (Ipv4Addr::new(104, 212, 68, 0), 24), (Ipv4Addr::new(150, 171, 22, 0), 23), (Ipv4Addr::new(150, 171, 26, 0), 24),
+    (Ipv4Addr::new(150, 171, 84, 0), 22), (Ipv4Addr::new(150, 171, 88, 0), 23), (Ipv4Addr::new(150, 171, 109, 0), 24),
+    (Ipv4Addr::new(150, 171, 110, 0), 23), (Ipv4Addr::new(150, 171, 112, 0), 24),
     // Imperva
     (Ipv4Addr::new(45, 60, 0, 0), 16), (Ipv4Addr::new(45, 64, 64, 0), 22), (Ipv4Addr::new(45, 223, 0, 0), 16),
     (Ipv4Addr::new(103, 28, 248, 0), 22), (Ipv4Addr::new(107, 154, 0, 0), 16), (Ipv4Addr::new(131, 125, 128, 0), 17),
