@@ -16,6 +16,9 @@ pub const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The address of the edge.
 pub const EDGE: &str = "192.0.2.80";
 
+/// A registered domain without our records.
+const REGISTERED: &str = "acme.test. NS ns1.acme.test.\n";
+
 /// A system whose clock stands still, and whose edge has an address.
 pub fn system() -> local::system::Builder {
     System::builder().at(START).set("PORTAL_ADDRESSES", EDGE)
@@ -88,7 +91,7 @@ pub async fn is_served(api: &Api, hostname: &str) -> bool {
 
 #[tokio::test]
 async fn a_domain_goes_from_pending_to_verified_to_failing_to_failed_and_back() {
-    let api = Api::build(system()).await;
+    let api = Api::build(system().zone(REGISTERED)).await;
     let agency = api.agency("org_acme").await;
     let domain = agency.custom_domain("portal.acme.test").await;
 
@@ -118,7 +121,7 @@ async fn a_domain_goes_from_pending_to_verified_to_failing_to_failed_and_back() 
     assert_eq!(renewed["updatedAt"], seen["updatedAt"]);
     assert_ne!(renewed["check"]["nextCheckAt"], seen["check"]["nextCheckAt"]);
 
-    api.dns.set_zone("").unwrap();
+    api.dns.set_zone(REGISTERED).unwrap();
     let seen = when_due(&api, &domain).await;
     assert_eq!(
         (seen["status"].as_str(), code(&seen)),
@@ -128,7 +131,7 @@ async fn a_domain_goes_from_pending_to_verified_to_failing_to_failed_and_back() 
     api.dns.set_zone(&cname(&domain)).unwrap();
     assert_eq!(when_due(&api, &domain).await["status"], "verified");
 
-    api.dns.set_zone("").unwrap();
+    api.dns.set_zone(REGISTERED).unwrap();
     let mut seen = when_due(&api, &domain).await;
     let mut checks = 1;
     while seen["status"] == "failing" {

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,6 +19,8 @@ use crate::harness::{Answer, Api, User};
 
 /// 2027-01-15T08:00:00Z
 const START: i64 = 1_800_000_000_000;
+/// A registered domain at a provider that is known, without our records.
+const REGISTERED: &str = "acme.test. NS ns-1.awsdns-01.com.\nacme.test. NS ns-2.awsdns-02.net.\n";
 
 /// A domain of a test and what its records should say.
 struct Claim {
@@ -113,7 +115,7 @@ async fn actions(user: &User<'_>) -> Vec<String> {
         .collect()
 }
 
-/// A resolver between a system and its DNS server that can fail, or keep its answers back.
+/// Stands between a system and its DNS server, resolver and name servers alike, and can fail, or keep its answers back.
 struct Resolver {
     address: SocketAddr,
     state: Arc<Relay>,
@@ -125,6 +127,8 @@ struct Relay {
     upstream: OnceLock<SocketAddr>,
     /// A permit for each question that came.
     arrived: Semaphore,
+    /// Questions to name servers, which desire no recursion, among them.
+    direct: AtomicUsize,
     /// A question is answered when it has one of these.
     gate: Semaphore,
 }
@@ -141,6 +145,7 @@ impl Resolver {
             code: AtomicU8::new(0),
             upstream: OnceLock::new(),
             arrived: Semaphore::new(0),
+            direct: AtomicUsize::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
         });
         let relay = state.clone();
@@ -148,6 +153,10 @@ impl Resolver {
             let mut buffer = [0; 4096];
             while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
                 relay.arrived.add_permits(1);
+                let recursion = buffer[2] & 1;
+                relay
+                    .direct
+                    .fetch_add(1 - usize::from(recursion), Ordering::SeqCst);
                 let (relay, socket, question) = (relay.clone(), socket.clone(), buffer[..length].to_vec());
                 tokio::spawn(async move {
                     relay.gate.acquire().await.unwrap().forget();
@@ -160,13 +169,14 @@ impl Resolver {
         Self { address, state }
     }
 
-    /// A system that asks it.
-    async fn system(&self) -> Api {
+    /// A system that asks it, in this `DNS_MODE`.
+    async fn system(&self, mode: &str) -> Api {
         let api = Api::build(
             System::builder()
                 .at(START)
                 .set("DNS_RESOLVERS", self.address.to_string())
-                .set("DNS_MODE", "recursive"),
+                .set("DNS_AUTHORITY_PORT", self.address.port().to_string())
+                .set("DNS_MODE", mode),
         )
         .await;
         self.state.upstream.set(api.dns.address()).unwrap();
@@ -474,10 +484,85 @@ async fn a_check_tells_what_was_seen_of_each_record() {
     }
 }
 
+/// Who decides about a domain.
+const MODES: [&str; 2] = ["authoritative", "recursive"];
+
+#[tokio::test]
+async fn name_servers_and_a_resolver_alone_prove_and_miss_and_find_the_zone() {
+    for mode in MODES {
+        let resolver = Resolver::start().await;
+        let api = resolver.system(mode).await;
+        let acme = api.agency("org_acme").await;
+        let claim = Claim::new(&acme, "portal.acme.test").await;
+        let apex = Claim::new(&acme, "acme.test").await;
+        let (missing, proven) = (json!("record-missing"), Value::Null);
+        for (records, status, problem) in [
+            (String::new(), "pending", &missing),
+            (claim.cname() + &apex.txt(), "verified", &proven),
+            (claim.txt() + &apex.txt(), "verified", &proven),
+            (String::new(), "failing", &missing),
+        ] {
+            api.dns.set_zone(&(REGISTERED.to_owned() + &records)).unwrap();
+            api.advance(Duration::from_secs(5));
+            let hosts = [
+                (&claim, ["_agency-challenge.portal", "portal"]),
+                (&apex, ["_agency-challenge", "@"]),
+            ];
+            for (claim, hosts) in hosts {
+                let domain = claim.verify(&acme).await.expect(200);
+                let check = &domain["check"];
+                let code = check["problem"].get("code").unwrap_or(&Value::Null);
+                assert_eq!(
+                    (domain["status"].as_str(), code),
+                    (Some(status), problem),
+                    "{mode}: {domain}"
+                );
+                assert_eq!(check["zone"], "acme.test", "{mode}");
+                assert_eq!(
+                    check["nameservers"],
+                    json!(["ns-1.awsdns-01.com", "ns-2.awsdns-02.net"])
+                );
+                assert_eq!(check["provider"], "Route 53");
+                for (record, host) in domain["records"].as_array().unwrap().iter().zip(hosts) {
+                    assert_eq!(record["host"], host, "{mode}");
+                }
+            }
+        }
+        let direct = resolver.state.direct.load(Ordering::SeqCst);
+        assert_eq!(direct > 0, mode == "authoritative", "{mode}: {direct}");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_that_the_zone_file_does_not_have_is_not_registered() {
+    let api = Api::build(System::builder().at(START).zone("globex.test. A 192.0.2.1\n")).await;
+    let acme = api.agency("org_acme").await;
+    for hostname in ["portal.acme.test", "acme.test", "portal.acme.com"] {
+        let domain = Claim::new(&acme, hostname).await.verify(&acme).await.expect(200);
+        let check = &domain["check"];
+        assert_eq!(check["problem"]["code"], "domain-unregistered", "{domain}");
+        assert_eq!((&check["zone"], &check["provider"]), (&Value::Null, &Value::Null));
+        assert_eq!(domain["status"], "pending");
+    }
+    let domain = Claim::new(&acme, "portal.globex.test")
+        .await
+        .verify(&acme)
+        .await
+        .expect(200);
+    assert_eq!(domain["check"]["problem"]["code"], "record-missing");
+    assert_eq!(domain["check"]["zone"], "globex.test");
+}
+
 #[tokio::test]
 async fn what_dns_does_not_say_changes_no_status() {
+    for mode in MODES {
+        nothing_changes(mode).await;
+    }
+}
+
+async fn nothing_changes(mode: &str) {
     let resolver = Resolver::start().await;
-    let api = resolver.system().await;
+    let api = resolver.system(mode).await;
     let acme = api.agency("org_acme").await;
     let proven = Claim::new(&acme, "proven.acme.test").await;
     let new = Claim::new(&acme, "new.acme.test").await;
@@ -518,8 +603,12 @@ async fn what_dns_does_not_say_changes_no_status() {
 
 #[tokio::test]
 async fn a_dead_resolver_is_an_unknown_within_seven_seconds() {
+    join_all(MODES.map(dead_resolver)).await;
+}
+
+async fn dead_resolver(mode: &str) {
     let resolver = Resolver::start().await;
-    let api = resolver.system().await;
+    let api = resolver.system(mode).await;
     let acme = api.agency("org_acme").await;
     let claim = Claim::new(&acme, "portal.acme.test").await;
     resolver.say(SILENT);
@@ -617,7 +706,7 @@ async fn the_time_of_update_moves_with_status_routing_and_records_alone() {
 
 #[tokio::test]
 async fn a_proof_leaves_one_entry_and_a_check_that_changes_nothing_none() {
-    let api = Api::build(System::builder().at(START)).await;
+    let api = Api::build(System::builder().at(START).zone(REGISTERED)).await;
     let acme = api.agency("org_acme").await;
     let claim = Claim::new(&acme, "portal.acme.test").await;
     claim.verify(&acme).await.expect(200);
@@ -830,7 +919,7 @@ async fn twenty_verifies_at_once_are_one_check() {
 #[tokio::test]
 async fn two_checks_that_overlap_take_effect_once_and_agree() {
     let resolver = Resolver::start().await;
-    let api = resolver.system().await;
+    let api = resolver.system("authoritative").await;
     let acme = api.agency("org_acme").await;
     let claim = Claim::new(&acme, "portal.acme.test").await;
     api.dns.set_zone(&claim.cname()).unwrap();
@@ -866,7 +955,7 @@ async fn two_checks_that_overlap_take_effect_once_and_agree() {
 #[tokio::test]
 async fn a_domain_that_is_deleted_during_its_check_stays_deleted() {
     let resolver = Resolver::start().await;
-    let api = resolver.system().await;
+    let api = resolver.system("authoritative").await;
     let acme = api.agency("org_acme").await;
     let claim = Claim::new(&acme, "portal.acme.test").await;
     api.dns.set_zone(&claim.cname()).unwrap();
@@ -895,7 +984,7 @@ async fn a_domain_that_is_deleted_during_its_check_stays_deleted() {
 #[tokio::test]
 async fn of_two_agencies_that_prove_a_name_at_once_one_holds_it() {
     let resolver = Resolver::start().await;
-    let api = resolver.system().await;
+    let api = resolver.system("authoritative").await;
     let acme = api.agency("org_acme").await;
     let globex = api.agency("org_globex").await;
     let ours = Claim::new(&acme, "portal.acme.test").await;

@@ -1,5 +1,5 @@
-//! A DNS server (UDP and TCP) that plays the recursive resolver, and every authoritative server, of a world that
-//! consists of one zone file.
+//! A DNS server (UDP and TCP) that plays all servers of a world which consists of one zone file: a question that desires
+//! recursion is to the resolver, any other one to the servers of the zone in which the name is.
 
 use std::{
     io,
@@ -18,7 +18,10 @@ use hickory_server::{
 };
 use tokio::net::{TcpListener, UdpSocket};
 
-use crate::zone::{Answer, Error, Zone};
+use crate::{
+    environment::reachable,
+    zone::{Answer, Error, Zone},
+};
 
 /// Any free port of this machine's own address.
 pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -38,14 +41,14 @@ pub struct Dns {
 type SharedZone = Arc<RwLock<Arc<Zone>>>;
 
 impl Dns {
-    /// Serves `zone` at `address`, UDP and TCP at the same port (0: any).
+    /// Serves the world of `zone` (see [`Zone::complete`]) at `address`, UDP and TCP at the same port (0: any).
     ///
     /// # Errors
     /// The address cannot be bound.
     pub async fn start(address: SocketAddr, zone: Zone) -> io::Result<Self> {
         let (udp, tcp) = bind(address).await?;
-        let address = udp.local_addr()?;
-        let zone = Arc::new(RwLock::new(Arc::new(zone)));
+        let address = reachable(udp.local_addr()?);
+        let zone = Arc::new(RwLock::new(Arc::new(zone.complete(address.ip()))));
         let mut server = Server::new(Handler {
             zone: Arc::clone(&zone),
         });
@@ -58,7 +61,7 @@ impl Dns {
         })
     }
 
-    /// Where it listens.
+    /// Where this machine reaches it.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -68,7 +71,7 @@ impl Dns {
     /// # Errors
     /// The first wrong entry; what was served goes on being served.
     pub fn set_zone(&self, text: &str) -> Result<(), Error> {
-        let zone = Arc::new(Zone::parse(text)?);
+        let zone = Arc::new(Zone::parse(text)?.complete(self.address.ip()));
         *self.zone.write().unwrap_or_else(PoisonError::into_inner) = zone;
         Ok(())
     }
@@ -129,7 +132,11 @@ impl Handler {
             [query] => {
                 let zone = Arc::clone(&self.zone.read().unwrap_or_else(PoisonError::into_inner));
                 // The name as it was asked, so that random case comes back.
-                zone.resolve(query.original().name(), query.query_type())
+                let (name, kind) = (query.original().name(), query.query_type());
+                match request.metadata.recursion_desired {
+                    true => zone.resolve(name, kind),
+                    false => zone.authority(name, kind),
+                }
             }
             _ => refused(ResponseCode::FormErr),
         }
@@ -145,8 +152,8 @@ impl RequestHandler for Handler {
     ) -> ResponseInfo {
         let answer = self.answer(request);
         let mut metadata = Metadata::response_from_request(&request.metadata);
-        metadata.authoritative = true;
-        metadata.recursion_available = true;
+        metadata.authoritative = !request.metadata.recursion_desired;
+        metadata.recursion_available = request.metadata.recursion_desired;
         metadata.response_code = answer.code;
         let edns = request.edns.as_ref().map(|asked| {
             let mut edns = Edns::new();
@@ -182,8 +189,12 @@ mod tests {
     use super::*;
 
     fn question(name: &str, kind: RecordType, edns: bool) -> Vec<u8> {
+        asked(name, kind, true, edns)
+    }
+
+    fn asked(name: &str, kind: RecordType, recursion: bool, edns: bool) -> Vec<u8> {
         let mut message = Message::query();
-        message.metadata.recursion_desired = true;
+        message.metadata.recursion_desired = recursion;
         message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
         if edns {
             message.edns = Some({
@@ -213,11 +224,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_authoritative_recursive_and_repeats_the_case() {
+    async fn it_is_a_resolver_for_who_desires_recursion_and_repeats_the_case() {
         let zone = Zone::parse("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").unwrap();
         let dns = Dns::start(ANY_PORT, zone).await.unwrap();
         let answer = udp(&dns, &question("PoRtAl.acme.test.", RecordType::A, true)).await;
-        assert!(answer.metadata.authoritative && answer.metadata.recursion_available);
+        assert!(!answer.metadata.authoritative && answer.metadata.recursion_available);
         assert_eq!(answer.queries[0].name().to_string(), "PoRtAl.acme.test.");
         assert_eq!(answer.answers[0].name.to_string(), "PoRtAl.acme.test.");
         assert_eq!(answer.answers.len(), 2);
@@ -226,6 +237,48 @@ mod tests {
         let none = tcp(&dns, &question("none.test.", RecordType::A, false)).await;
         assert_eq!(none.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!(none.authorities[0].record_type(), RecordType::SOA);
+    }
+
+    #[tokio::test]
+    async fn it_is_a_zones_server_for_anybody_else() {
+        let zone = Zone::parse("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").unwrap();
+        let dns = Dns::start(ANY_PORT, zone).await.unwrap();
+        let answer = udp(&dns, &asked("PoRtAl.acme.test.", RecordType::A, false, true)).await;
+        assert!(answer.metadata.authoritative && !answer.metadata.recursion_available);
+        assert_eq!(answer.answers[0].name.to_string(), "PoRtAl.acme.test.");
+        assert_eq!(answer.answers.len(), 1, "the target is in another zone");
+
+        let servers = tcp(&dns, &asked("acme.test.", RecordType::NS, false, false)).await;
+        assert_eq!(servers.answers.len(), 2);
+        for server in servers.answers {
+            let server = server.data.to_string();
+            let addresses = udp(&dns, &question(&server, RecordType::A, true)).await.answers;
+            assert_eq!(addresses[0].data.ip_addr(), Some(dns.address().ip()));
+        }
+        for (name, code, zone) in [
+            ("www.acme.test.", ResponseCode::NXDomain, "acme.test."),
+            ("acme.test.", ResponseCode::NoError, "acme.test."),
+            ("globex.test.", ResponseCode::NXDomain, "test."),
+            ("acme.com.", ResponseCode::NXDomain, "."),
+        ] {
+            let none = udp(&dns, &asked(name, RecordType::A, false, true)).await;
+            assert!(none.metadata.authoritative);
+            let soa = &none.authorities[0];
+            assert_eq!(
+                (none.metadata.response_code, soa.name.to_string()),
+                (code, zone.into())
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_at_every_address_says_that_it_is_at_the_loopback_one() {
+        let every = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let dns = Dns::start(every, Zone::default()).await.unwrap();
+        assert_eq!(dns.address().ip(), Ipv4Addr::LOCALHOST);
+        dns.set_zone("acme.test. NS ns.acme.test.").unwrap();
+        let answer = udp(&dns, &question("ns.acme.test.", RecordType::A, true)).await;
+        assert_eq!(answer.answers[0].data.to_string(), "127.0.0.1");
     }
 
     #[tokio::test]

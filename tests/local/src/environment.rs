@@ -1,6 +1,6 @@
 //! The environment's variables with the defaults of one machine beneath them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// For local work only: whoever reads this file can sign tokens with it.
 pub const SECRET: &str = "local-only-secret-which-anyone-can-read-in-the-source";
@@ -42,7 +42,7 @@ impl<'a> Environment<'a> {
         }
     }
 
-    /// Asks this DNS server, unless others are set.
+    /// Asks this DNS server, resolver and name servers in one, unless a resolver is set.
     #[must_use]
     pub fn dns(self, address: SocketAddr) -> Self {
         Self {
@@ -73,14 +73,25 @@ impl<'a> Environment<'a> {
             "AUTH_HS256_SECRET" if self.set("AUTH_JWKS").or(self.set("AUTH_JWKS_URL")).is_none() => SECRET,
             "PORTAL_DOMAIN" => PORTAL_DOMAIN,
             "DNS_RESOLVERS" => return own_dns.map(|address| address.to_string()),
-            // There is no name server but that one, so none to find by delegation.
-            "DNS_MODE" if own_dns.is_some() => "recursive",
+            "DNS_AUTHORITY_PORT" => return own_dns.map(|address| address.port().to_string()),
             "DNS_ALLOW_PRIVATE" | "ALLOW_SPECIAL_USE_DOMAINS" => "true",
             "AWS_REGION" => REGION,
             _ => return None,
         };
         Some(value.to_owned())
     }
+}
+
+/// Where this machine itself finds what listens at `address`, which may be every address it has.
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    address
 }
 
 #[cfg(test)]
@@ -116,7 +127,8 @@ mod tests {
         let own = Environment::new(&none).dns(([127, 0, 0, 1], 5300).into());
         assert_eq!(own.get("AUTH_HS256_SECRET").unwrap(), SECRET);
         assert_eq!(own.get("DNS_RESOLVERS").unwrap(), "127.0.0.1:5300");
-        assert_eq!(own.get("DNS_MODE").unwrap(), "recursive");
+        assert_eq!(own.get("DNS_AUTHORITY_PORT").unwrap(), "5300");
+        assert_eq!(own.get("DNS_MODE"), None);
 
         let set = |name: &str| match name {
             "AUTH_JWKS" => Some("{}".to_owned()),
@@ -126,6 +138,17 @@ mod tests {
         let others = Environment::new(&set).dns(([127, 0, 0, 1], 5300).into());
         assert_eq!(others.get("AUTH_HS256_SECRET"), None);
         assert_eq!(others.get("DNS_RESOLVERS").unwrap(), "192.0.2.1:53");
-        assert_eq!(others.get("DNS_MODE"), None);
+        assert_eq!(others.get("DNS_AUTHORITY_PORT"), None);
+    }
+
+    #[test]
+    fn every_address_is_reached_at_the_loopback_one() {
+        for (listening, reached) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+        ] {
+            assert_eq!(reachable(listening.parse().unwrap()), reached.parse().unwrap());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, Write},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     dns::Dns,
     dynamodb,
-    environment::{Environment, REGION},
+    environment::{Environment, REGION, reachable},
     system,
     template::Table,
     token,
@@ -83,7 +83,7 @@ pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Resu
     };
     let environment = environment.dynamodb(&database.endpoint);
     let environment = match &dns {
-        Some(dns) => environment.dns(reachable(dns.address())),
+        Some(dns) => environment.dns(dns.address()),
         None => environment,
     };
     let config = Config::parse(&|name| environment.get(name)).map_err(|error| error.to_string())?;
@@ -156,18 +156,6 @@ fn address(listener: &TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| error.to_string())
 }
 
-/// Where this machine itself finds what listens at `address`, which may be every address it has.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            Ipv4Addr::LOCALHOST.into()
-        } else {
-            Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    address
-}
-
 async fn follow(dns: Option<&Dns>, file: Option<&Path>, suffix: &str) {
     match (dns, file) {
         (Some(dns), Some(file)) => dns.follow(file, suffix).await,
@@ -227,7 +215,7 @@ fn welcome(
     let dns = match (dns, &options.zone) {
         (None, None) => "none: DNS_RESOLVERS is set".to_owned(),
         (None, Some(_)) => "none: DNS_RESOLVERS is set, and --zone is not served".to_owned(),
-        (Some(dns), None) => format!("{} (empty: no name exists; --zone FILE)", dns.address()),
+        (Some(dns), None) => format!("{} (empty: no domain is registered; --zone FILE)", dns.address()),
         (Some(dns), Some(file)) => format!("{} ({})", dns.address(), file.display()),
     };
     let token = match token::sign_for(environment, "org_demo", "owner", "user_demo", token::TTL) {
@@ -254,17 +242,6 @@ DNS       {dns}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_address_is_reached_at_the_loopback_one() {
-        for (listening, reached) in [
-            ("0.0.0.0:80", "127.0.0.1:80"),
-            ("[::]:80", "[::1]:80"),
-            ("192.0.2.1:80", "192.0.2.1:80"),
-        ] {
-            assert_eq!(reachable(listening.parse().unwrap()), reached.parse().unwrap());
-        }
-    }
 
     #[tokio::test]
     async fn a_port_in_use_is_one_line_that_names_address_and_option() {

@@ -255,6 +255,7 @@ mod tests {
     use http::{Method, StatusCode};
     use http_body_util::BodyExt;
     use serde_json::Value;
+    use shared::config::DnsMode;
 
     use super::*;
 
@@ -328,7 +329,12 @@ mod tests {
             .start()
             .await;
         assert_eq!(system.app.config.max_domains, 3);
-        assert_eq!(system.app.config.dns.resolvers, [system.dns.address()]);
+        let (asked, dns) = (&system.app.config.dns, system.dns.address());
+        assert_eq!(
+            (&asked.resolvers[..], asked.authority_port),
+            (&[dns][..], dns.port())
+        );
+        assert_eq!(asked.mode, DnsMode::Authoritative);
         assert_eq!(
             System::with(&[("MAX_DOMAINS", "4")]).await.app.config.max_domains,
             4

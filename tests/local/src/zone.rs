@@ -1,10 +1,17 @@
 //! Records from a zone file, and the answer to a question about them.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
 use hickory_server::proto::{
     op::ResponseCode,
-    rr::{LowerName, Name, RData, Record, RecordType, rdata::SOA},
+    rr::{
+        LowerName, Name, RData, Record, RecordType,
+        rdata::{NS, SOA},
+    },
     serialize::txt::{Parser, parse_ttl},
 };
 
@@ -13,7 +20,11 @@ const DEFAULT_TTL: u32 = 60;
 /// Aliases followed for one answer, as many as the large resolvers do.
 const MAX_ALIASES: usize = 16;
 
-/// The records of any number of zones. It knows no borders between them: every name that is not here does not exist.
+/// The name servers of a zone for which the file names none. Two, because of several servers two must agree.
+const SERVERS: [&str; 2] = ["ns1.dns.localhost.", "ns2.dns.localhost."];
+
+/// The records of any number of zones: every name that is not here does not exist. A zone begins at each name with an SOA
+/// record (see [`Zone::complete`]) and ends where another one begins.
 #[derive(Debug, Default)]
 pub struct Zone {
     /// Every name that exists; one without records of its own has some below it.
@@ -43,7 +54,7 @@ pub struct Answer {
     pub code: ResponseCode,
     /// The aliases on the way, then the records asked for.
     pub records: Vec<Record>,
-    /// The zone's SOA, where the records asked for do not exist (RFC 2308).
+    /// The zone's SOA, where the records asked for do not exist (RFC 2308) and the file has one.
     pub soa: Option<Record>,
 }
 
@@ -100,8 +111,51 @@ impl Zone {
         self.names.is_empty()
     }
 
+    /// Makes these records a world whose name servers are all at `address`: adds what the file leaves unsaid of SOA and `NS`
+    /// records and of the servers' addresses. Zones are the root, the top-level domains, what can be registered below a
+    /// public suffix, and every other name with an SOA or `NS` record.
+    #[must_use]
+    pub fn complete(mut self, address: IpAddr) -> Self {
+        let own = SERVERS.map(|name| Name::from_ascii(name).unwrap_or_default());
+        let record = |name: &Name, data| Record::from_rdata(name.clone(), DEFAULT_TTL, data);
+        let named = self.names.values().flatten();
+        let named = named.filter_map(|record| match &record.data {
+            RData::NS(name) => Some(name.0.clone()),
+            _ => None,
+        });
+        let servers: BTreeSet<_> = named.chain(own.clone()).collect();
+        for server in servers {
+            use RecordType::{A, AAAA, CNAME};
+            if !self.has(&server, &[A, AAAA, CNAME]) {
+                self.insert(record(&server, address.into()));
+            }
+        }
+        let names = self.names.keys().map(Name::from);
+        let zones: Vec<_> = names.filter(|name| self.is_zone(name)).collect();
+        for zone in zones {
+            if !self.has(&zone, &[RecordType::SOA]) {
+                let soa = SOA::new(Name::root(), Name::root(), 1, 60, 60, 60, 0);
+                self.insert(record(&zone, RData::SOA(soa)));
+            }
+            if !self.has(&zone, &[RecordType::NS]) {
+                let servers = own.clone().map(|server| record(&zone, RData::NS(NS(server))));
+                servers.into_iter().for_each(|record| self.insert(record));
+            }
+        }
+        self
+    }
+
     /// Answers as a resolver that knows these records and no others: follows aliases, expands wildcards (RFC 4592).
     pub fn resolve(&self, name: &Name, kind: RecordType) -> Answer {
+        self.answer(name, kind, |_, _| true)
+    }
+
+    /// Answers as the name server of the zone in which `name` is: follows aliases within that zone alone.
+    pub fn authority(&self, name: &Name, kind: RecordType) -> Answer {
+        self.answer(name, kind, |alias, target| self.soa(alias) == self.soa(target))
+    }
+
+    fn answer(&self, name: &Name, kind: RecordType, follows: impl Fn(&Name, &Name) -> bool) -> Answer {
         let mut name = name.clone();
         let mut records = Vec::new();
         for _ in 0..MAX_ALIASES {
@@ -109,7 +163,7 @@ impl Zone {
                 return Answer {
                     code: ResponseCode::NXDomain,
                     records,
-                    soa: Some(self.soa(&name)),
+                    soa: self.soa(&name).cloned(),
                 };
             };
             let named = |record: &Record| Record::from_rdata(name.clone(), record.ttl, record.data.clone());
@@ -127,10 +181,13 @@ impl Zone {
                 return Answer {
                     code: ResponseCode::NoError,
                     records,
-                    soa: Some(self.soa(&name)),
+                    soa: self.soa(&name).cloned(),
                 };
             };
             records.push(named(record));
+            if !follows(&name, &target) {
+                break;
+            }
             name = target;
         }
         Answer {
@@ -169,23 +226,33 @@ impl Zone {
         None
     }
 
-    /// The SOA at or above `name`, or one made up for the root.
-    fn soa(&self, name: &Name) -> Record {
+    /// The SOA record of the zone in which `name` is.
+    fn soa(&self, name: &Name) -> Option<&Record> {
         let mut name = LowerName::new(name);
         loop {
-            let records = self.names.get(&name).map_or(&[][..], Vec::as_slice);
-            if let Some(soa) = records
-                .iter()
-                .find(|record| record.record_type() == RecordType::SOA)
-            {
-                return soa.clone();
-            }
-            if name.is_root() {
-                let soa = SOA::new(Name::root(), Name::root(), 1, 60, 60, 60, 0);
-                return Record::from_rdata(Name::root(), 0, RData::SOA(soa));
+            let mut records = self.names.get(&name).into_iter().flatten();
+            let soa = records.find(|record| record.record_type() == RecordType::SOA);
+            if soa.is_some() || name.is_root() {
+                return soa;
             }
             name = name.base_name();
         }
+    }
+
+    /// Whether the name itself has a record of one of these types.
+    fn has(&self, name: &Name, kinds: &[RecordType]) -> bool {
+        let mut records = self.names.get(&LowerName::new(name)).into_iter().flatten();
+        records.any(|record| kinds.contains(&record.record_type()))
+    }
+
+    fn is_zone(&self, name: &Name) -> bool {
+        let text = name.to_ascii();
+        let text = text.trim_end_matches('.');
+        // An asterisk owns what it expands to, and no zone.
+        !name.is_wildcard()
+            && (name.iter().len() <= 1
+                || psl::domain_str(text) == Some(text)
+                || self.has(name, &[RecordType::SOA, RecordType::NS]))
     }
 }
 
@@ -366,7 +433,7 @@ www A 192.0.2.3
             (ResponseCode::NXDomain, name("acme.test."))
         );
         let none = zone.resolve(&name("none.globex.test."), RecordType::A);
-        assert_eq!(none.soa.unwrap().name, Name::root());
+        assert_eq!(none.soa, None);
     }
 
     #[test]
@@ -406,6 +473,99 @@ gone.test. CNAME nowhere.test.\nx.test. CNAME y.test.\ny.test. CNAME x.test.",
             ResponseCode::NXDomain
         );
         assert_eq!(resolve(&zone, "*.acme.test.", RecordType::CNAME).1.len(), 1);
+    }
+
+    fn complete(text: &str) -> Zone {
+        Zone::parse(text).unwrap().complete([127, 0, 0, 1].into())
+    }
+
+    /// The zone of a name, by the answer to a question that has none.
+    fn apex(zone: &Zone, host: &str) -> String {
+        let answer = zone.authority(&name(host), RecordType::HINFO);
+        answer.soa.unwrap().name.to_string()
+    }
+
+    fn servers(zone: &Zone, host: &str) -> Vec<String> {
+        let answer = zone.authority(&name(host), RecordType::NS);
+        answer
+            .records
+            .iter()
+            .map(|record| record.data.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn zones_begin_where_names_are_given_out_and_where_the_file_says_so() {
+        let zone = complete(
+            "www.acme.test. A 192.0.2.1\nwww.globex.co.uk. A 192.0.2.1\nx.corp.github.io. A 192.0.2.1
+*.wild.test. A 192.0.2.1\n*.test. A 192.0.2.1\n*.ns.test. NS a.test.
+team.acme.test. SOA ns admin 7 1 1 1 1\nshop.acme.test. NS ns1.acme.test.\na.shop.acme.test. A 192.0.2.1",
+        );
+        for (host, expected) in [
+            (".", "."),
+            ("test.", "test."),
+            ("nowhere.", "."),
+            ("acme.test.", "acme.test."),
+            ("x.www.acme.test.", "acme.test."),
+            ("a.globex.co.uk.", "globex.co.uk."),
+            ("other.co.uk.", "uk."),
+            ("corp.github.io.", "corp.github.io."),
+            ("github.io.", "io."),
+            ("a.wild.test.", "wild.test."),
+            ("unregistered.test.", "test."),
+            ("a.team.acme.test.", "team.acme.test."),
+            ("a.shop.acme.test.", "shop.acme.test."),
+        ] {
+            assert_eq!(apex(&zone, host), expected, "{host}");
+        }
+        // What the file says stands.
+        let soa = zone.authority(&name("team.acme.test."), RecordType::SOA);
+        assert!(soa.records[0].data.to_string().contains(" 7 "), "{soa:?}");
+        assert_eq!(servers(&zone, "shop.acme.test."), ["ns1.acme.test."]);
+        assert_eq!(servers(&zone, "team.acme.test."), SERVERS);
+        assert_eq!(servers(&zone, "acme.test."), SERVERS);
+        assert_eq!(servers(&zone, "www.acme.test."), [""; 0]);
+    }
+
+    #[test]
+    fn every_name_server_without_an_address_is_here() {
+        let zone = complete(
+            "acme.test. NS ns-1.awsdns-01.com.\nacme.test. NS far.acme.test.\nacme.test. NS six.acme.test.
+*.acme.test. A 192.0.2.9\nfar.acme.test. A 192.0.2.1\nsix.acme.test. AAAA 2001:db8::1",
+        );
+        let addresses = |host| resolve(&zone, host, RecordType::A).1;
+        assert_eq!(
+            addresses("ns-1.awsdns-01.com."),
+            ["ns-1.awsdns-01.com. 127.0.0.1"]
+        );
+        assert_eq!(addresses("far.acme.test."), ["far.acme.test. 192.0.2.1"]);
+        assert_eq!(addresses("six.acme.test."), [""; 0]);
+        assert_eq!(apex(&zone, "ns-1.awsdns-01.com."), "awsdns-01.com.");
+        let zone = Zone::parse("acme.test. NS ns.acme.test.").unwrap();
+        let zone = zone.complete(std::net::Ipv6Addr::LOCALHOST.into());
+        assert_eq!(
+            resolve(&zone, "ns.acme.test.", RecordType::AAAA).1,
+            ["ns.acme.test. ::1"]
+        );
+    }
+
+    #[test]
+    fn a_zones_server_does_not_look_into_another_zone() {
+        let zone = complete(
+            "a.acme.test. CNAME b.acme.test.\nb.acme.test. CNAME edge.globex.test.\nedge.globex.test. A 192.0.2.1
+*.acme.test. CNAME a.acme.test.\ngone.acme.test. CNAME no.thing.acme.test.\nthing.acme.test. TXT x",
+        );
+        let answer = |host: &str| {
+            let answer = zone.authority(&name(host), RecordType::A);
+            let records = answer.records.iter().map(|record| record.data.to_string());
+            (answer.code, records.collect::<Vec<_>>(), answer.soa.is_some())
+        };
+        let two = vec!["b.acme.test.".to_owned(), "edge.globex.test.".into()];
+        assert_eq!(answer("a.acme.test."), (ResponseCode::NoError, two, false));
+        assert_eq!(answer("wild.acme.test.").1.len(), 3);
+        let gone = vec!["no.thing.acme.test.".to_owned()];
+        assert_eq!(answer("gone.acme.test."), (ResponseCode::NXDomain, gone, true));
+        assert_eq!(resolve(&zone, "a.acme.test.", RecordType::A).1.len(), 3);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use local::{
     dynamodb,
     environment::{REGION, TABLE},
 };
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -99,6 +100,8 @@ fn program(arguments: &[&str]) -> Command {
     for name in [
         "AWS_ENDPOINT_URL_DYNAMODB",
         "DNS_RESOLVERS",
+        "DNS_MODE",
+        "DNS_AUTHORITY_PORT",
         "AUTH_JWKS",
         "AUTH_JWKS_URL",
         "TABLE_NAME",
@@ -160,6 +163,49 @@ async fn the_printed_request_works_when_pasted() {
     let output = run(Command::new("sh").args(["-c", &format!("{line} --silent --fail")])).await;
     assert!(output.status.success(), "{line}\n{output:?}");
     assert!(String::from_utf8(output.stdout).unwrap().contains("org_demo"));
+}
+
+#[tokio::test]
+async fn a_record_in_the_zone_file_proves_a_domain_as_its_own_name_servers_would() {
+    let folder = Folder::new();
+    let zone = folder.file("zone.txt");
+    let servers = "acme.test. NS ns-1.awsdns-01.com.\nacme.test. NS ns-2.awsdns-02.net.\n";
+    std::fs::write(&zone, servers).unwrap();
+    let server = Server::start(&["--zone", &zone]).await;
+    let post = async |path: &str, body: &str| -> Value {
+        let url = format!("{}{path}", server.word("API"));
+        let token = format!("authorization: Bearer {}", server.word("Token"));
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "-f", "-d", body, &url, "-H", &token, "-H"]);
+        let output = run(curl.arg("content-type: application/json")).await;
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{path}: {output:?}"))
+    };
+    post("/agency/enable", "").await;
+    let domain = post(
+        "/agency/portal-domains",
+        r#"{"customDomain": "portal.acme.test"}"#,
+    )
+    .await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (name, value) = (
+        text(&domain["records"][0]["name"]),
+        text(&domain["records"][0]["value"]),
+    );
+    std::fs::write(&zone, format!("{servers}{name}. TXT \"{value}\"\n")).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let verify = format!("/agency/portal-domains/{}/verify", text(&domain["id"]));
+    let domain = post(&verify, "").await;
+    let check = &domain["check"];
+    assert_eq!(domain["status"], "verified", "{domain}");
+    assert_eq!(
+        (&check["zone"], &check["provider"]),
+        (&json!("acme.test"), &json!("Route 53"))
+    );
+    assert_eq!(
+        check["nameservers"],
+        json!(["ns-1.awsdns-01.com", "ns-2.awsdns-02.net"])
+    );
+    assert_eq!(domain["records"][0]["host"], "_agency-challenge.portal");
 }
 
 #[tokio::test]
