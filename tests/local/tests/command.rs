@@ -171,7 +171,8 @@ async fn a_record_in_the_zone_file_proves_a_domain_as_its_own_name_servers_would
     let zone = folder.file("zone.txt");
     let servers = "acme.test. NS ns-1.awsdns-01.com.\nacme.test. NS ns-2.awsdns-02.net.\n";
     std::fs::write(&zone, servers).unwrap();
-    let server = Server::start(&["--zone", &zone]).await;
+    let mut server = Server::start(&["--zone", &zone]).await;
+    let mut said = BufReader::new(server.child.stderr.take().unwrap()).lines();
     let post = async |path: &str, body: &str| -> Value {
         let url = format!("{}{path}", server.word("API"));
         let token = format!("authorization: Bearer {}", server.word("Token"));
@@ -192,7 +193,15 @@ async fn a_record_in_the_zone_file_proves_a_domain_as_its_own_name_servers_would
         text(&domain["records"][0]["value"]),
     );
     std::fs::write(&zone, format!("{servers}{name}. TXT \"{value}\"\n")).unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let reloaded = async {
+        while let Some(line) = said.next_line().await.unwrap() {
+            if line.ends_with("its records are served as they are now") {
+                return;
+            }
+        }
+        panic!("it ended")
+    };
+    timeout(PATIENCE, reloaded).await.unwrap();
     let verify = format!("/agency/portal-domains/{}/verify", text(&domain["id"]));
     let domain = post(&verify, "").await;
     let check = &domain["check"];
