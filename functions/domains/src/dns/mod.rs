@@ -8,7 +8,7 @@ use std::{
 };
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use shared::{
     config::{Config, DnsConfig, DnsMode},
@@ -611,12 +611,22 @@ impl Look<'_> {
             let names = check.nameservers.iter().filter_map(|server| fqdn(server));
             Some((fqdn(check.zone.as_ref()?.as_str())?, names.collect()))
         };
-        let cut = seen.own().and_then(|answer| answer.cut.as_ref());
+        // Servers that have a zone below as well show it only in what that zone lacks.
+        let asked = [seen.own(), seen.txt.as_ref().and_then(|txt| txt.answers.first())];
+        let cuts = asked
+            .into_iter()
+            .flatten()
+            .filter_map(|answer| answer.cut.as_ref());
+        let cut = cuts
+            .filter(|cut| cut.zone.zone_of(&self.hostname))
+            .max_by_key(|cut| cut.zone.iter().len());
         let known = match (self.check.dns.mode, cut) {
             (DnsMode::Recursive, _) if seen.txt.is_some() => self.zone_by_resolver().await,
             (DnsMode::Authoritative, Some(cut)) => {
+                let below = |zone: &Name| zone::between(&cut.zone, zone, &self.hostname);
+                let hidden = before().filter(|(zone, _)| seen.txt.is_none() && below(zone));
                 let holds = !cut.zone.is_root() && !seen.unregistered;
-                holds.then(|| (cut.zone.clone(), cut.names()))
+                hidden.or_else(|| holds.then(|| (cut.zone.clone(), cut.names())))
             }
             _ => before(),
         };
@@ -649,10 +659,15 @@ impl Look<'_> {
                 .is_no_name()
     }
 
+    /// Not validated: it tells where to mend a zone whose signatures are wrong, too.
     async fn zone_by_resolver(&self) -> Option<(Name, Vec<Name>)> {
-        // An alias answers for another zone's name, the name above it does not.
+        // An alias answers for another zone, which may be one above this name's; the name above it does not.
         for name in [self.hostname.clone(), self.hostname.base_name()] {
-            let message = self.check.resolver(&name, RecordType::SOA, true).await.ok()?;
+            let message = self.check.resolver(&name, RecordType::SOA, false).await.ok()?;
+            let alias = |record: &Record| record.record_type() == RecordType::CNAME;
+            if message.answers.iter().any(alias) {
+                continue;
+            }
             let mut soa = message.answers.iter().chain(&message.authorities);
             let zone = soa.find(|record| {
                 record.record_type() == RecordType::SOA
@@ -660,7 +675,7 @@ impl Look<'_> {
                     && !record.name.is_root()
             });
             if let Some(zone) = zone {
-                let servers = self.check.resolver(&zone.name, RecordType::NS, true).await;
+                let servers = self.check.resolver(&zone.name, RecordType::NS, false).await;
                 let mut servers: Vec<_> = servers
                     .map(|message| message.answers)
                     .unwrap_or_default()

@@ -98,7 +98,7 @@ pub(super) fn hidden_zone(message: &Message, zone: &Name, name: &Name) -> Option
 }
 
 /// Whether `middle` is below `above` and at or above `name`.
-fn between(above: &Name, middle: &Name, name: &Name) -> bool {
+pub(super) fn between(above: &Name, middle: &Name, name: &Name) -> bool {
     above.zone_of(middle) && above != middle && middle.zone_of(name)
 }
 

@@ -86,14 +86,14 @@ async fn authorities_are_asked_without_recursion_and_the_resolver_with_it() {
     );
 }
 
-#[tokio::test]
-async fn values_count_whole_and_to_the_byte() {
+/// Records of `acme.test.`, and whether they prove `portal.acme.test`.
+pub fn values() -> Vec<(String, Proof)> {
     let challenge = "_agency-challenge.portal.acme.test. TXT";
     let halves = format!("{challenge} \"agency-verification=\" \"{TOKEN}\"");
     let several = format!("{challenge} \"google-site-verification=x\"\n{challenge} \"{VALUE}\"");
     let forty: String = VALUE.chars().map(|char| format!("\"{char}\" ")).collect();
     let upper = VALUE.to_uppercase();
-    for (records, proof) in [
+    vec![
         (halves, Proof::Txt),
         (several, Proof::Txt),
         (format!("{challenge} {forty}"), Proof::Txt),
@@ -110,7 +110,12 @@ async fn values_count_whole_and_to_the_byte() {
         (format!("portal.acme.test. CNAME a.{TARGET}"), Proof::Missing),
         ("portal.acme.test. CNAME edge.test.".to_owned(), Proof::Missing),
         (format!("acme.test. CNAME {TARGET}"), Proof::Missing),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn values_count_whole_and_to_the_byte() {
+    for (records, proof) in values() {
         let world = World::new(&records).await;
         let seen = world.see(&portal(), Depth::Full).await;
         assert_eq!(seen.proof, proof, "{records}: {seen:?}");
@@ -567,6 +572,24 @@ async fn by_the_resolver_alone() {
             .got()
             .iter()
             .all(|got| got.server == RESOLVER && got.recursion)
+    );
+    // The zone where the alias ends may be one above the host name's own.
+    world
+        .serve(RESOLVER, |asked| {
+            let own = Zone::parse("acme.test.", &cname());
+            let above = Zone::parse("test.", "nic.test. A 192.0.2.1");
+            let soa = asked.kind() == RecordType::SOA;
+            let mut reply = own.answer(asked);
+            if soa && !reply.answers.is_empty() {
+                reply.authorities = above.answer(asked).authorities;
+            }
+            Action::Say(reply)
+        })
+        .await;
+    let seen = look(&dns, &portal(), Depth::Full, &Session::new()).await;
+    assert_eq!(
+        (seen.proof, seen.zone.unwrap().as_str()),
+        (Proof::Cname, "acme.test")
     );
     world.resolver("acme.test. MX mail.").await;
     let seen = look(&dns, &portal(), Depth::Full, &Session::new()).await;

@@ -2,7 +2,10 @@
 
 use domains::dns::{Depth, Proof, Session};
 use hickory_proto::{op::ResponseCode, rr::RecordType};
-use shared::{config::DnsMode, models::domain::FindingCode as Code};
+use shared::{
+    config::DnsMode,
+    models::domain::{Check, Domain, FindingCode as Code},
+};
 
 use crate::world::*;
 
@@ -130,6 +133,53 @@ async fn a_zone_that_the_parents_server_has_too_is_found() {
     assert_eq!(seen.proof, Proof::Unknown, "{seen:?}");
     assert_eq!(codes(&seen), [Code::NotEverywhereYet]);
     assert_eq!(seen.nameservers, ["ns1.acme.test", "nic.test"]);
+}
+
+#[tokio::test]
+async fn a_zone_that_the_same_servers_have_is_shown_where_they_let_it_be_seen() {
+    let world = World::new("").await;
+    for server in [NS1, NS2] {
+        let zones = [
+            Zone::parse("acme.test.", "acme.test. MX mail.acme.test."),
+            Zone::parse(
+                "eu.acme.test.",
+                &format!("eu.acme.test. NS ns1.acme.test.\nportal.eu.acme.test. CNAME {TARGET}"),
+            ),
+        ];
+        world
+            .serve(server, move |asked| {
+                let zone = usize::from(name("eu.acme.test.").zone_of(asked.name()));
+                Action::Say(zones[zone].answer(asked))
+            })
+            .await;
+    }
+    let hostname = "portal.eu.acme.test";
+    let seen = world.see(&domain(hostname), Depth::Full).await;
+    // The alias tells of no zone; that there is no TXT record does.
+    let zone = seen.zone.clone();
+    assert_eq!(
+        (seen.proof, zone.unwrap().as_str()),
+        (Proof::Cname, "eu.acme.test")
+    );
+    assert_eq!(seen.nameservers, ["ns1.acme.test"]);
+    // A renewal does not ask for it, and keeps what was seen.
+    let check = Check {
+        checked_at: None,
+        next_check_at: None,
+        attempts: 1,
+        zone: seen.zone.clone(),
+        nameservers: seen.nameservers.clone(),
+        provider: None,
+        problem: None,
+        findings: Vec::new(),
+    };
+    let domain = Domain {
+        check: Some(check),
+        ..verified(hostname)
+    };
+    let renewed = world.see(&domain, Depth::Renewal).await;
+    assert_eq!(renewed.proof, Proof::Cname);
+    assert_eq!((renewed.zone, renewed.nameservers), (seen.zone, seen.nameservers));
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on says where.
 
 mod answers;
+mod daemons;
 mod delegation;
 mod diagnosis;
+mod servers;
 mod sessions;
 mod world;

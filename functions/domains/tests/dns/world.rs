@@ -267,19 +267,24 @@ impl World {
     }
 
     pub fn dns_with(&self, mode: DnsMode, allow_private: bool) -> Dns {
-        let config = DnsConfig {
-            resolvers: vec![SocketAddr::new(address(RESOLVER).into(), self.port)],
-            mode,
-            authority_port: self.port,
-            allow_private,
-        };
-        Dns::new(&config).unwrap().with_limits(FAST)
+        dns_at(self.port, mode, allow_private)
     }
 
     /// Looks at a domain in a session of its own.
     pub async fn see(&self, domain: &Domain, depth: Depth) -> Observation {
         look(&self.dns(), domain, depth, &Session::new()).await
     }
+}
+
+/// Asks servers at this port.
+pub fn dns_at(port: u16, mode: DnsMode, allow_private: bool) -> Dns {
+    let config = DnsConfig {
+        resolvers: vec![SocketAddr::new(address(RESOLVER).into(), port)],
+        mode,
+        authority_port: port,
+        allow_private,
+    };
+    Dns::new(&config).unwrap().with_limits(FAST)
 }
 
 /// Limits that keep tests short.
