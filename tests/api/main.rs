@@ -21,6 +21,7 @@ mod portal;
 mod replay;
 mod requests;
 mod reverify;
+mod silence;
 mod takeover;
 mod template;
 mod verify;

@@ -1037,3 +1037,35 @@ async fn a_check_needs_neither_body_nor_type_but_the_role() {
         .problem(403, "role-too-low");
     acme.post(&path, Value::Null).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_zone_within_a_zone_on_the_same_servers_is_where_its_records_are_entered() {
+    let api = Api::build(System::builder().at(START)).await;
+    let acme = api.agency("org_acme").await;
+    let claim = Claim::new(&acme, "portal.shop.acme.test").await;
+    let inner = "shop.acme.test. NS ns1.acme.test.\nshop.acme.test. NS ns2.acme.test.\n";
+    let (cname, txt) = (claim.cname(), claim.txt());
+    for records in [String::new(), cname.clone(), txt.clone(), cname + &txt] {
+        api.dns.set_zone(&(inner.to_owned() + &records)).unwrap();
+        api.advance(Duration::from_secs(5));
+        let domain = claim.verify(&acme).await.expect(200);
+        let check = &domain["check"];
+        assert_eq!(check["zone"], "shop.acme.test", "{records}");
+        assert_eq!(check["nameservers"], json!(["ns1.acme.test", "ns2.acme.test"]));
+        assert_eq!(domain["records"][1]["host"], "portal");
+    }
+}
+
+#[tokio::test]
+async fn a_resolver_that_knows_no_such_domain_names_no_zone_for_it() {
+    let resolver = Resolver::start().await;
+    let api = resolver.system("recursive").await;
+    let acme = api.agency("org_acme").await;
+    let claim = Claim::new(&acme, "portal.acme.test").await;
+    // The top-level domain exists, and its SOA record is in the answer.
+    api.dns.set_zone("globex.test. A 192.0.2.1").unwrap();
+    let domain = claim.verify(&acme).await.expect(200);
+    assert_eq!(domain["check"]["problem"]["code"], "record-missing");
+    assert_eq!(domain["check"]["zone"], Value::Null);
+    assert_eq!(domain["records"][1]["host"], "portal");
+}

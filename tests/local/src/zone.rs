@@ -56,6 +56,8 @@ pub struct Answer {
     pub records: Vec<Record>,
     /// The zone's SOA, where the records asked for do not exist (RFC 2308) and the file has one.
     pub soa: Option<Record>,
+    /// The zone's `NS` records, where its server has the records asked for, as many servers add them.
+    pub servers: Vec<Record>,
 }
 
 impl Zone {
@@ -152,7 +154,14 @@ impl Zone {
 
     /// Answers as the name server of the zone in which `name` is: follows aliases within that zone alone.
     pub fn authority(&self, name: &Name, kind: RecordType) -> Answer {
-        self.answer(name, kind, |alias, target| self.soa(alias) == self.soa(target))
+        let mut answer = self.answer(name, kind, |alias, target| self.soa(alias) == self.soa(target));
+        if answer.soa.is_none()
+            && kind != RecordType::NS
+            && let Some(soa) = self.soa(name)
+        {
+            answer.servers = self.answer(&soa.name, RecordType::NS, |_, _| false).records;
+        }
+        answer
     }
 
     fn answer(&self, name: &Name, kind: RecordType, follows: impl Fn(&Name, &Name) -> bool) -> Answer {
@@ -164,6 +173,7 @@ impl Zone {
                     code: ResponseCode::NXDomain,
                     records,
                     soa: self.soa(&name).cloned(),
+                    servers: Vec::new(),
                 };
             };
             let named = |record: &Record| Record::from_rdata(name.clone(), record.ttl, record.data.clone());
@@ -182,6 +192,7 @@ impl Zone {
                     code: ResponseCode::NoError,
                     records,
                     soa: self.soa(&name).cloned(),
+                    servers: Vec::new(),
                 };
             };
             records.push(named(record));
@@ -194,6 +205,7 @@ impl Zone {
             code: ResponseCode::NoError,
             records,
             soa: None,
+            servers: Vec::new(),
         }
     }
 

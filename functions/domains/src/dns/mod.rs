@@ -661,6 +661,8 @@ impl Look<'_> {
 
     /// Not validated: it tells where to mend a zone whose signatures are wrong, too.
     async fn zone_by_resolver(&self) -> Option<(Name, Vec<Name>)> {
+        let registrable = zone::registrable(&self.hostname);
+        let private = zone::is_under_private_suffix(&self.hostname);
         // An alias answers for another zone, which may be one above this name's; the name above it does not.
         for name in [self.hostname.clone(), self.hostname.base_name()] {
             let message = self.check.resolver(&name, RecordType::SOA, false).await.ok()?;
@@ -673,6 +675,7 @@ impl Look<'_> {
                 record.record_type() == RecordType::SOA
                     && record.name.zone_of(&name)
                     && !record.name.is_root()
+                    && (private || registrable.zone_of(&record.name))
             });
             if let Some(zone) = zone {
                 let servers = self.check.resolver(&zone.name, RecordType::NS, false).await;

@@ -87,14 +87,12 @@ pub(super) fn referral(message: &Message, zone: &Name, name: &Name) -> Option<Cu
     Cut::read(child, &message.authorities, &message.additionals, zone)
 }
 
-/// The zone that a negative answer is of (RFC 2308), where it lies between `zone` and `name`: the server has that zone
-/// too, and does not tell of the cut.
+/// The zone that an answer is of, where it lies between `zone` and `name`: the server has that zone too, and does not tell
+/// of the cut. A negative answer has its SOA record (RFC 2308), many a positive one its `NS` records.
 pub(super) fn hidden_zone(message: &Message, zone: &Name, name: &Name) -> Option<Name> {
-    let soa = message
-        .authorities
-        .iter()
-        .find(|record| record.record_type() == RecordType::SOA)?;
-    between(zone, &soa.name, name).then(|| soa.name.clone())
+    let tells = |record: &&Record| matches!(record.record_type(), RecordType::SOA | RecordType::NS);
+    let apex = &message.authorities.iter().find(tells)?.name;
+    between(zone, apex, name).then(|| apex.clone())
 }
 
 /// Whether `middle` is below `above` and at or above `name`.

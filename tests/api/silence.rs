@@ -1,0 +1,178 @@
+//! Name servers that say nothing, among others that do: whom a sweep keeps waiting for them.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use futures::future::try_join_all;
+use shared::{
+    models::{
+        domain::{Check, Domain, Status, Token},
+        id::DomainId,
+    },
+    store::{Item, keys},
+};
+use tokio::{net::UdpSocket, task::JoinSet};
+
+use crate::{
+    harness::Api,
+    lifecycle::{DAY, MINUTE, system},
+};
+
+/// Where nobody answers.
+const SILENT: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 53, 71), Ipv4Addr::new(127, 0, 53, 72)];
+
+/// Sockets at the silent addresses, and how many packets they got.
+struct Silence {
+    got: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+impl Silence {
+    async fn begin(api: &Api) -> Self {
+        let got = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        for address in SILENT {
+            let socket = UdpSocket::bind((address, api.dns.address().port()))
+                .await
+                .unwrap();
+            let got = Arc::clone(&got);
+            tasks.spawn(async move {
+                while socket.recv(&mut [0; 512]).await.is_ok() {
+                    got.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        Self { got, _tasks: tasks }
+    }
+
+    fn packets(&self) -> usize {
+        self.got.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// Domains named `portal.<prefix><number>.test` that are due for so long, as the store writes them.
+async fn due(
+    api: &Api,
+    prefix: &str,
+    count: u32,
+    status: Status,
+    since: Duration,
+    servers: &[&str],
+) -> Vec<Domain> {
+    let now = api.app.clock.now();
+    let domains: Vec<_> = (0..count)
+        .map(|number| {
+            let agency = format!("org_{}", number % 16).parse().unwrap();
+            let hostname = format!("portal.{prefix}{number}.test").parse().unwrap();
+            let token = Token::new(u128::from(number).to_be_bytes());
+            let mut domain = Domain::custom(DomainId::new(now), agency, hostname, token, now - DAY);
+            domain.status = status;
+            domain.check = Some(Check {
+                checked_at: Some(now - DAY),
+                next_check_at: Some(now - since),
+                attempts: 1,
+                zone: None,
+                nameservers: servers.iter().map(ToString::to_string).collect(),
+                provider: None,
+                problem: None,
+                findings: Vec::new(),
+            });
+            domain
+        })
+        .collect();
+    let writes = domains.chunks(25).map(|domains| {
+        let puts = domains.iter().map(|domain| {
+            let put = PutRequest::builder()
+                .set_item(Some(item(domain)))
+                .build()
+                .unwrap();
+            WriteRequest::builder().put_request(put).build()
+        });
+        let write = api.client.batch_write_item();
+        write.request_items(api.table(), puts.collect()).send()
+    });
+    try_join_all(writes).await.unwrap();
+    domains
+}
+
+fn item(domain: &Domain) -> Item {
+    let next = domain.check.as_ref().unwrap().next_check_at.unwrap();
+    let mut item: Item = serde_dynamo::to_item(domain).unwrap();
+    item.extend(keys::domain(&domain.agency_id, domain.id).item());
+    item.extend(keys::due(&domain.agency_id, next, domain.id));
+    item.insert("entity".to_owned(), AttributeValue::S("domain".to_owned()));
+    item.insert("schema".to_owned(), AttributeValue::N("1".to_owned()));
+    item.insert("writeId".to_owned(), AttributeValue::S(domain.id.to_string()));
+    item
+}
+
+/// The records that prove these domains, and the delegations of these zones to nobody who answers.
+fn serve(api: &Api, proven: &[Domain], silent: &[Domain]) {
+    let target = &api.app.config.names;
+    let mut zone = String::new();
+    for domain in proven {
+        let target = domain.token.as_ref().unwrap().cname_target(target);
+        zone += &format!("{}. CNAME {target}.\n", domain.hostname);
+    }
+    for (server, address) in ["ns1", "ns2"].iter().zip(SILENT) {
+        zone += &format!("{server}.silent.test. A {address}\n");
+        for domain in silent {
+            let apex = domain.hostname.as_str().trim_start_matches("portal.");
+            zone += &format!("{apex}. NS {server}.silent.test.\n");
+        }
+    }
+    api.dns.set_zone(&zone).unwrap();
+}
+
+#[tokio::test]
+async fn a_provider_with_ten_thousand_domains_that_falls_silent_holds_up_nobody() {
+    let api = Api::build(system()).await;
+    let silence = Silence::begin(&api).await;
+    for (status, count) in [(Status::Verified, 10_000), (Status::Pending, 1_000)] {
+        // They are first in the queue.
+        let since = 10 * MINUTE;
+        let names = match status {
+            Status::Verified => &["ns1.silent.test", "ns2.silent.test"][..],
+            _ => &[],
+        };
+        let silent = due(&api, "silent", count, status, since, names).await;
+        let healthy = due(&api, "healthy", 300, Status::Verified, MINUTE, &[]).await;
+        serve(&api, &healthy, &silent);
+        let report = api.reverify().await;
+        assert_eq!(
+            (report.verified, report.unknown, report.left),
+            (300, count.into(), 0)
+        );
+        // Ten at a time ask each of two servers until it is known that nobody answers: a few waves, no more.
+        let packets = silence.packets();
+        assert!((6..200).contains(&packets), "{packets}");
+        eprintln!("{count} {status:?}: {packets} packets, {} ms", report.ms);
+        api.advance(2 * DAY);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_among_a_thousand_zones_adds_no_more_than_its_own_check() {
+    let api = Api::build(system()).await;
+    let _silence = Silence::begin(&api).await;
+    let healthy = due(&api, "healthy", 1_000, Status::Verified, MINUTE, &[]).await;
+    serve(&api, &healthy, &[]);
+    let without = api.reverify().await;
+    assert_eq!((without.verified, without.left), (1_000, 0));
+
+    api.advance(2 * DAY);
+    let silent = due(&api, "silent", 1, Status::Verified, 3 * DAY, &[]).await;
+    serve(&api, &healthy, &silent);
+    let with = api.reverify().await;
+    assert_eq!((with.verified, with.unknown, with.left), (1_000, 1, 0));
+    let added = with.ms.saturating_sub(without.ms);
+    eprintln!("{} ms without it, {} ms with it", without.ms, with.ms);
+    assert!(added < 6_000 + without.ms, "{added} ms");
+}
