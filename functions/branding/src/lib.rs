@@ -6,7 +6,7 @@ use shared::{
     http::{
         Problem,
         body::Update,
-        extract::{Admin, Member},
+        extract::{Admin, IfMatchParams, IfNoneMatchParams, Member},
         reply::Tagged,
     },
     models::branding::{Branding, BrandingUpdate},
@@ -30,7 +30,7 @@ problems!(PutProblems: USER ADMIN AGENCY BODY, [Stale]);
     path = "/agency/branding",
     operation_id = "getBranding",
     tag = "Branding",
-    params(("if-none-match" = Option<String>, Header, description = "An `ETag` that is known already")),
+    params(IfNoneMatchParams),
     responses(
         (status = 200, description = "The branding", body = Branding,
             headers(("etag" = String, description = "New with every accepted `PUT`"))),
@@ -50,7 +50,7 @@ async fn get_branding(State(app): State<App>, Member(caller): Member) -> Result<
     path = "/agency/branding",
     operation_id = "putBranding",
     tag = "Branding",
-    params(("if-match" = Option<String>, Header, description = "Change it only if this is still its `ETag`")),
+    params(IfMatchParams),
     request_body(content = BrandingUpdate, example = json!({"primaryColor": "#0b5fff", "logoUrl": "https://cdn.acme.com/logo.svg", "footerText": null})),
     responses(
         (status = 200, description = "The branding as it is now", body = Branding,

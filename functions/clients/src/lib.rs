@@ -7,7 +7,7 @@ use shared::{
     http::{
         Problem,
         body::{Body, Create},
-        extract::{Admin, Member, PageParams, PathId, Query, invalid},
+        extract::{Admin, IdempotencyParams, Member, PageParams, PathId, Query, invalid},
         reply::{CreatedAt, Json},
     },
     models::{
@@ -69,8 +69,7 @@ async fn list_clients(
     path = "/agency/clients",
     operation_id = "createClient",
     tag = "Clients",
-    params(("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-        description = "For 24 hours the same key with the same body answers as the first success did")),
+    params(IdempotencyParams),
     request_body(content = ClientOrgCreate, example = json!({"name": "Bäckerei Müller"})),
     responses(
         (status = 201, description = "The client", body = ClientOrg, headers(

@@ -9,7 +9,7 @@ use shared::{
     http::{
         Problem,
         body::Create,
-        extract::{Admin, Member, PageParams, PathId, Query},
+        extract::{Admin, IdempotencyParams, Member, PageParams, PathId, Query},
         reply::{CreatedAt, Json},
     },
     models::{
@@ -75,8 +75,7 @@ async fn list_portal_domains(
     path = "/agency/portal-domains",
     operation_id = "createPortalDomain",
     tag = "Portal domains",
-    params(("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-        description = "For 24 hours the same key with the same body answers as the first success did")),
+    params(IdempotencyParams),
     request_body(content = PortalDomainCreate, example = json!({"customDomain": "portal.acme.com"})),
     responses(
         (status = 201, description = "The domain", body = PortalDomain, headers(

@@ -14,7 +14,7 @@ use shared::{
     http::{
         Problem, ProblemCode,
         body::Update,
-        extract::{Admin, Member, Query},
+        extract::{Admin, IfMatchParams, IfNoneMatchParams, Member, Query},
         reply::{Json, PUBLIC, Tagged},
     },
     models::{
@@ -52,7 +52,7 @@ problems!(PublicProblems: PUBLIC);
     path = "/agency/portal-config",
     operation_id = "getPortalConfig",
     tag = "Portal",
-    params(("if-none-match" = Option<String>, Header, description = "An `ETag` that is known already")),
+    params(IfNoneMatchParams),
     responses(
         (status = 200, description = "The configuration", body = PortalConfig,
             headers(("etag" = String, description = "New with every accepted `PUT`"))),
@@ -75,7 +75,7 @@ async fn get_portal_config(
     path = "/agency/portal-config",
     operation_id = "putPortalConfig",
     tag = "Portal",
-    params(("if-match" = Option<String>, Header, description = "Change it only if this is still its `ETag`")),
+    params(IfMatchParams),
     request_body(content = PortalConfigUpdate, example = json!({"featureTerminal": true, "infrastructureVisibility": "summary"})),
     responses(
         (status = 200, description = "The configuration as it is now", body = PortalConfig,
@@ -100,7 +100,7 @@ async fn put_portal_config(
     path = "/portal/context",
     operation_id = "getPortalContext",
     tag = "Portal",
-    params(("if-none-match" = Option<String>, Header, description = "An `ETag` that is known already")),
+    params(IfNoneMatchParams),
     responses(
         (status = 200, description = "The context", body = PortalContext,
             headers(("etag" = String, description = "It follows the content"))),

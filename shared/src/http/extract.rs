@@ -150,6 +150,41 @@ pub struct PageParams {
     cursor: Option<String>,
 }
 
+/// The header of a request that creates.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code)] // It documents what `body::Create` reads.
+pub struct IdempotencyParams {
+    /// For 24 hours the same key with the same body answers as the first success did
+    #[param(
+        rename = "idempotency-key",
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]+$"
+    )]
+    idempotency_key: Option<String>,
+}
+
+/// The header of a read that may be known already.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code)] // It documents what `reply::Tagged` is compared with.
+pub struct IfNoneMatchParams {
+    /// An `ETag` that is known already
+    #[param(rename = "if-none-match")]
+    if_none_match: Option<String>,
+}
+
+/// The header of a change to what was read before.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code)] // It documents what `body::Update` reads.
+pub struct IfMatchParams {
+    /// Change it only if this is still its `ETag`
+    #[param(rename = "if-match")]
+    if_match: Option<String>,
+}
+
 /// A parameter that cannot be used.
 pub fn invalid(detail: impl Into<Cow<'static, str>> + fmt::Debug) -> Problem {
     Problem::new(ProblemCode::InvalidParameter, detail)
