@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    os::unix::process::ExitStatusExt,
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -226,7 +227,9 @@ async fn sweep_and_kill(api: &Api, after: Duration) -> bool {
         assert!(output.any(|line| line.unwrap().contains("it begins")));
         std::thread::sleep(after);
         child.kill().unwrap();
-        child.wait().unwrap().success()
+        let status = child.wait().unwrap();
+        assert!(status.success() || status.signal() == Some(9), "{status}");
+        status.success()
     };
     tokio::task::spawn_blocking(killed).await.unwrap()
 }

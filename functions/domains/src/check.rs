@@ -38,6 +38,8 @@ pub struct Verdict<'a> {
     pub holder: Option<(Box<DomainRecord>, Domain)>,
     /// Whether DNS said enough to decide anything.
     pub decided: bool,
+    /// Others kept the holder's servers busy, so that it is not to be written.
+    pub crowded: bool,
 }
 
 impl Verdict<'_> {
@@ -153,6 +155,7 @@ impl<'a> Checks<'a> {
             },
             holder: rival.map(Box::new).zip(after),
             decided: decision.decided,
+            crowded: check.of_holder.as_ref().is_some_and(|(_, seen)| seen.crowded),
         })
     }
 

@@ -58,11 +58,11 @@ impl Source {
                 break;
             };
             keys.extend(oldest.page.pop_front());
+            self.reading = keys.len();
         }
-        self.reading = keys.len();
-        let records = store.nominated(keys).await;
+        let records = store.nominated(keys).await?;
         self.reading = 0;
-        records
+        Ok(records)
     }
 
     /// How many keys were not handed out, also where the last reading was cut off.

@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// A name's holder that changes so often leaves the check due.
 const TRIES: u32 = 3;
 
-/// The time that a check takes at most: two looks at DNS of 6 s each, and the writes.
+/// The time that a check takes as a rule: two looks at DNS of 6 s each, and the writes. What waits longer is cut off.
 const CHECK: Duration = Duration::from_secs(15);
 /// What is kept for the report.
 const FAREWELL: Duration = Duration::from_millis(1500);
@@ -114,7 +114,8 @@ type Job<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
 /// What ended.
 enum Done {
     Read(Result<Vec<(DueKey, Nominated)>, Error>),
-    PutOff,
+    /// Whether it is written that a record is put off.
+    PutOff(bool),
     Looked(String, Box<Check>),
     Checked(Outcome),
 }
@@ -128,7 +129,10 @@ enum Outcome {
         moved: bool,
     },
     Lost,
+    /// It is still due.
     Left,
+    /// It is to be begun again, as soon as others leave room.
+    Crowded,
     /// A record that it needs cannot be read.
     Unreadable,
 }
@@ -212,9 +216,9 @@ impl<'a> Sweep<'a> {
                 Nominated::Gone => continue,
                 Nominated::Unreadable(error) => {
                     tracing::error!(%key, %error, "a record cannot be read, and is put off");
-                    self.report.unreadable += 1;
                     let work = self.work;
-                    self.running.push(Box::pin(put_off(work, key)));
+                    let put_off = async move { Done::PutOff(put_off(work, key).await) };
+                    self.running.push(Box::pin(put_off));
                     continue;
                 }
                 Nominated::Due(record) => record,
@@ -261,7 +265,8 @@ impl<'a> Sweep<'a> {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::PutOff => {}
+            Done::PutOff(true) => self.report.unreadable += 1,
+            Done::PutOff(false) => self.beaten += 1,
             Done::Read(read) => {
                 self.reading = false;
                 match read {
@@ -282,11 +287,6 @@ impl<'a> Sweep<'a> {
             }
             Done::Looked(name, check) => {
                 self.leave(name);
-                if check.is_crowded() {
-                    self.checking -= 1;
-                    self.skipped += 1;
-                    return;
-                }
                 let work = self.work;
                 self.running.push(Box::pin(conclude(work, check)));
             }
@@ -295,6 +295,7 @@ impl<'a> Sweep<'a> {
                 match outcome {
                     Outcome::Lost => self.lost += 1,
                     Outcome::Left => self.beaten += 1,
+                    Outcome::Crowded => self.skipped += 1,
                     Outcome::Unreadable => self.report.unreadable += 1,
                     Outcome::Written {
                         was,
@@ -369,11 +370,12 @@ impl<'a> Sweep<'a> {
     }
 }
 
-async fn put_off(work: &Work<'_>, key: DueKey) -> Done {
-    if let Err(error) = work.app.store.put_off(&key, work.app.clock.now()).await {
+async fn put_off(work: &Work<'_>, key: DueKey) -> bool {
+    let written = work.app.store.put_off(&key, work.app.clock.now()).await;
+    if let Err(error) = &written {
         tracing::error!(%key, %error, "a record cannot be put off");
     }
-    Done::PutOff
+    written.is_ok()
 }
 
 /// Decides what a look at DNS means and writes it, unless somebody was faster.
@@ -384,10 +386,12 @@ async fn conclude(work: &Work<'_>, mut check: Box<Check>) -> Done {
         // A record that cannot be read is in the way, the holder's perhaps, and would be again at every next sweep.
         Err(error @ Error::Internal(_)) => {
             tracing::error!(domain = %id, %error, "a check cannot be finished; it is put off");
-            if let Some(key) = DueKey::of(check.domain()) {
-                put_off(work, key).await;
-            }
-            Outcome::Unreadable
+            let key = DueKey::of(check.domain());
+            let done = match key {
+                Some(key) => put_off(work, key).await,
+                None => false,
+            };
+            if done { Outcome::Unreadable } else { Outcome::Left }
         }
         Err(error) => {
             tracing::warn!(domain = %id, %error, "a check could not be finished; it is still due");
@@ -397,12 +401,18 @@ async fn conclude(work: &Work<'_>, mut check: Box<Check>) -> Done {
 }
 
 async fn write(work: &Work<'_>, check: &mut Check) -> Result<Outcome, Error> {
+    if check.is_crowded() {
+        return Ok(Outcome::Crowded);
+    }
     let store = &work.app.store;
     let (org, was) = (check.domain().agency_id.clone(), check.domain().status);
     let mut retry = store.retry().up_to(TRIES);
     loop {
         let now = work.app.clock.now();
         let verdict = work.checks.judge(check, None, now).await?;
+        if verdict.crowded {
+            return Ok(Outcome::Crowded);
+        }
         let turn = if verdict.changes_status() {
             let holder = verdict.holder.iter();
             let holder = holder.map(|(holder, _)| holder.domain().agency_id.clone());
@@ -420,6 +430,8 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Result<Outcome, Error> {
                     moved: verdict.moves(),
                 });
             }
+            // A newcomer's check may have touched it, and left it due.
+            Ok(Checked::Lost(winner)) if is_due(&winner, now) => return Ok(Outcome::Left),
             Ok(Checked::Lost(_)) | Err(Error::NotFound) => return Ok(Outcome::Lost),
             Ok(Checked::HolderChanged) => {}
             Err(error) => return Err(error),
@@ -428,6 +440,11 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Result<Outcome, Error> {
         // Between the look at the holder and the write somebody took or left the name, or checked it.
         retry.wait().await?;
     }
+}
+
+fn is_due(domain: &Domain, now: Timestamp) -> bool {
+    let next = domain.check.as_ref().and_then(|check| check.next_check_at);
+    next.is_some_and(|next| next <= now)
 }
 
 /// Waits until it is the turn of all these agencies.

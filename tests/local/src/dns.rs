@@ -126,7 +126,6 @@ impl Handler {
             code,
             records: Vec::new(),
             soa: None,
-            servers: Vec::new(),
         };
         match request.queries.queries() {
             _ if request.metadata.op_code != OpCode::Query => refused(ResponseCode::NotImp),
@@ -165,7 +164,7 @@ impl RequestHandler for Handler {
         if let Some(edns) = &edns {
             message.edns(edns);
         }
-        let message = message.build(metadata, &answer.records, &answer.servers, &answer.soa, &[]);
+        let message = message.build(metadata, &answer.records, &[], &answer.soa, &[]);
         // A client that is gone needs no answer, and there is nobody else to tell.
         let sent = response.send_response(message).await;
         sent.unwrap_or_else(|_| {

@@ -1,6 +1,6 @@
 //! `cargo local`: the whole system on one machine.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use local::{
@@ -54,6 +54,9 @@ struct Reverify {
     /// As of this time (2026-11-23T17:00:00Z), not of now
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
+    /// As of so many hours from now
+    #[arg(long = "in", value_name = "HOURS", conflicts_with = "at")]
+    hours: Option<u16>,
 }
 
 #[tokio::main]
@@ -65,8 +68,11 @@ async fn main() -> ExitCode {
             token::sign_for(&Environment::new(&variable), &org, &role, &sub, ttl)
                 .map(|token| println!("{token}"))
         }
-        Some(Command::Reverify(Reverify { addr, at })) => {
-            reverify::ask(addr, at).await.map(|report| println!("{report}"))
+        Some(Command::Reverify(Reverify { addr, at, hours })) => {
+            let then = |hours| Timestamp::now() + Duration::from_secs(3600 * u64::from(hours));
+            reverify::ask(addr, at.or(hours.map(then)))
+                .await
+                .map(|report| println!("{report}"))
         }
         None => {
             log(&Environment::new(&variable));

@@ -56,8 +56,6 @@ pub struct Answer {
     pub records: Vec<Record>,
     /// The zone's SOA, where the records asked for do not exist (RFC 2308) and the file has one.
     pub soa: Option<Record>,
-    /// The zone's `NS` records, where its server has the records asked for, as many servers add them.
-    pub servers: Vec<Record>,
 }
 
 impl Zone {
@@ -154,14 +152,7 @@ impl Zone {
 
     /// Answers as the name server of the zone in which `name` is: follows aliases within that zone alone.
     pub fn authority(&self, name: &Name, kind: RecordType) -> Answer {
-        let mut answer = self.answer(name, kind, |alias, target| self.soa(alias) == self.soa(target));
-        if answer.soa.is_none()
-            && kind != RecordType::NS
-            && let Some(soa) = self.soa(name)
-        {
-            answer.servers = self.answer(&soa.name, RecordType::NS, |_, _| false).records;
-        }
-        answer
+        self.answer(name, kind, |alias, target| self.soa(alias) == self.soa(target))
     }
 
     fn answer(&self, name: &Name, kind: RecordType, follows: impl Fn(&Name, &Name) -> bool) -> Answer {
@@ -173,7 +164,6 @@ impl Zone {
                     code: ResponseCode::NXDomain,
                     records,
                     soa: self.soa(&name).cloned(),
-                    servers: Vec::new(),
                 };
             };
             let named = |record: &Record| Record::from_rdata(name.clone(), record.ttl, record.data.clone());
@@ -192,7 +182,6 @@ impl Zone {
                     code: ResponseCode::NoError,
                     records,
                     soa: self.soa(&name).cloned(),
-                    servers: Vec::new(),
                 };
             };
             records.push(named(record));
@@ -205,7 +194,6 @@ impl Zone {
             code: ResponseCode::NoError,
             records,
             soa: None,
-            servers: Vec::new(),
         }
     }
 

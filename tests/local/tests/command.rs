@@ -320,7 +320,7 @@ async fn a_token_is_printed_and_nothing_else() {
 async fn reverify_prints_the_report_of_one_run() {
     let server = Server::start(&[]).await;
     let api = server.word("API").strip_prefix("http://").unwrap().to_owned();
-    for more in [&[][..], &["--at", "2030-01-01T00:00:00Z"]] {
+    for more in [&[][..], &["--at", "2030-01-01T00:00:00Z"], &["--in", "25"]] {
         let output = run(program(&["reverify", "--addr", &api]).args(more)).await;
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
         let report = String::from_utf8(output.stdout).unwrap();

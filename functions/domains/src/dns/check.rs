@@ -1,15 +1,16 @@
 //! One check: what it may spend, and the only two ways in which it sends anything.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use super::{
     Dns, Subject, guard,
-    session::{Key, Session},
+    session::{Cell, Key, Session},
     wire::{self, Budget, Failure, Question},
 };
 use hickory_proto::{
@@ -18,7 +19,7 @@ use hickory_proto::{
 };
 use tokio::time::timeout;
 
-/// Whoever waits so long for a server gives up, and leaves room for checks that ask others.
+/// Whoever waits so long for other checks gives up, and leaves room for those that ask other servers.
 const CROWDED: Duration = Duration::from_secs(1);
 
 /// One domain's check.
@@ -50,9 +51,10 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Asks a name server at an address, if it is one that may be asked.
+    /// Asks a name server at an address, if it is one that may be asked. `set` are the names of all servers of its zone.
     pub async fn authority(
         &self,
+        set: &Arc<[Name]>,
         address: IpAddr,
         name: &Name,
         kind: RecordType,
@@ -63,16 +65,10 @@ impl<'a> Check<'a> {
         if self.was_silent(address) {
             return Err(Failure::Silent);
         }
-        if self.is_crowded() {
-            return Err(Failure::Spent);
-        }
-        let key = Key::Server(address);
-        let Ok(_place) = timeout(CROWDED, self.session.gates.enter(key.clone())).await else {
-            self.notes().crowded = true;
-            return Err(Failure::Spent);
-        };
-        // It may have been found to be by whoever was there before.
-        if self.session.is_silent(&key) {
+        let gate = self.session.gates.enter(Key::Server(address));
+        let _place = self.wait(gate).await?;
+        // Whoever was there before may have found that nobody answers.
+        if self.session.is_silent(&Key::Servers(Arc::clone(set))) {
             return Err(Failure::Silent);
         }
         let question = Question {
@@ -83,15 +79,38 @@ impl<'a> Check<'a> {
         };
         let server = SocketAddr::new(address, self.dns.authority_port);
         let answer = wire::exchange(server, &question, &self.budget, None).await;
-        match answer {
-            Err(Failure::Spent) => {}
-            Err(Failure::Silent) => {
-                self.notes().silent.insert(address);
-                self.note(key, false);
-            }
-            _ => self.note(key, true),
+        if matches!(answer, Err(Failure::Silent)) {
+            self.notes().silent.insert(address);
         }
         answer
+    }
+
+    /// Waits for what other checks are at. Who gives up, because that takes long, is [crowded](Self::is_crowded).
+    pub async fn wait<T>(&self, turn: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut turn = pin!(turn);
+        while !self.is_crowded() {
+            match timeout(CROWDED, &mut turn).await {
+                Ok(turn) => return Ok(turn),
+                // Perhaps it is this check itself that keeps others waiting; its questions have limits of their own.
+                Err(_) if self.budget.is_asking() => {}
+                Err(_) => self.notes().crowded = true,
+            }
+        }
+        Err(Failure::Spent)
+    }
+
+    /// The value of a cell, which is found by whoever comes first.
+    pub async fn once<T: Clone>(
+        &self,
+        cell: &Cell<T>,
+        find: impl AsyncFnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut known = self.wait(cell.lock()).await?;
+        if let Some(known) = &*known {
+            return Ok(known.clone());
+        }
+        let found = find().await?;
+        Ok(known.insert(found).clone())
     }
 
     /// Whether a server at this address was silent in this check.
@@ -131,17 +150,19 @@ impl<'a> Check<'a> {
 
     /// Tells the session whether `key` said anything to this check: once that it did not, or that it did after all.
     pub fn note(&self, key: Key, heard: bool) {
-        let before = self.notes().heard.insert(key.clone(), heard);
-        match before {
-            Some(true) => {
-                self.notes().heard.insert(key, true);
+        let news = match self.notes().heard.entry(key.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(heard);
+                true
             }
-            Some(false) if !heard => {}
-            _ => self.session.heard(&key, heard),
+            Entry::Occupied(mut before) => heard && !before.insert(true),
+        };
+        if news {
+            self.session.heard(&key, heard);
         }
     }
 
-    /// Whether it gave up to wait for a server that others keep busy.
+    /// Whether it waited too long for other checks: nothing is to be concluded from it.
     pub fn is_crowded(&self) -> bool {
         self.notes().crowded
     }

@@ -12,6 +12,7 @@ use shared::config::DnsMode;
 
 use super::{
     check::Check,
+    session::Key,
     wire::Failure,
     zone::{self, Cut, MAX_REFERRALS, Server},
 };
@@ -66,6 +67,8 @@ pub(super) enum Outcome {
     Sole(Said),
     /// Different things.
     Differ,
+    /// Some the zone's own records, others that these are another zone's; or that of several zones.
+    Split,
     /// Nothing that decides.
     Unknown(Failure),
 }
@@ -86,8 +89,23 @@ impl Answer {
     pub fn said(&self) -> Option<&Said> {
         match &self.outcome {
             Outcome::Agreed(said) | Outcome::Sole(said) => Some(said),
-            Outcome::Differ | Outcome::Unknown(_) => None,
+            Outcome::Differ | Outcome::Split | Outcome::Unknown(_) => None,
         }
+    }
+
+    /// Whether anybody said anything; `None` where nobody had the time to.
+    pub fn heard(&self) -> Option<bool> {
+        use Failure::{NoAddress, Private, Silent, Spent};
+        let is = |failure| self.replies.iter().any(|reply| reply.said == Err(failure));
+        let unheard = |reply: &Reply| matches!(reply.said, Err(Silent | Spent | NoAddress | Private));
+        if !self.replies.iter().all(unheard) {
+            return Some(true);
+        }
+        let silent = match self.outcome {
+            Outcome::Unknown(Silent) => !is(Spent),
+            _ => false,
+        };
+        silent.then_some(false)
     }
 
     /// Whether there is no such name.
@@ -164,7 +182,7 @@ impl Check<'_> {
             let outcome = answer.outcome.clone();
             answers.push(answer);
             let next = match outcome {
-                Outcome::Differ => break End::Differ,
+                Outcome::Differ | Outcome::Split => break End::Differ,
                 Outcome::Unknown(failure) => break End::Unknown(failure),
                 Outcome::Agreed(said) | Outcome::Sole(said) => match said {
                     Said::Records(records) => break End::Records(records),
@@ -226,14 +244,21 @@ impl Check<'_> {
             Ok(cut) => cut,
             Err(failure) => return Answer::failed(name, kind, None, failure),
         };
+        let mut alone = false;
         for _ in 0..MAX_REFERRALS {
             match self.servers(&cut, name, kind, width).await {
-                Ok(answer) => return answer,
-                Err(child) => {
-                    cut = Arc::new(child);
+                Ok(mut answer) => {
+                    if alone && let Outcome::Agreed(said) = answer.outcome {
+                        answer.outcome = Outcome::Sole(said);
+                    }
+                    return answer;
+                }
+                Err(referral) => {
+                    cut = Arc::new(referral.child);
                     // What one server alone said is not for others to build on.
-                    if width != Width::One {
-                        self.session.remember(&cut);
+                    match referral.alone {
+                        true => alone = width != Width::One,
+                        false => self.session.remember(&cut),
                     }
                 }
             }
@@ -271,7 +296,11 @@ impl Check<'_> {
         name: &Name,
         kind: RecordType,
         width: Width,
-    ) -> Result<Answer, Cut> {
+    ) -> Result<Answer, Referral> {
+        let key = Key::Servers(Arc::clone(&cut.names));
+        if self.session.is_silent(&key) {
+            return Ok(Answer::failed(name, kind, Some(Arc::clone(cut)), Failure::Silent));
+        }
         let count = match width {
             Width::One => 1,
             Width::Two => 2,
@@ -284,7 +313,11 @@ impl Check<'_> {
         let asked = chosen.iter().map(|server| self.server(cut, server, name, kind));
         let heard = join_all(asked).await;
         if let Some(child) = common_referral(&heard) {
-            return Err(child);
+            let answered = heard.iter().filter(|heard| heard.is_ok()).count();
+            return Err(Referral {
+                child,
+                alone: answered == 1 && cut.servers.len() > 1,
+            });
         }
         // A referral that others contradict leads nowhere: whoever runs one of the servers could take the name by it.
         let split = heard.iter().any(|heard| matches!(heard, Ok(Heard::Below(_))));
@@ -301,16 +334,20 @@ impl Check<'_> {
             });
         }
         replies.sort_by(|a, b| a.server.cmp(&b.server));
-        Ok(Answer {
+        let answer = Answer {
             name: name.clone(),
             kind,
             outcome: match split {
-                true => Outcome::Differ,
+                true => Outcome::Split,
                 false => compare(&replies, cut.servers.len() == 1 || width == Width::One),
             },
             replies,
             cut: Some(Arc::clone(cut)),
-        })
+        };
+        if let Some(heard) = answer.heard() {
+            self.note(key, heard);
+        }
+        Ok(answer)
     }
 
     async fn server(
@@ -320,7 +357,7 @@ impl Check<'_> {
         name: &Name,
         kind: RecordType,
     ) -> Result<Heard, Failure> {
-        let message = self.ask(server, name, kind).await?;
+        let message = self.ask(cut, server, name, kind).await?;
         if let Some(child) = zone::referral(&message, &cut.zone, name) {
             return Ok(Heard::Below(child));
         }
@@ -328,12 +365,19 @@ impl Check<'_> {
             return Err(Failure::Lame);
         }
         if let Some(hidden) = zone::hidden_zone(&message, &cut.zone, name)
-            && let Some(child) = self.hidden_cut(server, &cut.zone, &hidden).await
+            && let Some(child) = self.hidden_cut(cut, server, &hidden).await
         {
             return Ok(Heard::Below(child));
         }
         interpret(&message, name, kind).map(Heard::Said)
     }
+}
+
+/// The zone below, to which a zone's servers sent us on.
+struct Referral {
+    child: Cut,
+    /// One of several servers did, and the others said nothing.
+    alone: bool,
 }
 
 enum Heard {
@@ -348,7 +392,7 @@ fn common_referral(heard: &[Result<Heard, Failure>]) -> Option<Cut> {
         return None;
     };
     let same = |heard: &Heard| match heard {
-        Heard::Below(other) => other.zone == first.zone && other.names() == first.names(),
+        Heard::Below(other) => other.zone == first.zone && other.names == first.names,
         Heard::Said(_) => false,
     };
     answered.all(same).then(|| first.clone())

@@ -234,10 +234,6 @@ impl Dns {
             return Observation::nothing(domain);
         };
         let key = Key::Domain(zone::registrable(&hostname));
-        let _place = session.gates.enter(key.clone()).await;
-        if session.is_silent(&key) {
-            return Observation::nothing(domain);
-        }
         let look = Look {
             check: Check::new(self, session, subject),
             domain,
@@ -246,6 +242,18 @@ impl Dns {
             target: token.cname_target(subject.names),
             value: token.txt_value(),
         };
+        let check = &look.check;
+        let given_up = || Observation {
+            crowded: check.is_crowded(),
+            packets: check.budget.sent(),
+            ..Observation::nothing(domain)
+        };
+        let Ok(_place) = check.wait(session.gates.enter(key.clone())).await else {
+            return given_up();
+        };
+        if session.is_silent(&key) {
+            return given_up();
+        }
         let quick = match (depth, domain.status) {
             (Depth::Renewal, Status::Verified) => look.renewal().await,
             _ => None,
@@ -254,19 +262,13 @@ impl Dns {
             Some(seen) => seen,
             None => look.full().await,
         };
-        if look.check.is_crowded() {
-            return Observation {
-                crowded: true,
-                packets: look.check.budget.sent(),
-                ..Observation::nothing(domain)
-            };
+        if check.is_crowded() {
+            return given_up();
         }
-        let unheard = seen.cname.answers.iter().all(|answer| {
-            let silent = |reply: &consensus::Reply| matches!(reply.said, Err(Failure::Silent));
-            matches!(answer.outcome, Outcome::Unknown(Failure::Silent | Failure::Spent))
-                && answer.replies.iter().all(silent)
-        });
-        look.check.note(key, !unheard);
+        let heard: Vec<_> = seen.cname.answers.iter().filter_map(Answer::heard).collect();
+        if !heard.is_empty() {
+            check.note(key, heard.contains(&true));
+        }
         let place = look.place(&seen).await;
         let findings = look.findings(&seen, &place, depth).await;
         look.observation(seen, place, findings)
@@ -457,8 +459,11 @@ impl Look<'_> {
     }
 
     fn all_prove(&self, path: &Path) -> bool {
-        let replies = path.answers.last().map_or(&[][..], |answer| &answer.replies);
-        let mut answered = replies.iter().filter_map(|reply| reply.said.as_ref().ok());
+        let answer = path.answers.last();
+        let Some(answer) = answer.filter(|answer| matches!(answer.outcome, Outcome::Differ)) else {
+            return false;
+        };
+        let mut answered = answer.replies.iter().filter_map(|reply| reply.said.as_ref().ok());
         answered.all(|said| matches!(said, Said::Records(records) if self.proves(records)))
     }
 
@@ -554,7 +559,7 @@ impl Look<'_> {
                 (Err(failure), _) | (_, Err(failure)) => Err(failure),
             }
         };
-        self.check.session.edge.get_or_try_init(find).await.cloned()
+        self.check.once(&self.check.session.edge, find).await
     }
 
     /// All that was seen, for whoever decides.
@@ -613,10 +618,11 @@ impl Look<'_> {
         };
         // Servers that have a zone below as well show it only in what that zone lacks.
         let asked = [seen.own(), seen.txt.as_ref().and_then(|txt| txt.answers.first())];
-        let cuts = asked
-            .into_iter()
-            .flatten()
-            .filter_map(|answer| answer.cut.as_ref());
+        let asked = asked.into_iter().flatten();
+        let told = asked
+            .clone()
+            .any(|answer| matches!(answer.said(), Some(Said::None { .. })));
+        let cuts = asked.filter_map(|answer| answer.cut.as_ref());
         let cut = cuts
             .filter(|cut| cut.zone.zone_of(&self.hostname))
             .max_by_key(|cut| cut.zone.iter().len());
@@ -624,9 +630,9 @@ impl Look<'_> {
             (DnsMode::Recursive, _) if seen.txt.is_some() => self.zone_by_resolver().await,
             (DnsMode::Authoritative, Some(cut)) => {
                 let below = |zone: &Name| zone::between(&cut.zone, zone, &self.hostname);
-                let hidden = before().filter(|(zone, _)| seen.txt.is_none() && below(zone));
+                let hidden = before().filter(|(zone, _)| !told && below(zone));
                 let holds = !cut.zone.is_root() && !seen.unregistered;
-                hidden.or_else(|| holds.then(|| (cut.zone.clone(), cut.names())))
+                hidden.or_else(|| holds.then(|| (cut.zone.clone(), cut.names.to_vec())))
             }
             _ => before(),
         };

@@ -7,11 +7,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hickory_proto::rr::Name;
-use tokio::sync::OnceCell;
-
 use super::{wire::Pace, zone::Cut};
 use crate::gates::Gates;
+use hickory_proto::rr::Name;
 
 /// Zone cuts, server addresses and silences remembered, each.
 const MEMORY: usize = 4096;
@@ -30,7 +28,7 @@ pub struct Session {
     /// Of all questions to resolvers.
     pub(super) pace: Pace,
     /// Where our own target leads.
-    pub(super) edge: OnceCell<Vec<IpAddr>>,
+    pub(super) edge: Cell<Vec<IpAddr>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +38,9 @@ struct State {
     silences: Recent<Key, u32>,
 }
 
-/// A value that is found once, however many look for it at the same time. Nothing is kept of a failure.
-pub(super) type Cell<T> = Arc<OnceCell<T>>;
+/// A value that is found once, however many look for it at the same time: whoever finds it holds the lock. Nothing is
+/// kept of a failure.
+pub(super) type Cell<T> = Arc<tokio::sync::Mutex<Option<T>>>;
 
 /// Who is not to be flooded, or asked in vain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -50,6 +49,8 @@ pub(super) enum Key {
     Domain(Name),
     /// One address of a name server.
     Server(IpAddr),
+    /// All name servers of a zone.
+    Servers(Arc<[Name]>),
 }
 
 impl Default for Session {
@@ -65,13 +66,13 @@ impl Session {
             state: Mutex::default(),
             gates: Gates::new(AT_ONCE),
             pace: Pace::default(),
-            edge: OnceCell::new(),
+            edge: Cell::default(),
         }
     }
 
     /// The cut that `name` is known to be at.
     pub(super) fn known_cut(&self, name: &Name) -> Option<Arc<Cut>> {
-        self.lock().cuts.get(name)?.get().cloned()
+        self.lock().cuts.get(name)?.try_lock().ok()?.clone()
     }
 
     /// The cut for `name`, to be found by whoever comes first.
@@ -81,8 +82,10 @@ impl Session {
 
     /// Remembers a cut that was met on the way.
     pub(super) fn remember(&self, cut: &Arc<Cut>) {
-        // Where there is one already, it was found by this session too.
-        let _ = self.cut(&cut.zone).set(Arc::clone(cut));
+        // Where somebody is looking for it, they will find it.
+        if let Ok(mut known) = self.cut(&cut.zone).try_lock() {
+            known.get_or_insert_with(|| Arc::clone(cut));
+        }
     }
 
     /// The addresses of a name server, to be found by whoever comes first.

@@ -97,6 +97,13 @@ struct Clock {
     since: Option<Instant>,
 }
 
+impl Clock {
+    fn left(&self, limits: &Limits) -> Duration {
+        let running = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        limits.check.saturating_sub(self.used + running)
+    }
+}
+
 impl Budget {
     /// A whole check's.
     pub fn new(limits: Limits) -> Self {
@@ -112,20 +119,30 @@ impl Budget {
         self.sent.load(Ordering::Relaxed)
     }
 
+    /// Whether a question is under way.
+    pub fn is_asking(&self) -> bool {
+        self.clock().asking > 0
+    }
+
+    /// Whether there is time and a packet for another question.
+    fn is_left(&self) -> bool {
+        !self.clock().left(&self.limits).is_zero() && self.sent() < self.limits.packets
+    }
+
     /// Begins a question, which may go on until the deadline that comes with it.
     fn ask(&self) -> Result<Asking<'_>, Failure> {
-        let now = Instant::now();
-        let mut clock = self.clock();
-        let running = clock.since.map_or(Duration::ZERO, |since| now - since);
-        let left = self.limits.check.saturating_sub(clock.used + running);
-        if left.is_zero() || self.sent() >= self.limits.packets {
+        if !self.is_left() {
             return Err(Failure::Spent);
         }
+        let now = Instant::now();
+        let mut clock = self.clock();
+        let left = clock.left(&self.limits);
         clock.asking += 1;
         clock.since.get_or_insert(now);
         Ok(Asking {
             budget: self,
             deadline: now + left.min(self.limits.query),
+            is_cut: left < self.limits.query,
         })
     }
 
@@ -147,6 +164,8 @@ impl Budget {
 struct Asking<'a> {
     budget: &'a Budget,
     deadline: Instant,
+    /// The check ends before the question's own time: silence until then says nothing about the server.
+    is_cut: bool,
 }
 
 impl Drop for Asking<'_> {
@@ -251,17 +270,28 @@ pub async fn exchange(
     // It is never closed.
     let _place = SOCKETS.acquire().await;
     if let Some(pace) = pace
-        && budget.ask().is_ok()
+        && budget.is_left()
     {
         pace.turn().await;
     }
     let asking = budget.ask()?;
-    let deadline = asking.deadline;
-    let sender = &Sender {
+    let sender = Sender {
         budget,
         pace,
         waited: AtomicBool::new(true),
     };
+    match ask(server, question, asking.deadline, &sender).await {
+        Err(Failure::Silent) if asking.is_cut => Err(Failure::Spent),
+        answer => answer,
+    }
+}
+
+async fn ask(
+    server: SocketAddr,
+    question: &Question<'_>,
+    deadline: Instant,
+    sender: &Sender<'_>,
+) -> Result<Message, Failure> {
     let mut edns = true;
     let answer = match udp(server, &question.message(edns), deadline, sender).await {
         Err(Failure::Code(ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS)) => {
@@ -425,12 +455,16 @@ mod tests {
         pass(1000).await;
         let two = budget.ask().unwrap();
         pass(1000).await;
+        assert!(!one.is_cut && !two.is_cut);
         drop(one);
         pass(3000).await;
         drop(two);
         pass(20_000).await;
         let last = budget.ask().unwrap();
-        assert_eq!(deadline(&last), Duration::from_millis(1000));
+        assert_eq!(
+            (deadline(&last), last.is_cut),
+            (Duration::from_millis(1000), true)
+        );
         pass(1000).await;
         assert_eq!(budget.ask().err(), Some(Failure::Spent));
     }

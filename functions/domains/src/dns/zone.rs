@@ -21,6 +21,8 @@ pub(super) struct Cut {
     pub zone: Name,
     /// In the order of their names; not empty.
     pub servers: Vec<Server>,
+    /// The servers' names.
+    pub names: Arc<[Name]>,
 }
 
 /// A name server of a zone.
@@ -52,13 +54,9 @@ impl Cut {
             .collect();
         (!servers.is_empty()).then(|| Self {
             zone: zone.to_lowercase(),
+            names: servers.iter().map(|server| server.name.clone()).collect(),
             servers,
         })
-    }
-
-    /// The names of all servers.
-    pub fn names(&self) -> Vec<Name> {
-        self.servers.iter().map(|server| server.name.clone()).collect()
     }
 
     /// Up to `count` servers, at random.
@@ -87,12 +85,14 @@ pub(super) fn referral(message: &Message, zone: &Name, name: &Name) -> Option<Cu
     Cut::read(child, &message.authorities, &message.additionals, zone)
 }
 
-/// The zone that an answer is of, where it lies between `zone` and `name`: the server has that zone too, and does not tell
-/// of the cut. A negative answer has its SOA record (RFC 2308), many a positive one its `NS` records.
+/// The zone that a negative answer is of (RFC 2308), where it lies between `zone` and `name`: the server has that zone
+/// too, and does not tell of the cut.
 pub(super) fn hidden_zone(message: &Message, zone: &Name, name: &Name) -> Option<Name> {
-    let tells = |record: &&Record| matches!(record.record_type(), RecordType::SOA | RecordType::NS);
-    let apex = &message.authorities.iter().find(tells)?.name;
-    between(zone, apex, name).then(|| apex.clone())
+    let soa = message
+        .authorities
+        .iter()
+        .find(|record| record.record_type() == RecordType::SOA)?;
+    between(zone, &soa.name, name).then(|| soa.name.clone())
 }
 
 /// Whether `middle` is below `above` and at or above `name`.
@@ -140,8 +140,7 @@ impl Check<'_> {
             return self.top(&registrable).await;
         }
         let cell = self.session.cut(&registrable);
-        let found = cell.get_or_try_init(|| self.descend(&registrable)).await;
-        found.cloned()
+        self.once(&cell, async || self.descend(&registrable).await).await
     }
 
     /// From the top-level domain, or what is known below it, down to the zone in which `target` is.
@@ -180,7 +179,7 @@ impl Check<'_> {
             }
             Err(Failure::Lame)
         };
-        cell.get_or_try_init(find).await.cloned()
+        self.once(&cell, find).await
     }
 
     /// The next cut on the way from `cut` down to `target`, asked of the upper zone's servers; `None` where there is none.
@@ -189,7 +188,7 @@ impl Check<'_> {
         for server in cut.choose(PARENT_TRIES) {
             let mut name = target.clone();
             for _ in 0..MAX_REFERRALS {
-                let message = match self.ask(server, &name, RecordType::NS).await {
+                let message = match self.ask(cut, server, &name, RecordType::NS).await {
                     Ok(message) => message,
                     Err(error) => {
                         failure = error;
@@ -217,15 +216,21 @@ impl Check<'_> {
     }
 
     /// The name servers of a zone that a server has without telling of the cut.
-    pub async fn hidden_cut(&self, server: &Server, above: &Name, zone: &Name) -> Option<Cut> {
-        let message = self.ask(server, zone, RecordType::NS).await.ok()?;
-        Cut::read(zone, &message.answers, &message.additionals, above)
+    pub async fn hidden_cut(&self, cut: &Cut, server: &Server, zone: &Name) -> Option<Cut> {
+        let message = self.ask(cut, server, zone, RecordType::NS).await.ok()?;
+        Cut::read(zone, &message.answers, &message.additionals, &cut.zone)
     }
 
     /// Asks a server at one of its addresses.
-    pub async fn ask(&self, server: &Server, name: &Name, kind: RecordType) -> Result<Message, Failure> {
+    pub async fn ask(
+        &self,
+        cut: &Cut,
+        server: &Server,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<Message, Failure> {
         let address = self.address(server).await?;
-        self.authority(address, name, kind).await
+        self.authority(&cut.names, address, name, kind).await
     }
 
     /// One server of a zone, not one that was silent before if there is another.
@@ -251,8 +256,8 @@ impl Check<'_> {
             false => server.glue.clone(),
             true => {
                 let cell = self.session.addresses(&server.name);
-                let found = cell.get_or_try_init(|| self.resolve(&server.name)).await;
-                found.cloned().map_err(|failure| match failure {
+                let found = self.once(&cell, async || self.resolve(&server.name).await).await;
+                found.map_err(|failure| match failure {
                     // The resolver's failure, not the server's.
                     Failure::Code(_) | Failure::Silent => Failure::NoAddress,
                     failure => failure,

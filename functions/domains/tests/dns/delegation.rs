@@ -105,6 +105,55 @@ async fn one_server_alone_cannot_delegate_the_name_to_its_own() {
     assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
 }
 
+/// A delegation of the name to a server of its own, with the server's address.
+fn delegation(name: &str, server: &str) -> String {
+    format!("{name} NS {server}\n{server} A {}", address(CHILD))
+}
+
+#[tokio::test]
+async fn servers_that_refer_to_different_ones_prove_nothing() {
+    let challenge = "_agency-challenge.portal.acme.test.";
+    let world = World::new("portal.acme.test. A 192.0.2.1").await;
+    world
+        .zone(challenge, &format!("{challenge} TXT \"{VALUE}\""), &[CHILD])
+        .await;
+    for (server, below) in [(NS1, "ns1.portal.acme.test."), (NS2, "ns2.portal.acme.test.")] {
+        let zone = delegation(challenge, below);
+        world.zone("acme.test.", &zone, &[server]).await;
+    }
+    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Unknown);
+    // Nor does one that has the record where the others say that it is not theirs to have.
+    let record = format!("{challenge} TXT \"{VALUE}\"");
+    world.zone("acme.test.", &record, &[NS2]).await;
+    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Unknown);
+}
+
+#[tokio::test]
+async fn a_referral_by_one_server_alone_needs_the_resolver() {
+    let world = World::new("").await;
+    let below = delegation("portal.acme.test.", "ns.portal.acme.test.");
+    world.zone("acme.test.", &below, &[NS1]).await;
+    world.serve(NS2, |_| Action::Silence).await;
+    world.zone("portal.acme.test.", "", &[CHILD]).await;
+    let seen = world.see(&verified("portal.acme.test"), Depth::Renewal).await;
+    assert_eq!(seen.proof, Proof::Unknown, "a miss: {seen:?}");
+
+    world.zone("portal.acme.test.", &cname(), &[CHILD]).await;
+    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Unknown);
+    world.resolver(&cname()).await;
+    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+
+    // Others of the session ask the zone's servers again.
+    let session = Session::new();
+    look(&world.dns(), &portal(), Depth::Full, &session).await;
+    world.resolver("").await;
+    world
+        .zone("acme.test.", "portal.acme.test. A 192.0.2.1", &[NS1, NS2])
+        .await;
+    let seen = look(&world.dns(), &portal(), Depth::Full, &session).await;
+    assert_eq!(seen.proof, Proof::Missing);
+}
+
 #[tokio::test]
 async fn a_zone_that_the_parents_server_has_too_is_found() {
     // One server has both zones, and answers for the lower one without a referral; its other server differs.

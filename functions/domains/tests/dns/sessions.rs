@@ -63,13 +63,11 @@ async fn a_zone_that_was_silent_to_three_checks_is_left_alone() {
         .await;
         assert_eq!((seen.proof, seen.packets > 0), (Proof::Unknown, true));
     }
-    let begun = Instant::now();
     let seen = look(&dns, &portal(), Depth::Diagnose, &session).await;
     assert_eq!(
         (seen.proof, codes(&seen), seen.packets),
         (Proof::Unknown, vec![Code::DnsTimeout], 0)
     );
-    assert!(begun.elapsed() < Duration::from_millis(50));
     assert!(look(&dns, &portal(), Depth::Full, &Session::new()).await.packets > 0);
 }
 
@@ -101,6 +99,26 @@ async fn name_servers_that_were_silent_for_three_zones_are_not_asked_for_a_fourt
             .iter()
             .all(|got| got.server == REGISTRY || got.server == RESOLVER)
     );
+}
+
+#[tokio::test]
+async fn a_check_that_has_no_time_left_tells_nothing_of_a_server() {
+    let world = World::new("").await;
+    for server in [NS1, NS2] {
+        world.serve(server, |_| Action::Silence).await;
+    }
+    let limits = Limits {
+        query: Duration::from_secs(1),
+        check: Duration::from_millis(150),
+        ..FAST
+    };
+    let (dns, session) = (world.dns().with_limits(limits), Session::new());
+    for _ in 0..4 {
+        let seen = look(&dns, &portal(), Depth::Full, &session).await;
+        assert_eq!(codes(&seen), vec![Code::DnsTimeout]);
+        let of_theirs = |got: &Got| [NS1, NS2].contains(&got.server);
+        assert!(world.got().iter().any(of_theirs), "they are asked each time");
+    }
 }
 
 #[tokio::test]
@@ -157,11 +175,11 @@ async fn ten_checks_of_a_zone_at_a_time_and_those_who_wait_lose_none_of_their_ti
     let limits = Limits {
         query: Duration::from_millis(1500),
         resend: Duration::from_millis(1400),
-        check: Duration::from_millis(900),
+        check: Duration::from_millis(400),
         packets: 64,
     };
     let (dns, session) = (world.dns().with_limits(limits), Session::new());
-    let domains: Vec<_> = (0..40)
+    let domains: Vec<_> = (0..20)
         .map(|number| verified(&format!("p{number}.acme.test")))
         .collect();
     let begun = Instant::now();
@@ -187,7 +205,7 @@ async fn whoever_waits_long_for_a_busy_server_is_to_come_again_later() {
         world.serve(server, |_| Action::Silence).await;
     }
     let limits = Limits {
-        query: Duration::from_millis(1400),
+        query: Duration::from_secs(3),
         ..Limits::default()
     };
     let (dns, session) = (world.dns().with_limits(limits), Session::new());
@@ -207,7 +225,7 @@ async fn whoever_waits_long_for_a_busy_server_is_to_come_again_later() {
     assert!((10..=20).contains(&asked.len()), "{}", asked.len());
     for (seen, took) in crowded {
         assert_eq!(seen.proof, Proof::Unknown);
-        assert!(took < Duration::from_millis(1300), "{took:?}");
+        assert!(took < limits.query, "{took:?}");
     }
     // By now it is known that they are silent.
     let again = look(&dns, &domains[0], Depth::Renewal, &session).await;
