@@ -78,7 +78,17 @@ pub async fn looks(batch: Batch) -> Result<Measured> {
     let began = Instant::now();
     let look = async |number| -> Result<_> {
         let domain = internet::domain(number, now)?;
-        Ok(dns.observe(&domain, &subject, Depth::Renewal, &session).await)
+        let seen = loop {
+            let seen = dns.observe(&domain, &subject, Depth::Renewal, &session).await;
+            // As a sweep begins it again.
+            if !seen.crowded {
+                break seen;
+            }
+        };
+        if !seen.proof.is_given() {
+            eprintln!("{}: {:?}", domain.hostname, seen.findings);
+        }
+        Ok(seen)
     };
     let mut looks = futures_util::stream::iter(batch.numbers())
         .map(look)

@@ -2,6 +2,16 @@
 //! and beside them what `dnsperf` does with the same questions. `.ci/bench` runs it.
 //!
 //! Times are only compared. What fails is a count that is too high, a domain that was left out, and memory that grows.
+//!
+//! Where the rest of `dnsperf`'s rate goes, by `perf` on two cores: of the 33 µs that a question costs here, writes left
+//! out, 17 µs are the kernel's. A third of all is the life of a socket (`socket`, `bind`, `connect`, `epoll_ctl`, `close`):
+//! each question has one of its own, because its port must be a random one, where `dnsperf` keeps sixteen. Sending is an
+//! eighth, which `dnsperf` pays too. The other 16 µs are ours: names (parsed, compared, hashed, written in random case),
+//! messages, the gates that keep a server from being flooded, and memory; nothing among them stands out. All of it is one
+//! thread, as in a function with one CPU.
+//!
+//! With writes, a domain costs some 240 µs of the function's own CPU time, the two questions 33 µs of that: the rest is the
+//! SDK (a signature, JSON, HTTP), and the embedded DynamoDB, with which a sweep shares this machine, takes thrice as much.
 
 use std::{collections::BTreeMap, env, fmt::Display, process::ExitCode, time::Duration};
 
