@@ -23,7 +23,10 @@ use shared::{
     },
     store::{Author, Checked, DomainRecord, DueKey, Error, Nominated},
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::Instant,
+};
 
 use crate::{
     report::Report,
@@ -36,6 +39,9 @@ const AT_ONCE: usize = 256;
 const GROUP_AT_ONCE: usize = 10;
 /// and no more than these wait for them.
 const GROUP_WAITING: usize = 50;
+/// So many results are written at once: each needs a connection, and a connection keeps room for the longest answer that
+/// it ever brought.
+const WRITES_AT_ONCE: usize = 32;
 /// A group that frees no place within this time is left behind, and those after it go on.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -56,6 +62,7 @@ pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Resul
         app,
         checks: Checks::new(app, dns),
         turns: Gates::new(1),
+        writes: Semaphore::new(WRITES_AT_ONCE),
     };
     let now = app.clock.now();
     let mut sweep = Sweep::new(&work, shards, now, Instant::now() + time);
@@ -69,6 +76,7 @@ struct Work<'a> {
     checks: Checks<'a>,
     /// Status changes of one agency take turns: side by side they would only get into each other's way at its counters.
     turns: Gates<OrgId>,
+    writes: Semaphore,
 }
 
 struct Sweep<'a> {
@@ -421,6 +429,8 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Result<Outcome, Error> {
             Vec::new()
         };
         let (change, rival) = (verdict.change.clone(), verdict.rival());
+        // It is never closed.
+        let place = work.writes.acquire().await;
         match store.finish_check(Author::System(now), change, rival).await {
             Ok(Checked::Written(after)) => {
                 return Ok(Outcome::Written {
@@ -436,7 +446,7 @@ async fn write(work: &Work<'_>, check: &mut Check) -> Result<Outcome, Error> {
             Ok(Checked::HolderChanged) => {}
             Err(error) => return Err(error),
         }
-        drop(turn);
+        drop((turn, place));
         // Between the look at the holder and the write somebody took or left the name, or checked it.
         retry.wait().await?;
     }

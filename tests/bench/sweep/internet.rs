@@ -1,0 +1,318 @@
+//! Domains, and an internet for them on the loopback interface: NSD is the resolver, the registry and the name servers of
+//! the DNS providers, each at an address of its own.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    fs,
+    net::{Ipv4Addr, UdpSocket},
+    ops::Range,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    time::Duration,
+};
+
+use shared::models::{
+    domain::{Check, Domain, RecordState, Routing, Status, Token},
+    hostname::{HostPolicy, Hostname},
+    id::DomainId,
+    time::Timestamp,
+};
+
+use crate::{Result, process};
+
+/// Domains of shared zones; those with higher numbers have each one of their own.
+pub const SHARED: u64 = 100_000;
+const SHARED_ZONES: u64 = 1_000;
+const OWN_ZONES: u64 = 10_000;
+const AGENCIES: u64 = 1_000;
+/// Each with two name servers.
+const PROVIDERS: u64 = 50;
+const SERVERS: [u8; 2] = [1, 2];
+
+/// The resolver, and the registry's name server.
+const REGISTRY: Ipv4Addr = Ipv4Addr::new(127, 53, 0, 53);
+
+/// Some of the domains, by their numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch {
+    pub first: u64,
+    pub count: u64,
+}
+
+impl Batch {
+    /// So many in shared zones.
+    pub const fn shared(count: u64) -> Self {
+        Self { first: 0, count }
+    }
+
+    /// So many with a zone each.
+    pub const fn own(count: u64) -> Self {
+        let first = SHARED;
+        Self { first, count }
+    }
+
+    pub fn numbers(self) -> Range<u64> {
+        self.first..self.first + self.count
+    }
+
+    /// The messages by which all of them are renewed: two a domain, one a zone, one a name server's address, and one for
+    /// the registry's name server and one for its address.
+    pub fn packets(self) -> u64 {
+        let zones = match self.first < SHARED {
+            true => self.count.min(SHARED_ZONES),
+            false => self.count,
+        };
+        2 * self.count + zones + PROVIDERS.min(zones) * SERVERS.len() as u64 + 2
+    }
+}
+
+/// A domain that was proven a day ago, and is due again.
+pub fn domain(number: u64, now: Timestamp) -> Result<Domain> {
+    let zone = zone(number);
+    let due = now - Duration::from_secs(60);
+    let before = due - Duration::from_secs(24 * 3600);
+    let agency = format!("org_{}", number % AGENCIES);
+    let agency = agency.parse().map_err(|_| "an agency's id")?;
+    let mut domain = Domain::custom(DomainId::new(now), agency, host(number)?, token(number), before);
+    domain.status = Status::Verified;
+    domain.routing = Routing::Routed;
+    domain.route = RecordState::Found;
+    domain.verified_at = Some(before);
+    domain.check = Some(Check {
+        checked_at: Some(before),
+        next_check_at: Some(due),
+        attempts: 1,
+        zone: Some(hostname(&zone_name(zone))?),
+        nameservers: SERVERS.map(|server| server_name(zone % PROVIDERS, server)).into(),
+        provider: None,
+        problem: None,
+        findings: Vec::new(),
+    });
+    Ok(domain)
+}
+
+fn hostname(text: &str) -> Result<Hostname> {
+    Hostname::parse(text).map_err(|_| format!("{text} is no host name").into())
+}
+
+fn host(number: u64) -> Result<Hostname> {
+    hostname(&format!("portal{number}.{}", zone_name(zone(number))))
+}
+
+fn zone(number: u64) -> u64 {
+    match number.checked_sub(SHARED) {
+        Some(own) => SHARED_ZONES + own,
+        None => number % SHARED_ZONES,
+    }
+}
+
+fn zone_name(zone: u64) -> String {
+    format!("agency{zone}.test")
+}
+
+fn server_name(provider: u64, server: u8) -> String {
+    format!("ns{server}.dns{provider}.test")
+}
+
+fn address(provider: u64, server: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 53, server, provider as u8)
+}
+
+/// As long as a real one, but known to the zones too.
+fn token(number: u64) -> Token {
+    let odd = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    Token::new(u128::from(number + 1).wrapping_mul(odd).to_be_bytes())
+}
+
+/// A running NSD. Dropping it ends it and removes its files.
+pub struct Internet {
+    nsd: Child,
+    directory: PathBuf,
+    port: u16,
+}
+
+impl Internet {
+    /// Writes the zones into a directory, which must not exist, and starts NSD.
+    pub fn start(directory: PathBuf, names: &HostPolicy) -> Result<Self> {
+        let port = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port();
+        fs::create_dir(&directory)?;
+        write_zones(&directory, names)?;
+        write_configuration(&directory, port)?;
+        let nsd = Command::new("setpriv")
+            // Whatever becomes of this process.
+            .args(["--pdeathsig", "TERM", "nsd", "-d", "-c"])
+            .arg(directory.join("nsd.conf"))
+            .process_group(0)
+            .spawn()?;
+        let internet = Self { nsd, directory, port };
+        internet.wait()?;
+        Ok(internet)
+    }
+
+    fn wait(&self) -> Result<()> {
+        for _ in 0..600 {
+            if self.packets().is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let log = fs::read_to_string(self.directory.join("nsd.log")).unwrap_or_default();
+        Err(format!("NSD does not answer: {log}").into())
+    }
+
+    /// What of the environment leads to it.
+    pub fn variables(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            ("DNS_RESOLVERS", format!("{REGISTRY}:{}", self.port)),
+            ("DNS_AUTHORITY_PORT", self.port.to_string()),
+            ("DNS_ALLOW_PRIVATE", "true".to_owned()),
+        ])
+    }
+
+    /// The queries that it got so far.
+    pub fn packets(&self) -> Result<u64> {
+        let statistics = self.control("stats_noreset")?;
+        let queries = statistics
+            .lines()
+            .find_map(|line| line.strip_prefix("num.queries="));
+        Ok(queries.ok_or("NSD counts no queries")?.parse()?)
+    }
+
+    /// The CPU time of its processes so far.
+    pub fn cpu(&self) -> Result<Duration> {
+        process::cpu_of_group(self.nsd.id())
+    }
+
+    /// The questions per second with which `dnsperf` asks for the `CNAME` of each domain twice, with as many questions
+    /// on their way as there are in a sweep.
+    pub fn dnsperf(&self, batch: Batch, at_once: usize) -> Result<f64> {
+        let file = self.directory.join("questions");
+        let mut questions = String::new();
+        for number in batch.numbers() {
+            let question = format!("{} CNAME\n", host(number)?);
+            questions.push_str(&question.repeat(2));
+        }
+        fs::write(&file, questions)?;
+        let output = Command::new("dnsperf")
+            .args([
+                "-s",
+                &address(0, 1).to_string(),
+                "-p",
+                &self.port.to_string(),
+                "-d",
+            ])
+            .arg(file)
+            .args(["-n", "1", "-e", "-c", "16", "-q", &at_once.to_string()])
+            .output()?;
+        let text = String::from_utf8(output.stdout)?;
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
+            line.and_then(|rest| rest.split_whitespace().next())
+        };
+        let expected = (2 * batch.count).to_string();
+        match (value("Queries completed:"), value("Queries per second:")) {
+            (Some(completed), Some(rate)) if completed == expected => Ok(rate.parse()?),
+            _ => Err(format!("dnsperf: {text}{}", String::from_utf8_lossy(&output.stderr)).into()),
+        }
+    }
+
+    fn control(&self, command: &str) -> Result<String> {
+        let output = Command::new("nsd-control")
+            .arg("-c")
+            .arg(self.directory.join("nsd.conf"))
+            .arg(command)
+            .output()?;
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout)?),
+            false => Err(String::from_utf8_lossy(&output.stderr).into()),
+        }
+    }
+}
+
+impl Drop for Internet {
+    fn drop(&mut self) {
+        if self.control("stop").is_err() {
+            let _ = self.nsd.kill();
+        }
+        let _ = self.nsd.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn write_zones(directory: &Path, names: &HostPolicy) -> Result<()> {
+    let head = |server: &str| {
+        format!("@ 3600 SOA {server}. dns.{server}. 1 3600 600 86400 300\n@ 3600 NS {server}.\n")
+    };
+    let registry = "ns.test";
+    let root = head(registry) + "test. 3600 NS ns.test.\nns.test. 3600 A " + &REGISTRY.to_string() + "\n";
+    fs::write(directory.join("root"), root)?;
+    let mut top = head(registry) + &format!("ns.test. 3600 A {REGISTRY}\n");
+    for provider in 0..PROVIDERS {
+        for server in SERVERS {
+            let (name, address) = (server_name(provider, server), address(provider, server));
+            writeln!(top, "{name}. 3600 A {address}")?;
+        }
+    }
+    let servers = |zone: u64| SERVERS.map(|server| server_name(zone % PROVIDERS, server));
+    let mut zones: Vec<String> = (0..SHARED_ZONES + OWN_ZONES)
+        .map(|zone| head(&servers(zone)[0]))
+        .collect();
+    for (zone, text) in (0..).zip(&mut zones) {
+        let [first, second] = servers(zone);
+        let name = zone_name(zone);
+        writeln!(top, "{name}. 3600 NS {first}.\n{name}. 3600 NS {second}.")?;
+        writeln!(text, "@ 3600 NS {second}.")?;
+    }
+    fs::write(directory.join("test"), top)?;
+    for number in 0..SHARED + OWN_ZONES {
+        let text = zones.get_mut(zone(number) as usize).ok_or("no such zone")?;
+        let target = token(number).cname_target(names);
+        writeln!(text, "{}. 300 CNAME {target}.", host(number)?)?;
+    }
+    for (zone, text) in (0..).zip(zones) {
+        fs::write(directory.join(zone_name(zone)), text)?;
+    }
+    Ok(())
+}
+
+/// Everything is in the directory, and nobody is asked to ask less often (`rrl-…`).
+fn write_configuration(directory: &Path, port: u16) -> Result<()> {
+    let at = directory.display();
+    let mut text = format!(
+        "server:
+  username: \"\"
+  port: {port}
+  zonesdir: {at}
+  database: \"\"
+  zonelistfile: {at}/zone.list
+  pidfile: {at}/nsd.pid
+  xfrdfile: \"\"
+  xfrdir: {at}
+  logfile: {at}/nsd.log
+  rrl-ratelimit: 0
+  rrl-whitelist-ratelimit: 0
+  ip-address: {REGISTRY}
+"
+    );
+    for provider in 0..PROVIDERS {
+        for server in SERVERS {
+            writeln!(text, "  ip-address: {}", address(provider, server))?;
+        }
+    }
+    writeln!(
+        text,
+        "remote-control:\n  control-enable: yes\n  control-interface: {at}/control"
+    )?;
+    writeln!(
+        text,
+        "zone:\n  name: .\n  zonefile: root\nzone:\n  name: test\n  zonefile: test"
+    )?;
+    for zone in 0..SHARED_ZONES + OWN_ZONES {
+        let name = zone_name(zone);
+        writeln!(text, "zone:\n  name: {name}\n  zonefile: {name}")?;
+    }
+    fs::write(directory.join("nsd.conf"), text)?;
+    Ok(())
+}

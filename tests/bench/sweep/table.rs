@@ -1,0 +1,148 @@
+//! The table, which is `cargo local`'s, and what is due in it.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    os::unix::process::CommandExt,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+    types::{AttributeValue, PutRequest, WriteRequest},
+};
+use futures_util::{StreamExt, TryStreamExt};
+use shared::{
+    models::{domain::Domain, time::Timestamp},
+    store::{Item, keys},
+};
+
+use crate::{
+    Result,
+    internet::{self, Batch},
+    process,
+};
+
+/// The table's name.
+pub const NAME: &str = "agency";
+/// As many items as DynamoDB takes at once.
+const BATCH: usize = 25;
+
+/// A running `cargo local`. Dropping it ends it.
+pub struct Table {
+    server: Child,
+    endpoint: String,
+    client: Client,
+}
+
+impl Table {
+    /// Starts it with these variables of the environment, and an empty table.
+    pub async fn start(variables: &BTreeMap<&'static str, String>) -> Result<Self> {
+        let any = "127.0.0.1:0";
+        let address = TcpListener::bind(any)?.local_addr()?.to_string();
+        let endpoint = format!("http://{address}");
+        let server = Command::new("setpriv")
+            .args([
+                "--pdeathsig",
+                "TERM",
+                "cargo",
+                "local",
+                "--addr",
+                any,
+                "--dynamodb-addr",
+                &address,
+            ])
+            .envs(variables)
+            .process_group(0)
+            .stdout(Stdio::null())
+            .spawn()?;
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .endpoint_url(&endpoint)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+            .build();
+        let client = Client::from_conf(config);
+        let mut table = Self {
+            server,
+            endpoint,
+            client,
+        };
+        for _ in 0..600 {
+            if table
+                .client
+                .describe_table()
+                .table_name(NAME)
+                .send()
+                .await
+                .is_ok()
+            {
+                return Ok(table);
+            }
+            if table.server.try_wait()?.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err("`cargo local` does not answer".into())
+    }
+
+    /// What of the environment leads to it.
+    pub fn variables(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([("AWS_ENDPOINT_URL_DYNAMODB", self.endpoint.clone())])
+    }
+
+    /// Its CPU time so far.
+    pub fn cpu(&self) -> Result<Duration> {
+        process::cpu_of_group(self.server.id())
+    }
+
+    /// Adds these domains, which are due.
+    pub async fn add(&self, batch: Batch) -> Result<()> {
+        let now = Timestamp::now();
+        let numbers = futures_util::stream::iter(batch.numbers()).chunks(BATCH);
+        let writes = numbers.map(|numbers| self.write(numbers, now));
+        writes.buffer_unordered(4).try_collect().await
+    }
+
+    async fn write(&self, numbers: Vec<u64>, now: Timestamp) -> Result<()> {
+        let mut writes = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let item = item(&internet::domain(number, now)?)?;
+            let put = PutRequest::builder().set_item(Some(item)).build()?;
+            writes.push(WriteRequest::builder().put_request(put).build());
+        }
+        let answer = self
+            .client
+            .batch_write_item()
+            .request_items(NAME, writes)
+            .send()
+            .await?;
+        match answer.unprocessed_items.unwrap_or_default().is_empty() {
+            true => Ok(()),
+            false => Err("DynamoDB left items unprocessed".into()),
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// The domain as the store writes it. If this were wrong, no sweep could read it.
+fn item(domain: &Domain) -> Result<Item> {
+    let next = domain.check.as_ref().and_then(|check| check.next_check_at);
+    let next = next.ok_or("the domain is not due")?;
+    let mut item: Item = serde_dynamo::to_item(domain)?;
+    item.extend(keys::domain(&domain.agency_id, domain.id).item());
+    item.extend(keys::due(&domain.agency_id, next, domain.id));
+    item.insert("entity".to_owned(), AttributeValue::S("domain".to_owned()));
+    item.insert("schema".to_owned(), AttributeValue::N("1".to_owned()));
+    item.insert("writeId".to_owned(), AttributeValue::S(domain.id.to_string()));
+    Ok(item)
+}
