@@ -41,7 +41,7 @@ const GROUP_AT_ONCE: usize = 10;
 const GROUP_WAITING: usize = 50;
 /// So many results are written at once: each needs a connection, and a connection keeps room for the longest answer that
 /// it ever brought.
-const WRITES_AT_ONCE: usize = 32;
+const WRITES_AT_ONCE: usize = 16;
 /// A group that frees no place within this time is left behind, and those after it go on.
 const PATIENCE: Duration = Duration::from_millis(100);
 
