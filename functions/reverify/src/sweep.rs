@@ -225,6 +225,7 @@ impl<'a> Sweep<'a> {
                 Nominated::Unreadable(error) => {
                     tracing::error!(%key, %error, "a record cannot be read, and is put off");
                     let work = self.work;
+                    self.checking += 1;
                     let put_off = async move { Done::PutOff(put_off(work, key).await) };
                     self.running.push(Box::pin(put_off));
                     continue;
@@ -263,7 +264,7 @@ impl<'a> Sweep<'a> {
 
     /// Reads ahead, so that there is always something to begin.
     fn read(&mut self) {
-        if self.more && !self.reading && self.ready.len() < BATCH {
+        if self.more && !self.reading && self.failure.is_none() && self.ready.len() < BATCH {
             self.reading = true;
             let (source, store) = (Arc::clone(&self.source), &self.work.app.store);
             let read = async move { Done::Read(source.lock().await.next(store).await) };
@@ -273,8 +274,13 @@ impl<'a> Sweep<'a> {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::PutOff(true) => self.report.unreadable += 1,
-            Done::PutOff(false) => self.beaten += 1,
+            Done::PutOff(written) => {
+                self.checking -= 1;
+                match written {
+                    true => self.report.unreadable += 1,
+                    false => self.beaten += 1,
+                }
+            }
             Done::Read(read) => {
                 self.reading = false;
                 match read {
@@ -288,7 +294,6 @@ impl<'a> Sweep<'a> {
                     }
                     Err(error) => {
                         tracing::error!(%error, "what is due cannot be read");
-                        self.more = false;
                         self.failure = Some(error);
                     }
                 }

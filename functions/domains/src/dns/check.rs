@@ -19,8 +19,9 @@ use hickory_proto::{
 };
 use tokio::time::timeout;
 
-/// Whoever waits so long for other checks gives up, and leaves room for those that ask other servers.
-const CROWDED: Duration = Duration::from_secs(1);
+/// Whoever waits so long for other checks gives up, and leaves room for those that ask other servers. It is longer than a
+/// question to a server that is silent.
+const CROWDED: Duration = Duration::from_secs(2);
 
 /// One domain's check.
 pub(super) struct Check<'a> {

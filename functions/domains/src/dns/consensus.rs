@@ -248,17 +248,21 @@ impl Check<'_> {
         for _ in 0..MAX_REFERRALS {
             match self.servers(&cut, name, kind, width).await {
                 Ok(mut answer) => {
-                    if alone && let Outcome::Agreed(said) = answer.outcome {
-                        answer.outcome = Outcome::Sole(said);
+                    if alone && width != Width::One {
+                        answer.outcome = match answer.outcome {
+                            Outcome::Agreed(said) => Outcome::Sole(said),
+                            Outcome::Differ => Outcome::Split,
+                            outcome => outcome,
+                        };
                     }
                     return answer;
                 }
                 Err(referral) => {
                     cut = Arc::new(referral.child);
-                    // What one server alone said is not for others to build on.
-                    match referral.alone {
-                        true => alone = width != Width::One,
-                        false => self.session.remember(&cut),
+                    // What one server alone said, on whatever step, is not for others to build on.
+                    alone |= referral.alone || width == Width::One;
+                    if !alone {
+                        self.session.remember(&cut);
                     }
                 }
             }
@@ -311,7 +315,11 @@ impl Check<'_> {
             chosen = self.talking(cut).await;
         }
         let asked = chosen.iter().map(|server| self.server(cut, server, name, kind));
-        let heard = join_all(asked).await;
+        let mut heard = join_all(asked).await;
+        if heard.iter().any(Result::is_ok) {
+            self.note(key.clone(), true);
+        }
+        self.unhide(cut, &chosen, &mut heard).await;
         if let Some(child) = common_referral(&heard) {
             let answered = heard.iter().filter(|heard| heard.is_ok()).count();
             return Err(Referral {
@@ -344,10 +352,29 @@ impl Check<'_> {
             replies,
             cut: Some(Arc::clone(cut)),
         };
-        if let Some(heard) = answer.heard() {
-            self.note(key, heard);
+        let whole = width == Width::Four || chosen.len() == cut.servers.len();
+        match answer.heard() {
+            Some(false) if !whole => {}
+            Some(heard) => self.note(key, heard),
+            None => {}
         }
         Ok(answer)
+    }
+
+    /// Where some send us on to a zone below, others may have that zone themselves.
+    async fn unhide(&self, cut: &Cut, servers: &[&Server], heard: &mut [Result<Heard, Failure>]) {
+        let below = heard.iter().find_map(|heard| match heard {
+            Ok(Heard::Below(child)) => Some(child.zone.clone()),
+            _ => None,
+        });
+        let Some(below) = below else { return };
+        for (server, heard) in servers.iter().zip(heard) {
+            if matches!(heard, Ok(Heard::Said(_)))
+                && let Some(child) = self.hidden_cut(cut, server, &below).await
+            {
+                *heard = Ok(Heard::Below(child));
+            }
+        }
     }
 
     async fn server(

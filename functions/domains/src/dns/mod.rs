@@ -233,7 +233,7 @@ impl Dns {
             // A subdomain has nothing to look for; a custom domain's names were read before.
             return Observation::nothing(domain);
         };
-        let key = Key::Domain(zone::registrable(&hostname));
+        let gate = session.gates.enter(Key::Domain(zone::registrable(&hostname)));
         let look = Look {
             check: Check::new(self, session, subject),
             domain,
@@ -248,12 +248,9 @@ impl Dns {
             packets: check.budget.sent(),
             ..Observation::nothing(domain)
         };
-        let Ok(_place) = check.wait(session.gates.enter(key.clone())).await else {
+        let Ok(_place) = check.wait(gate).await else {
             return given_up();
         };
-        if session.is_silent(&key) {
-            return given_up();
-        }
         let quick = match (depth, domain.status) {
             (Depth::Renewal, Status::Verified) => look.renewal().await,
             _ => None,
@@ -264,10 +261,6 @@ impl Dns {
         };
         if check.is_crowded() {
             return given_up();
-        }
-        let heard: Vec<_> = seen.cname.answers.iter().filter_map(Answer::heard).collect();
-        if !heard.is_empty() {
-            check.note(key, heard.contains(&true));
         }
         let place = look.place(&seen).await;
         let findings = look.findings(&seen, &place, depth).await;
@@ -710,8 +703,11 @@ fn addresses(path: &Path) -> Option<Vec<IpAddr>> {
         End::None { .. } | End::Loop | End::TooLong | End::Ours => Some(Vec::new()),
         End::Unknown(_) => None,
         End::Differ => {
-            let replies = &path.answers.last()?.replies;
-            let said = replies.iter().filter_map(|reply| reply.said.as_ref().ok());
+            let answer = path.answers.last()?;
+            if !matches!(answer.outcome, Outcome::Differ) {
+                return None;
+            }
+            let said = answer.replies.iter().filter_map(|reply| reply.said.as_ref().ok());
             let records = said.filter_map(|said| match said {
                 Said::Records(records) => Some(of(records)),
                 _ => None,

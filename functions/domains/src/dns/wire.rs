@@ -257,7 +257,7 @@ impl Question<'_> {
 }
 
 /// Sockets of all checks at a time: a function has 1,024 descriptors, and the table needs some of them.
-static SOCKETS: Semaphore = Semaphore::const_new(400);
+static SOCKETS: Semaphore = Semaphore::const_new(600);
 
 /// Asks one server once: by UDP, and by TCP where the answer is cut short or changes the letters' case. A server that
 /// does not know EDNS is asked without (RFC 6891, section 7). `pace` is what a resolver is asked at.
@@ -281,7 +281,7 @@ pub async fn exchange(
         waited: AtomicBool::new(true),
     };
     match ask(server, question, asking.deadline, &sender).await {
-        Err(Failure::Silent) if asking.is_cut => Err(Failure::Spent),
+        Err(Failure::Silent | Failure::Truncated) if asking.is_cut => Err(Failure::Spent),
         answer => answer,
     }
 }

@@ -8,7 +8,7 @@ use hickory_proto::{
 };
 use shared::random;
 
-use super::{check::Check, wire::Failure};
+use super::{check::Check, session::Key, wire::Failure};
 
 /// So many referrals are followed for one name.
 pub(super) const MAX_REFERRALS: usize = 8;
@@ -184,22 +184,25 @@ impl Check<'_> {
 
     /// The next cut on the way from `cut` down to `target`, asked of the upper zone's servers; `None` where there is none.
     async fn delegation(&self, cut: &Cut, target: &Name) -> Result<Option<Cut>, Failure> {
-        let mut failure = Failure::NoAddress;
+        let key = Key::Servers(Arc::clone(&cut.names));
+        let (mut failure, mut silent) = (Failure::NoAddress, true);
         for server in cut.choose(PARENT_TRIES) {
             let mut name = target.clone();
             for _ in 0..MAX_REFERRALS {
                 let message = match self.ask(cut, server, &name, RecordType::NS).await {
                     Ok(message) => message,
                     Err(error) => {
+                        silent &= error == Failure::Silent;
                         failure = error;
                         break;
                     }
                 };
+                self.note(key.clone(), true);
                 if let Some(child) = referral(&message, &cut.zone, &name) {
                     return Ok(Some(child));
                 }
                 if !message.metadata.authoritative {
-                    failure = Failure::Lame;
+                    (failure, silent) = (Failure::Lame, false);
                     break;
                 }
                 // The same server has the lower zone as well.
@@ -211,6 +214,9 @@ impl Check<'_> {
                     _ => return Ok(None),
                 }
             }
+        }
+        if silent {
+            self.note(key, false);
         }
         Err(failure)
     }

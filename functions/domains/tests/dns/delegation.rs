@@ -143,6 +143,23 @@ async fn a_referral_by_one_server_alone_needs_the_resolver() {
     world.resolver(&cname()).await;
     assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
 
+    // Nor do two servers below that differ make it another's.
+    world.resolver("").await;
+    let challenge = "_agency-challenge.portal.acme.test.";
+    let two = format!(
+        "{}\n{challenge} NS ns2.portal.acme.test.\nns2.portal.acme.test. A {}",
+        delegation(challenge, "ns1.portal.acme.test."),
+        address(CHILD + 1)
+    );
+    world.zone("acme.test.", &two, &[NS1]).await;
+    let record = format!("{challenge} TXT \"{VALUE}\"\n");
+    world.zone(challenge, &record, &[CHILD]).await;
+    let more = format!("{record}{challenge} TXT \"more\"");
+    world.zone(challenge, &more, &[CHILD + 1]).await;
+    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Unknown);
+    world.zone("acme.test.", &below, &[NS1]).await;
+    world.resolver(&cname()).await;
+
     // Others of the session ask the zone's servers again.
     let session = Session::new();
     look(&world.dns(), &portal(), Depth::Full, &session).await;
@@ -152,6 +169,32 @@ async fn a_referral_by_one_server_alone_needs_the_resolver() {
         .await;
     let seen = look(&world.dns(), &portal(), Depth::Full, &session).await;
     assert_eq!(seen.proof, Proof::Missing);
+}
+
+#[tokio::test]
+async fn one_server_may_have_the_zone_below_itself_where_others_refer_to_it() {
+    let world = World::new("").await;
+    let below = format!(
+        "portal.acme.test. NS ns1.acme.test.\nns1.acme.test. A {}",
+        address(NS1)
+    );
+    world
+        .resolver(&format!("ns1.acme.test. A {}", address(NS1)))
+        .await;
+    world.zone("acme.test.", &below, &[NS2]).await;
+    let both = [
+        Zone::parse("acme.test.", &below),
+        Zone::parse("portal.acme.test.", &format!("{}\n{below}", cname())),
+    ];
+    world
+        .serve(NS1, move |asked| {
+            let zone = usize::from(name("portal.acme.test.").zone_of(asked.name()));
+            Action::Say(both[zone].answer(asked))
+        })
+        .await;
+    let seen = world.see(&portal(), Depth::Full).await;
+    assert_eq!(seen.proof, Proof::Cname, "{seen:?}");
+    assert_eq!(seen.zone.unwrap().as_str(), "portal.acme.test");
 }
 
 #[tokio::test]
