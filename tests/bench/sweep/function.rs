@@ -27,6 +27,8 @@ pub const AT_ONCE: usize = 256;
 /// What a process measured of itself.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Measured {
+    /// Domains that were checked.
+    pub checked: u64,
     /// Domains that were found proven.
     pub renewed: u64,
     /// Requests to DynamoDB.
@@ -63,6 +65,7 @@ pub async fn sweep() -> Result<Measured> {
     let scope = Scope::new("bench");
     let report = scope.run(reverify::sweep(&app, &dns, &shards, TIME)).await?;
     Ok(Measured {
+        checked: report.checked,
         renewed: report.verified,
         requests: scope.dynamodb_requests(),
         ..Measured::after(Duration::from_millis(report.ms))?
@@ -98,6 +101,7 @@ pub async fn looks(batch: Batch) -> Result<Measured> {
         renewed += u64::from(seen?.proof.is_given());
     }
     Ok(Measured {
+        checked: batch.count,
         renewed,
         ..Measured::after(began.elapsed())?
     })
@@ -111,6 +115,7 @@ impl Measured {
     fn after(time: Duration) -> Result<Self> {
         let (user, system) = process::cpu()?;
         Ok(Self {
+            checked: 0,
             renewed: 0,
             requests: 0,
             time,

@@ -151,10 +151,17 @@ async fn sweeps(
             }
         };
         let Measured {
-            renewed, requests, ..
+            checked,
+            renewed,
+            requests,
+            ..
         } = sweep;
         must(
-            renewed == batch.count,
+            checked == batch.count,
+            format!("{checked} of {} checked", batch.count),
+        );
+        must(
+            nearly_all(renewed, batch.count),
             format!("{renewed} of {} renewed", batch.count),
         );
         // One in a hundred may be sent again, where the machine is busy.
@@ -217,7 +224,7 @@ fn rounds(internet: &Internet, variables: &BTreeMap<&'static str, String>) -> Re
             none(),
             micros(nsd),
         ]);
-        if looks.renewed != batch.count {
+        if !nearly_all(looks.renewed, batch.count) {
             failures.push(format!(
                 "round {round}: {} of {} proven",
                 looks.renewed, batch.count
@@ -225,6 +232,11 @@ fn rounds(internet: &Internet, variables: &BTreeMap<&'static str, String>) -> Re
         }
     }
     Ok(failures)
+}
+
+/// Where the machine stands still for longer than a question may take, its answer comes too late.
+pub fn nearly_all(some: u64, all: u64) -> bool {
+    some <= all && all - some <= all / 1_000
 }
 
 fn row(cells: [impl Display; 10]) {
