@@ -8,16 +8,17 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Dns, Subject, guard,
-    session::{Cell, Key, Session},
-    wire::{self, Budget, Failure, Question},
-};
 use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{Name, RecordType},
 };
 use tokio::time::timeout;
+
+use super::{
+    Dns, Subject, guard,
+    session::{Cell, Key, Session},
+    wire::{self, Budget, Failure, Question},
+};
 
 /// Whoever waits so long for other checks gives up, and leaves room for those that ask other servers. It is longer than a
 /// question to a server that is silent.
