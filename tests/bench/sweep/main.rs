@@ -235,7 +235,7 @@ fn rounds(internet: &Internet, variables: &BTreeMap<&'static str, String>) -> Re
 }
 
 /// Where the machine stands still for longer than a question may take, its answer comes too late.
-pub fn nearly_all(some: u64, all: u64) -> bool {
+fn nearly_all(some: u64, all: u64) -> bool {
     some <= all && all - some <= all / 1_000
 }
 
