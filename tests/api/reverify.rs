@@ -1,6 +1,7 @@
 //! The schedule's function: what it checks, what it costs, and what may go wrong meanwhile.
 
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader},
     os::unix::process::ExitStatusExt,
     process::{Command, Stdio},
@@ -265,30 +266,29 @@ async fn a_kill_at_any_moment_loses_no_check_and_applies_none_twice() {
     assert!(cut_off > 10 && partly > 0);
 }
 
+/// Changes the record of a domain behind everybody's back. A number as routing is nonsense.
+async fn set_routing(api: &Api, domain: &Value, routing: AttributeValue) {
+    let text = |name: &str| domain[name].as_str().unwrap();
+    let key = |name: &str, value: String| (name.to_owned(), AttributeValue::S(value));
+    api.client
+        .update_item()
+        .table_name(api.table())
+        .set_key(Some(HashMap::from([
+            key("PK", format!("A#{}", text("agencyId"))),
+            key("SK", format!("DOMAIN#{}", text("id"))),
+        ])))
+        .update_expression("SET routing = :routing")
+        .expression_attribute_values(":routing", routing)
+        .send()
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_put_off_and_delays_nobody() {
     let api = Api::build(system()).await;
     let domains = domains(&api, 4).await;
-    let key = |domain: &Value| {
-        let pk = AttributeValue::S(format!("A#{}", domain["agencyId"].as_str().unwrap()));
-        (
-            pk,
-            AttributeValue::S(format!("DOMAIN#{}", domain["id"].as_str().unwrap())),
-        )
-    };
-    let (pk, sk) = key(&domains[0]);
-    let spoil = api
-        .client
-        .update_item()
-        .table_name(api.table())
-        .key("PK", pk)
-        .key("SK", sk);
-    spoil
-        .update_expression("SET routing = :nonsense")
-        .expression_attribute_values(":nonsense", AttributeValue::N("7".to_owned()))
-        .send()
-        .await
-        .unwrap();
+    set_routing(&api, &domains[0], AttributeValue::N("7".to_owned())).await;
     api.advance(2 * MINUTE);
     let report = api.reverify().await;
     assert_eq!(
@@ -298,18 +298,7 @@ async fn a_record_that_cannot_be_read_is_put_off_and_delays_nobody() {
     assert_eq!(report.left, 0);
     assert_eq!(api.reverify().await.due, 0);
     // A day later it is looked at again, and mended by then.
-    let (pk, sk) = key(&domains[0]);
-    let mend = api
-        .client
-        .update_item()
-        .table_name(api.table())
-        .key("PK", pk)
-        .key("SK", sk);
-    mend.update_expression("SET routing = :known")
-        .expression_attribute_values(":known", AttributeValue::S("unknown".to_owned()))
-        .send()
-        .await
-        .unwrap();
+    set_routing(&api, &domains[0], AttributeValue::S("unknown".to_owned())).await;
     api.advance(DAY + MINUTE);
     api.reverify().await;
     assert_eq!(statuses(&api, &domains).await, vec!["verified"; 4]);
@@ -325,19 +314,7 @@ async fn a_holder_that_cannot_be_read_puts_the_newcomers_check_off() {
     assert_eq!(api.reverify().await.verified, 1);
     let newcomer = second.custom_domain("portal.acme.test").await;
     serve(&api, std::slice::from_ref(&newcomer));
-    api.client
-        .update_item()
-        .table_name(api.table())
-        .key("PK", AttributeValue::S("A#org_a".to_owned()))
-        .key(
-            "SK",
-            AttributeValue::S(format!("DOMAIN#{}", held["id"].as_str().unwrap())),
-        )
-        .update_expression("SET routing = :nonsense")
-        .expression_attribute_values(":nonsense", AttributeValue::N("7".to_owned()))
-        .send()
-        .await
-        .unwrap();
+    set_routing(&api, &held, AttributeValue::N("7".to_owned())).await;
     api.advance(2 * MINUTE);
     let report = api.reverify().await;
     assert_eq!((report.due, report.unreadable, report.left), (1, 1, 0));
