@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use futures::future::try_join_all;
 use shared::{
     models::{
         domain::{Check, Domain, Status, Token},
         id::DomainId,
     },
-    store::{Item, keys},
+    store::DomainRecord,
 };
 use tokio::{net::UdpSocket, task::JoinSet};
 
@@ -90,7 +90,7 @@ async fn due(
     let writes = domains.chunks(25).map(|domains| {
         let puts = domains.iter().map(|domain| {
             let put = PutRequest::builder()
-                .set_item(Some(item(domain)))
+                .set_item(Some(DomainRecord::new(domain.clone()).item().unwrap()))
                 .build()
                 .unwrap();
             WriteRequest::builder().put_request(put).build()
@@ -100,17 +100,6 @@ async fn due(
     });
     try_join_all(writes).await.unwrap();
     domains
-}
-
-fn item(domain: &Domain) -> Item {
-    let next = domain.check.as_ref().unwrap().next_check_at.unwrap();
-    let mut item: Item = serde_dynamo::to_item(domain).unwrap();
-    item.extend(keys::domain(&domain.agency_id, domain.id).item());
-    item.extend(keys::due(&domain.agency_id, next, domain.id));
-    item.insert("entity".to_owned(), AttributeValue::S("domain".to_owned()));
-    item.insert("schema".to_owned(), AttributeValue::N("1".to_owned()));
-    item.insert("writeId".to_owned(), AttributeValue::S(domain.id.to_string()));
-    item
 }
 
 /// The records that prove these domains, and the delegations of these zones to nobody who answers.

@@ -52,9 +52,31 @@ pub struct DomainRecord {
 }
 
 impl DomainRecord {
+    /// A domain that nobody has asked to be checked.
+    pub fn new(domain: Domain) -> Self {
+        Self {
+            stored: Stored::new(domain),
+            slot_at: None,
+            slot_id: None,
+        }
+    }
+
     /// The domain.
     pub fn domain(&self) -> &Domain {
         &self.stored.value
+    }
+
+    /// Its item, with its place in the index of what is due.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where it has no form.
+    pub fn item(&self) -> Result<Item> {
+        let domain = self.domain();
+        let mut stored = item(keys::domain(&domain.agency_id, domain.id), "domain", self)?;
+        if let Some(next) = domain.check.as_ref().and_then(|check| check.next_check_at) {
+            stored.extend(keys::due(&domain.agency_id, next, domain.id));
+        }
+        Ok(stored)
     }
 }
 
@@ -259,7 +281,7 @@ impl<'a> Rewrite<'a> {
             stored: Stored::new(change.after.clone()),
             ..change.before.clone()
         };
-        let item = domain_item(&record)?;
+        let item = record.item()?;
         Ok(Self {
             before: change.before,
             attributes: Attributes::from_item(&CHECKED, &item),
@@ -384,12 +406,8 @@ impl Agency<'_> {
             [(":limit", number(limit))],
         );
         count_domains(&mut transaction, self.org, None, Some(domain.status), room)?;
-        let record = DomainRecord {
-            stored: Stored::new(domain.clone()),
-            slot_at: None,
-            slot_id: None,
-        };
-        transaction.put(Part::Resource, domain_item(&record)?, Condition::absent())?;
+        let record = DomainRecord::new(domain.clone());
+        transaction.put(Part::Resource, record.item()?, Condition::absent())?;
         write_candidate(&mut transaction, None, domain)?;
         let claim = item(
             keys::name(self.org, &domain.hostname),
@@ -563,16 +581,6 @@ fn count_domains(
     }
     let expression = format!("ADD {}", changes.join(", "));
     transaction.update(Part::Agency, keys::agency(org), expression, condition, values)
-}
-
-/// The domain with its place in the index of what is due.
-fn domain_item(record: &DomainRecord) -> Result<Item> {
-    let domain = record.domain();
-    let mut stored = item(keys::domain(&domain.agency_id, domain.id), "domain", record)?;
-    if let Some(next) = domain.check.as_ref().and_then(|check| check.next_check_at) {
-        stored.extend(keys::due(&domain.agency_id, next, domain.id));
-    }
-    Ok(stored)
 }
 
 /// The domain's place among the candidates for the primary domain, and what stands there.

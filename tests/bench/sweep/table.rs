@@ -11,13 +11,10 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     config::{BehaviorVersion, Credentials, Region},
-    types::{AttributeValue, PutRequest, WriteRequest},
+    types::{PutRequest, WriteRequest},
 };
 use futures_util::{StreamExt, TryStreamExt};
-use shared::{
-    models::{domain::Domain, time::Timestamp},
-    store::{Item, keys},
-};
+use shared::{models::time::Timestamp, store::DomainRecord};
 
 use crate::{
     Result,
@@ -110,7 +107,8 @@ impl Table {
     async fn write(&self, numbers: Vec<u64>, now: Timestamp) -> Result<()> {
         let mut writes = Vec::with_capacity(numbers.len());
         for number in numbers {
-            let item = item(&internet::domain(number, now)?)?;
+            let record = DomainRecord::new(internet::domain(number, now)?);
+            let item = record.item().map_err(|error| error.to_string())?;
             let put = PutRequest::builder().set_item(Some(item)).build()?;
             writes.push(WriteRequest::builder().put_request(put).build());
         }
@@ -132,17 +130,4 @@ impl Drop for Table {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
-}
-
-/// The domain as the store writes it. If this were wrong, no sweep could read it.
-fn item(domain: &Domain) -> Result<Item> {
-    let next = domain.check.as_ref().and_then(|check| check.next_check_at);
-    let next = next.ok_or("the domain is not due")?;
-    let mut item: Item = serde_dynamo::to_item(domain)?;
-    item.extend(keys::domain(&domain.agency_id, domain.id).item());
-    item.extend(keys::due(&domain.agency_id, next, domain.id));
-    item.insert("entity".to_owned(), AttributeValue::S("domain".to_owned()));
-    item.insert("schema".to_owned(), AttributeValue::N("1".to_owned()));
-    item.insert("writeId".to_owned(), AttributeValue::S(domain.id.to_string()));
-    Ok(item)
 }
