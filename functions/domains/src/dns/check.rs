@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::{
     Dns, Subject, guard,
-    session::{Cell, Key, Session},
+    session::{Cell, Key, Servers, Session},
     wire::{self, Budget, Failure, Question},
 };
 
@@ -38,7 +38,7 @@ struct Notes {
     /// Whoever was silent once in a check is not asked again in it.
     silent: HashSet<IpAddr>,
     /// Whether anybody of these said anything.
-    heard: HashMap<Key, bool>,
+    heard: HashMap<Servers, bool>,
     crowded: bool,
 }
 
@@ -53,10 +53,10 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Asks a name server at an address, if it is one that may be asked. `set` are the names of all servers of its zone.
+    /// Asks a name server at an address, if it is one that may be asked. `servers` are all of its zone.
     pub async fn authority(
         &self,
-        set: &Arc<[Name]>,
+        servers: &Servers,
         address: IpAddr,
         name: &Name,
         kind: RecordType,
@@ -70,7 +70,7 @@ impl<'a> Check<'a> {
         let gate = self.session.gates.enter(Key::Server(address));
         let _place = self.wait(gate).await?;
         // Whoever was there before may have found that nobody answers.
-        if self.session.is_silent(&Key::Servers(Arc::clone(set))) {
+        if self.session.is_silent(servers) {
             return Err(Failure::Silent);
         }
         let question = Question {
@@ -150,9 +150,9 @@ impl<'a> Check<'a> {
             && self.resolver(name, kind, false).await.is_ok()
     }
 
-    /// Tells the session whether `key` said anything to this check: once that it did not, or that it did after all.
-    pub fn note(&self, key: Key, heard: bool) {
-        let news = match self.notes().heard.entry(key.clone()) {
+    /// Tells the session whether these said anything to this check: once that they did not, or that they did after all.
+    pub fn note(&self, servers: &Servers, heard: bool) {
+        let news = match self.notes().heard.entry(Arc::clone(servers)) {
             Entry::Vacant(place) => {
                 place.insert(heard);
                 true
@@ -160,7 +160,7 @@ impl<'a> Check<'a> {
             Entry::Occupied(mut before) => heard && !before.insert(true),
         };
         if news {
-            self.session.heard(&key, heard);
+            self.session.heard(servers, heard);
         }
     }
 

@@ -12,7 +12,6 @@ use shared::config::DnsMode;
 
 use super::{
     check::Check,
-    session::Key,
     wire::Failure,
     zone::{self, Cut, MAX_REFERRALS, Server},
 };
@@ -93,21 +92,6 @@ impl Answer {
         }
     }
 
-    /// Whether anybody said anything; `None` where nobody had the time to.
-    pub fn heard(&self) -> Option<bool> {
-        use Failure::{NoAddress, Private, Silent, Spent};
-        let is = |failure| self.replies.iter().any(|reply| reply.said == Err(failure));
-        let unheard = |reply: &Reply| matches!(reply.said, Err(Silent | Spent | NoAddress | Private));
-        if !self.replies.iter().all(unheard) {
-            return Some(true);
-        }
-        let silent = match self.outcome {
-            Outcome::Unknown(Silent) => !is(Spent),
-            _ => false,
-        };
-        silent.then_some(false)
-    }
-
     /// Whether there is no such name.
     pub fn is_no_name(&self) -> bool {
         matches!(self.said(), Some(Said::None { exists: false }))
@@ -147,8 +131,10 @@ pub(super) enum End {
     Loop,
     /// More aliases than are followed.
     TooLong,
-    /// The servers differ.
+    /// The servers differ in the records.
     Differ,
+    /// They differ in whose zone it is.
+    Split,
     /// Nothing that decides.
     Unknown(Failure),
 }
@@ -182,7 +168,8 @@ impl Check<'_> {
             let outcome = answer.outcome.clone();
             answers.push(answer);
             let next = match outcome {
-                Outcome::Differ | Outcome::Split => break End::Differ,
+                Outcome::Differ => break End::Differ,
+                Outcome::Split => break End::Split,
                 Outcome::Unknown(failure) => break End::Unknown(failure),
                 Outcome::Agreed(said) | Outcome::Sole(said) => match said {
                     Said::Records(records) => break End::Records(records),
@@ -301,8 +288,7 @@ impl Check<'_> {
         kind: RecordType,
         width: Width,
     ) -> Result<Answer, Referral> {
-        let key = Key::Servers(Arc::clone(&cut.names));
-        if self.session.is_silent(&key) {
+        if self.session.is_silent(&cut.names) {
             return Ok(Answer::failed(name, kind, Some(Arc::clone(cut)), Failure::Silent));
         }
         let count = match width {
@@ -316,8 +302,10 @@ impl Check<'_> {
         }
         let asked = chosen.iter().map(|server| self.server(cut, server, name, kind));
         let mut heard = join_all(asked).await;
-        if heard.iter().any(Result::is_ok) {
-            self.note(key.clone(), true);
+        // One of them alone may be silent where the others are not.
+        let whole = width == Width::Four || chosen.len() == cut.servers.len();
+        if let Some(spoke) = has_spoken(&heard).filter(|spoke| *spoke || whole) {
+            self.note(&cut.names, spoke);
         }
         self.unhide(cut, &chosen, &mut heard).await;
         if let Some(child) = common_referral(&heard) {
@@ -342,7 +330,7 @@ impl Check<'_> {
             });
         }
         replies.sort_by(|a, b| a.server.cmp(&b.server));
-        let answer = Answer {
+        Ok(Answer {
             name: name.clone(),
             kind,
             outcome: match split {
@@ -351,14 +339,7 @@ impl Check<'_> {
             },
             replies,
             cut: Some(Arc::clone(cut)),
-        };
-        let whole = width == Width::Four || chosen.len() == cut.servers.len();
-        match answer.heard() {
-            Some(false) if !whole => {}
-            Some(heard) => self.note(key, heard),
-            None => {}
-        }
-        Ok(answer)
+        })
     }
 
     /// Where some send us on to a zone below, others may have that zone themselves.
@@ -410,6 +391,17 @@ struct Referral {
 enum Heard {
     Said(Said),
     Below(Cut),
+}
+
+/// Whether anybody said anything; `None` where nobody had the time to.
+fn has_spoken(heard: &[Result<Heard, Failure>]) -> Option<bool> {
+    use Failure::{NoAddress, Private, Silent, Spent};
+    let is = |failure| heard.iter().any(|heard| heard.as_ref().err() == Some(&failure));
+    let unheard = |heard: &Result<Heard, Failure>| matches!(heard, Err(Silent | Spent | NoAddress | Private));
+    match heard.iter().all(unheard) {
+        false => Some(true),
+        true => (is(Silent) && !is(Spent)).then_some(false),
+    }
 }
 
 /// The zone below to which every server that answered sends us on, all of them to the same servers.

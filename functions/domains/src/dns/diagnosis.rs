@@ -126,7 +126,9 @@ impl Look<'_> {
                 continue;
             }
             let finding = match (&path.end, path.failure()) {
-                (End::Differ, _) => path.answers.last().map(|answer| self.not_everywhere(answer)),
+                (End::Differ | End::Split, _) => {
+                    path.answers.last().map(|answer| self.not_everywhere(answer))
+                }
                 (_, Some((failure, answer))) => {
                     Some(self.failed(failure, &answer.name, self.observed(answer)))
                 }

@@ -34,7 +34,7 @@ pub use session::Session;
 pub use wire::Limits;
 
 use check::Check;
-use consensus::{Answer, End, Outcome, Path, Said, Width};
+use consensus::{Answer, End, Path, Said, Width};
 use session::Key;
 use wire::Failure;
 
@@ -367,7 +367,7 @@ impl Look<'_> {
                 traffic: Traffic::plain(Routing::Routed),
             });
         }
-        if let End::Differ | End::Unknown(_) = cname.end {
+        if let End::Differ | End::Split | End::Unknown(_) = cname.end {
             return None;
         }
         let txt = self
@@ -425,7 +425,7 @@ impl Look<'_> {
         let state = match &path.end {
             End::Ours if self.leads_to_target(path) => RecordState::Found,
             End::None { .. } if path.chain.is_empty() => RecordState::Missing,
-            End::Differ | End::Unknown(_) => return RecordState::Unreachable,
+            End::Differ | End::Split | End::Unknown(_) => return RecordState::Unreachable,
             _ => RecordState::Wrong,
         };
         match path.is_sole() && !(state == RecordState::Found && self.check.confirms(path, |_| false).await) {
@@ -442,7 +442,7 @@ impl Look<'_> {
             End::None { .. } => RecordState::Missing,
             // They may differ in records that are not ours to look at.
             End::Differ if self.all_prove(path) => RecordState::Found,
-            End::Differ | End::Unknown(_) => return RecordState::Unreachable,
+            End::Differ | End::Split | End::Unknown(_) => return RecordState::Unreachable,
         };
         let confirmed = async || self.check.confirms(path, |records| self.proves(records)).await;
         match path.is_sole() && !(state == RecordState::Found && confirmed().await) {
@@ -452,11 +452,8 @@ impl Look<'_> {
     }
 
     fn all_prove(&self, path: &Path) -> bool {
-        let answer = path.answers.last();
-        let Some(answer) = answer.filter(|answer| matches!(answer.outcome, Outcome::Differ)) else {
-            return false;
-        };
-        let mut answered = answer.replies.iter().filter_map(|reply| reply.said.as_ref().ok());
+        let replies = path.answers.last().map_or(&[][..], |answer| &answer.replies);
+        let mut answered = replies.iter().filter_map(|reply| reply.said.as_ref().ok());
         answered.all(|said| matches!(said, Said::Records(records) if self.proves(records)))
     }
 
@@ -492,7 +489,7 @@ impl Look<'_> {
             End::Ours if cname.is_sole() => return Traffic::plain(Routing::Unknown),
             // To another token's target: see `Observation::other_token`.
             End::Ours | End::Loop | End::TooLong => return Traffic::plain(Routing::Elsewhere),
-            End::Differ | End::Unknown(_) => return Traffic::plain(Routing::Unknown),
+            End::Differ | End::Split | End::Unknown(_) => return Traffic::plain(Routing::Unknown),
             End::Records(_) | End::None { .. } => {}
         }
         if cname.chain.iter().any(proxies::is_proxy_name) {
@@ -701,13 +698,10 @@ fn addresses(path: &Path) -> Option<Vec<IpAddr>> {
     match &path.end {
         End::Records(records) => Some(of(records)),
         End::None { .. } | End::Loop | End::TooLong | End::Ours => Some(Vec::new()),
-        End::Unknown(_) => None,
+        End::Split | End::Unknown(_) => None,
         End::Differ => {
-            let answer = path.answers.last()?;
-            if !matches!(answer.outcome, Outcome::Differ) {
-                return None;
-            }
-            let said = answer.replies.iter().filter_map(|reply| reply.said.as_ref().ok());
+            let replies = &path.answers.last()?.replies;
+            let said = replies.iter().filter_map(|reply| reply.said.as_ref().ok());
             let records = said.filter_map(|said| match said {
                 Said::Records(records) => Some(of(records)),
                 _ => None,

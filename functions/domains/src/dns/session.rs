@@ -7,9 +7,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use hickory_proto::rr::Name;
+
 use super::{wire::Pace, zone::Cut};
 use crate::gates::Gates;
-use hickory_proto::rr::Name;
 
 /// Zone cuts, server addresses and silences remembered, each.
 const MEMORY: usize = 4096;
@@ -35,22 +36,23 @@ pub struct Session {
 struct State {
     cuts: Recent<Name, Cell<Arc<Cut>>>,
     addresses: Recent<Name, Cell<Vec<IpAddr>>>,
-    silences: Recent<Key, u32>,
+    silences: Recent<Servers, u32>,
 }
 
 /// A value that is found once, however many look for it at the same time: whoever finds it holds the lock. Nothing is
 /// kept of a failure.
 pub(super) type Cell<T> = Arc<tokio::sync::Mutex<Option<T>>>;
 
-/// Who is not to be flooded, or asked in vain.
+/// The names of all name servers of a zone.
+pub(super) type Servers = Arc<[Name]>;
+
+/// Who is not to be flooded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     /// The names of one registrable domain.
     Domain(Name),
     /// One address of a name server.
     Server(IpAddr),
-    /// All name servers of a zone.
-    Servers(Arc<[Name]>),
 }
 
 impl Default for Session {
@@ -93,21 +95,22 @@ impl Session {
         self.lock().addresses.entry(server).clone()
     }
 
-    /// Whether `key` was silent to three checks in a row.
-    pub(super) fn is_silent(&self, key: &Key) -> bool {
-        self.lock()
+    /// Whether all of them were silent to three checks in a row.
+    pub(super) fn is_silent(&self, servers: &Servers) -> bool {
+        let state = self.lock();
+        state
             .silences
-            .get(key)
+            .get(servers)
             .is_some_and(|times| *times >= SILENCES)
     }
 
-    /// A check of `key` is over.
-    pub(super) fn heard(&self, key: &Key, anything: bool) {
+    /// A check has asked them.
+    pub(super) fn heard(&self, servers: &Servers, anything: bool) {
         let mut state = self.lock();
         if !anything {
-            *state.silences.entry(key) += 1;
-        } else if state.silences.get(key).is_some() {
-            *state.silences.entry(key) = 0;
+            *state.silences.entry(servers) += 1;
+        } else if state.silences.get(servers).is_some() {
+            *state.silences.entry(servers) = 0;
         }
     }
 
@@ -157,7 +160,7 @@ mod tests {
     #[test]
     fn three_silences_in_a_row_are_enough() {
         let session = Session::new();
-        let key = Key::Domain(Name::root());
+        let key = Servers::from([Name::root()]);
         for heard in [false, false, true, false, false] {
             session.heard(&key, heard);
             assert!(!session.is_silent(&key));

@@ -8,7 +8,7 @@ use hickory_proto::{
 };
 use shared::random;
 
-use super::{check::Check, session::Key, wire::Failure};
+use super::{check::Check, session::Servers, wire::Failure};
 
 /// So many referrals are followed for one name.
 pub(super) const MAX_REFERRALS: usize = 8;
@@ -22,7 +22,7 @@ pub(super) struct Cut {
     /// In the order of their names; not empty.
     pub servers: Vec<Server>,
     /// The servers' names.
-    pub names: Arc<[Name]>,
+    pub names: Servers,
 }
 
 /// A name server of a zone.
@@ -184,7 +184,6 @@ impl Check<'_> {
 
     /// The next cut on the way from `cut` down to `target`, asked of the upper zone's servers; `None` where there is none.
     async fn delegation(&self, cut: &Cut, target: &Name) -> Result<Option<Cut>, Failure> {
-        let key = Key::Servers(Arc::clone(&cut.names));
         let (mut failure, mut silent) = (Failure::NoAddress, true);
         for server in cut.choose(PARENT_TRIES) {
             let mut name = target.clone();
@@ -197,7 +196,7 @@ impl Check<'_> {
                         break;
                     }
                 };
-                self.note(key.clone(), true);
+                self.note(&cut.names, true);
                 if let Some(child) = referral(&message, &cut.zone, &name) {
                     return Ok(Some(child));
                 }
@@ -216,7 +215,7 @@ impl Check<'_> {
             }
         }
         if silent {
-            self.note(key, false);
+            self.note(&cut.names, false);
         }
         Err(failure)
     }
