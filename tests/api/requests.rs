@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domains::dns::Dns;
 use futures::future::join_all;
 use http::Method;
 use local::fault::Request;
 use serde_json::{Value, json};
+use verification::dns::Dns;
 
 use crate::harness::{Answer, Api, User};
 

@@ -11,13 +11,13 @@ use std::{
 
 use ::reverify::{Report, sweep};
 use aws_sdk_dynamodb::types::AttributeValue;
-use domains::dns::Dns;
 use local::{dynamodb, environment::Environment, fault::Fault};
 use serde_json::{Value, json};
 use shared::{
     app::{App, Clock},
     config::Config,
 };
+use verification::dns::Dns;
 
 use crate::{
     harness::Api,

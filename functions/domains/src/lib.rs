@@ -20,15 +20,7 @@ use shared::{
     store::{Author, Caller, Checked, Page},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
-
-pub mod check;
-pub mod dns;
-pub mod gates;
-pub mod lifecycle;
-
-use check::Checks;
-use dns::Dns;
-use lifecycle::Trigger;
+use verification::{check::Checks, dns::Dns, lifecycle::Trigger};
 
 /// A check's last write counts as begun no earlier than this ago: however long DNS took, it may be tried again.
 const WRITE_AFTER: Duration = Duration::from_secs(8);

@@ -2,7 +2,6 @@
 
 use std::{fmt, time::Duration};
 
-use domains::dns::Dns;
 use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use shared::{
@@ -11,6 +10,7 @@ use shared::{
     store::{self, keys::DUE_SHARDS},
     telemetry::Scope,
 };
+use verification::dns::Dns;
 
 mod report;
 mod source;

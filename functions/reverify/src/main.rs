@@ -1,9 +1,9 @@
 //! The Lambda function `reverify`.
 
-use domains::dns::Dns;
 use lambda_runtime::{LambdaEvent, service_fn};
 use reverify::Event;
 use shared::{app::App, config::Config, telemetry};
+use verification::dns::Dns;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -7,12 +7,6 @@ use std::{
     time::Duration,
 };
 
-use domains::{
-    check::{Check, Checks},
-    dns::Dns,
-    gates::{Gates, Place},
-    lifecycle::Trigger,
-};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use shared::{
     app::App,
@@ -26,6 +20,12 @@ use shared::{
 use tokio::{
     sync::{Mutex, Semaphore},
     time::Instant,
+};
+use verification::{
+    check::{Check, Checks},
+    dns::Dns,
+    gates::{Gates, Place},
+    lifecycle::Trigger,
 };
 
 use crate::{

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domains::dns::{Depth, Dns, Session, Subject};
 use futures_util::StreamExt;
 use reverify::Event;
 use serde::{Deserialize, Serialize};
 use shared::{app::App, config::Config, models::time::Timestamp, telemetry::Scope};
+use verification::dns::{Depth, Dns, Session, Subject};
 
 use crate::{
     Result,

@@ -1,7 +1,6 @@
 //! The API's document: what each function declares, and the frame around it.
 
 use axum::Router;
-use domains::dns::Dns;
 use shared::{app::App, http::problem::ProblemOut};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -13,6 +12,7 @@ use utoipa::{
     },
 };
 use utoipa_axum::router::OpenApiRouter;
+use verification::dns::Dns;
 
 const DESCRIPTION: &str = "Agencies, their branding, client organizations, portals and portal domains.
 

@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use domains::dns::Dns;
 use reverify::{Event, Report};
 use shared::{
     app::{App, Clock},
@@ -19,6 +18,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use verification::dns::Dns;
 
 /// Where the server is asked. Nothing in AWS answers there.
 const PATH: &str = "/local/reverify";

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use domains::dns::{Depth, Limits, Proof, Session};
 use futures_util::future::join_all;
 use hickory_proto::rr::RecordType;
 use shared::models::domain::{FindingCode as Code, RecordState};
+use verification::dns::{Depth, Limits, Proof, Session};
 
 use crate::world::*;
 

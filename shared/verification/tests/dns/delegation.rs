@@ -1,11 +1,11 @@
 //! Which servers are asked: those that the parent zone names now, at public addresses.
 
-use domains::dns::{Depth, Proof, Session};
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use shared::{
     config::DnsMode,
     models::domain::{Check, Domain, FindingCode as Code},
 };
+use verification::dns::{Depth, Proof, Session};
 
 use crate::world::*;
 

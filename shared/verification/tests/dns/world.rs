@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use domains::dns::{Depth, Dns, Limits, Observation, Session, Subject};
 use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{
@@ -30,6 +29,7 @@ use tokio::{
     net::{TcpListener, UdpSocket},
     task::JoinSet,
 };
+use verification::dns::{Depth, Dns, Limits, Observation, Session, Subject};
 
 /// Where the resolver is.
 pub const RESOLVER: u8 = 1;

@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domains::dns::{Depth, Dns, Limits, Observation, Session};
 use hickory_proto::{
     op::{Message, Query},
     rr::{RData, RecordType},
@@ -22,6 +21,7 @@ use tokio::{
     net::UdpSocket,
     time::{sleep, timeout},
 };
+use verification::dns::{Depth, Dns, Limits, Observation, Session};
 
 use crate::world::*;
 

@@ -1,11 +1,11 @@
 //! The same verification against servers that others wrote: BIND, Knot and NSD, and BIND as the resolver.
 
-use domains::dns::{Depth, Limits, Observation, Proof, Session};
 use hickory_proto::{
     op::ResponseCode,
     rr::{RData, RecordType},
 };
 use shared::{config::DnsMode, models::domain::FindingCode as Code};
+use verification::dns::{Depth, Limits, Observation, Proof, Session};
 
 use crate::{answers, daemons::*, diagnosis, world::*};
 

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domains::dns::{Depth, Limits, Observation, Proof, Session};
 use hickory_proto::{
     op::ResponseCode,
     rr::{RData, Record, RecordType, rdata::TXT},
@@ -22,6 +21,7 @@ use shared::{
     config::DnsMode,
     models::domain::{FindingCode as Code, Level, RecordState, Routing},
 };
+use verification::dns::{Depth, Limits, Observation, Proof, Session};
 
 use crate::world::*;
 

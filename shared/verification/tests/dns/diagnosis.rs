@@ -1,11 +1,11 @@
 //! Each finding that DNS can tell, from the records that lead to it.
 
-use domains::dns::{Depth, Observation, Proof, Session};
 use hickory_proto::{
     op::ResponseCode,
     rr::{Name, RecordType},
 };
 use shared::models::domain::{Domain, FindingCode as Code, Level, RecordState, Routing, Token};
+use verification::dns::{Depth, Observation, Proof, Session};
 
 use crate::world::*;
 
