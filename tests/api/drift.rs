@@ -68,7 +68,7 @@ async fn document() -> Value {
 
 /// The functions that answer HTTP, each with the routes that its code declares.
 fn routers() -> BTreeMap<&'static str, Value> {
-    let dns = verification::dns::Dns::new(&config(&[]).dns).unwrap();
+    let dns = verification::Dns::new(&config(&[]).dns).unwrap();
     let paths = |router: utoipa_axum::router::OpenApiRouter<shared::app::App>| {
         serde_json::to_value(router.into_openapi()).unwrap()["paths"].clone()
     };

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use http::Method;
 use local::fault::Request;
 use serde_json::{Value, json};
-use verification::dns::Dns;
+use verification::Dns;
 
 use crate::harness::{Answer, Api, User};
 

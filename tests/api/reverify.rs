@@ -17,7 +17,7 @@ use shared::{
     app::{App, Clock},
     config::Config,
 };
-use verification::dns::Dns;
+use verification::Dns;
 
 use crate::{
     harness::Api,

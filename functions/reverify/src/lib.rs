@@ -10,7 +10,7 @@ use shared::{
     store::{self, keys::DUE_SHARDS},
     telemetry::Scope,
 };
-use verification::dns::Dns;
+use verification::Dns;
 
 mod report;
 mod source;
