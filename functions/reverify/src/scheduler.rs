@@ -182,6 +182,8 @@ mod tests {
         /// The groups of the checks that ask DNS.
         asking: Vec<usize>,
         released: usize,
+        /// The check that blocks the queue, and since when.
+        blocked: Option<(usize, Instant)>,
     }
 
     impl Model {
@@ -196,6 +198,7 @@ mod tests {
                 newest: HashMap::new(),
                 asking: Vec::new(),
                 released: 0,
+                blocked: None,
             }
         }
 
@@ -227,7 +230,13 @@ mod tests {
                         assert_eq!(group.waiting.len(), 50, "only a full group is skipped");
                     }
                     Next::Wait(until) => {
-                        assert!(until.is_none_or(|until| until > self.now));
+                        if let Some(until) = until {
+                            let blocking = self.scheduler.queue[0].1;
+                            let blocked = self.blocked.filter(|(check, _)| *check == blocking);
+                            let (_, since) = *self.blocked.insert(blocked.unwrap_or((blocking, self.now)));
+                            assert_eq!(until - since, Duration::from_millis(100));
+                            assert!(until > self.now);
+                        }
                         self.check_memory();
                         return until;
                     }
@@ -274,7 +283,7 @@ mod tests {
     enum Step {
         /// A number of checks, and their group.
         Push(usize, usize),
-        Release(prop::sample::Index),
+        Release(Vec<prop::sample::Index>),
         Finish,
         /// Milliseconds.
         Pass(u64),
@@ -285,7 +294,7 @@ mod tests {
             2 => (1..80_usize, 0..40_usize).prop_map(|(count, of)| Step::Push(count, of)),
             // Few checks each, so that all 256 are in flight.
             2 => (1..20_usize, 40..400_usize).prop_map(|(count, of)| Step::Push(count, of)),
-            8 => any::<prop::sample::Index>().prop_map(Step::Release),
+            8 => prop::collection::vec(any::<prop::sample::Index>(), 1..15).prop_map(Step::Release),
             8 => Just(Step::Finish),
             2 => (0..150_u64).prop_map(Step::Pass),
         ]
@@ -301,12 +310,13 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Push(count, of) => model.push(count, of),
-                    Step::Release(index) if !model.asking.is_empty() => {
-                        let index = index.index(model.asking.len());
-                        model.release(index);
-                    }
+                    Step::Release(indices) => for index in indices {
+                        if !model.asking.is_empty() {
+                            model.release(index.index(model.asking.len()));
+                        }
+                    },
                     Step::Finish if model.released > 0 => model.finish(),
-                    Step::Release(_) | Step::Finish => {}
+                    Step::Finish => {}
                     Step::Pass(millis) => model.now += Duration::from_millis(millis),
                 }
                 model.run();
@@ -384,6 +394,17 @@ mod tests {
         }
         model.push(61, 0);
         assert_eq!(model.run(), Some(model.now + Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn it_asks_for_more_while_fewer_than_100_checks_are_queued() {
+        let mut model = Model::new();
+        model.push(99, 0);
+        assert!(model.scheduler.has_room());
+        model.push(1, 1);
+        assert!(!model.scheduler.has_room());
+        model.run();
+        assert!(model.scheduler.has_room());
     }
 
     #[test]
