@@ -113,7 +113,6 @@ impl<T> Scheduler<T> {
             if group.asking < GROUP_LIMIT {
                 group.asking += 1;
                 self.in_flight += 1;
-                self.blocked_since = None;
                 return Next::Start(name, check);
             }
             if group.waiting.len() < WAITING_LIMIT {
@@ -184,6 +183,7 @@ mod tests {
         released: usize,
         /// The check that blocks the queue, and since when.
         blocked: Option<(usize, Instant)>,
+        skipping: BTreeSet<usize>,
     }
 
     impl Model {
@@ -199,6 +199,7 @@ mod tests {
                 asking: Vec::new(),
                 released: 0,
                 blocked: None,
+                skipping: BTreeSet::new(),
             }
         }
 
@@ -226,8 +227,13 @@ mod tests {
                     Next::Skip(check) => {
                         assert!(self.handed_out.insert(check), "handed out twice");
                         self.skipped += 1;
-                        let group = &self.scheduler.groups[&group(self.pushed[check])];
-                        assert_eq!(group.waiting.len(), 50, "only a full group is skipped");
+                        let of = self.pushed[check];
+                        assert_eq!(self.scheduler.groups[&group(of)].waiting.len(), 50);
+                        if self.skipping.insert(of) {
+                            let (blocking, since) = self.blocked.unwrap();
+                            assert_eq!(blocking, check);
+                            assert!(self.now - since >= Duration::from_millis(100));
+                        }
                     }
                     Next::Wait(until) => {
                         if let Some(until) = until {
@@ -269,6 +275,9 @@ mod tests {
         fn release(&mut self, index: usize) {
             let of = self.asking.swap_remove(index);
             self.scheduler.release(group(of));
+            if !self.scheduler.groups.contains_key(&group(of)) {
+                self.skipping.remove(&of);
+            }
             self.released += 1;
         }
 
