@@ -9,10 +9,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use shared::{
     app::App,
-    models::{
-        domain::{Domain, Status},
-        time::Timestamp,
-    },
+    models::{domain::Domain, time::Timestamp},
     store::{self, Author, DomainRecord, DueKey, Nominated},
 };
 use tokio::{
@@ -110,23 +107,7 @@ enum Event {
     /// Whether the record was put off.
     PutOff(bool),
     Observed(Group, DueKey, Result<Box<Observed>, Busy>),
-    Settled(Outcome),
-}
-
-/// How a check ended.
-enum Outcome {
-    Written {
-        before: Status,
-        after: Status,
-        decided: bool,
-        moved: bool,
-    },
-    /// Another sweep or request checked the domain.
-    Superseded,
-    StillDue,
-    Busy,
-    /// A record that the check needs cannot be parsed.
-    Unreadable,
+    Settled(DueKey, Result<Settled, Error>),
 }
 
 impl<'a> Sweep<'a> {
@@ -209,17 +190,15 @@ impl<'a> Sweep<'a> {
     }
 
     fn handle(&mut self, event: Event) {
-        let context = self.context;
         match event {
-            Event::Read(read) => {
+            Event::Read(Ok(records)) => {
                 self.reading = false;
-                match read {
-                    Ok(records) => self.push(records),
-                    Err(error) => {
-                        tracing::error!(%error, "the index of due checks cannot be read");
-                        self.failure = Some(error);
-                    }
-                }
+                self.push(records);
+            }
+            Event::Read(Err(error)) => {
+                tracing::error!(%error, "the index of due checks cannot be read");
+                self.reading = false;
+                self.failure = Some(error);
             }
             Event::PutOff(written) => {
                 self.putting_off -= 1;
@@ -231,13 +210,11 @@ impl<'a> Sweep<'a> {
             Event::Observed(group, key, observed) => {
                 self.scheduler.release(group);
                 match observed {
-                    Ok(observed) => self.jobs.push(Box::pin(async move {
-                        Event::Settled(settle(context, key, *observed).await)
-                    })),
-                    Err(Busy) => self.count(Outcome::Busy),
+                    Ok(observed) => self.settle(key, *observed),
+                    Err(busy) => self.finish_check(key, Err(busy.into())),
                 }
             }
-            Event::Settled(outcome) => self.count(outcome),
+            Event::Settled(key, settled) => self.finish_check(key, settled),
         }
     }
 
@@ -259,31 +236,64 @@ impl<'a> Sweep<'a> {
                 }
                 Nominated::Unreadable(error) => {
                     tracing::error!(%key, %error, "record cannot be parsed; its check is put off for 24 h");
-                    self.putting_off += 1;
-                    let app = self.context.app;
-                    let put_off = async move { Event::PutOff(put_off(app, &key).await) };
-                    self.jobs.push(Box::pin(put_off));
+                    self.put_off(key);
                 }
             }
         }
     }
 
-    fn count(&mut self, outcome: Outcome) {
+    fn put_off(&mut self, key: DueKey) {
+        self.putting_off += 1;
+        let app = self.context.app;
+        self.jobs.push(Box::pin(async move {
+            let written = app.store.put_off(&key, app.clock.now()).await;
+            if let Err(error) = &written {
+                tracing::error!(%key, %error, "record cannot be put off; its check stays due");
+            }
+            Event::PutOff(written.is_ok())
+        }));
+    }
+
+    fn settle(&mut self, key: DueKey, observed: Observed) {
+        let Context {
+            app,
+            checker,
+            turns,
+            deadline,
+        } = self.context;
+        self.jobs.push(Box::pin(async move {
+            let author = Author::System(app.clock.now());
+            Event::Settled(key, checker.settle(observed, author, *deadline, turns).await)
+        }));
+    }
+
+    fn finish_check(&mut self, key: DueKey, settled: Result<Settled, Error>) {
         self.scheduler.finish();
-        match outcome {
-            Outcome::Written {
+        match settled {
+            Ok(Settled::Written {
                 before,
-                after,
+                domain,
                 decided,
                 moved,
-            } => {
-                self.report.count(before, after, decided);
+            }) => {
+                self.report.count(before, domain.status, decided);
                 self.report.moved += u64::from(moved);
             }
-            Outcome::Superseded => self.superseded += 1,
-            Outcome::StillDue => self.pass.write_conflicts += 1,
-            Outcome::Busy => self.pass.skipped += 1,
-            Outcome::Unreadable => self.report.unreadable += 1,
+            // For example by the check of a newcomer, which changes the holder's domain too.
+            Ok(Settled::Superseded(winner)) if is_due(&winner, self.context.app.clock.now()) => {
+                self.pass.write_conflicts += 1;
+            }
+            Ok(Settled::Superseded(_)) | Err(Error::Store(store::Error::NotFound)) => self.superseded += 1,
+            Err(Error::Busy(_)) => self.pass.skipped += 1,
+            // The holder's record, for example. It would fail every sweep.
+            Err(Error::Store(error @ store::Error::Internal(_))) => {
+                tracing::error!(%key, %error, "record of a check cannot be parsed; the check is put off for 24 h");
+                self.put_off(key);
+            }
+            Err(Error::Store(error)) => {
+                tracing::warn!(%key, %error, "check cannot be written; it stays due");
+                self.pass.write_conflicts += 1;
+            }
         }
     }
 
@@ -319,56 +329,7 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// Decides what was observed, and writes it.
-async fn settle(context: &Context<'_>, key: DueKey, observed: Observed) -> Outcome {
-    let Context {
-        app,
-        checker,
-        turns,
-        deadline,
-    } = context;
-    let author = Author::System(app.clock.now());
-    match checker.settle(observed, author, *deadline, turns).await {
-        Ok(Settled::Written {
-            before,
-            domain,
-            decided,
-            moved,
-        }) => Outcome::Written {
-            before,
-            after: domain.status,
-            decided,
-            moved,
-        },
-        // For example the check of a newcomer, which changes the holder's domain too.
-        Ok(Settled::Superseded(winner)) if is_due(&winner, app.clock.now()) => Outcome::StillDue,
-        Ok(Settled::Superseded(_)) | Err(Error::Store(store::Error::NotFound)) => Outcome::Superseded,
-        Err(Error::Busy(Busy)) => Outcome::Busy,
-        // The holder's record, for example. It would fail every sweep.
-        Err(Error::Store(error @ store::Error::Internal(_))) => {
-            tracing::error!(%key, %error, "record of a check cannot be parsed; the check is put off for 24 h");
-            match put_off(app, &key).await {
-                true => Outcome::Unreadable,
-                false => Outcome::StillDue,
-            }
-        }
-        Err(Error::Store(error)) => {
-            tracing::warn!(%key, %error, "check cannot be written; it stays due");
-            Outcome::StillDue
-        }
-    }
-}
-
 fn is_due(domain: &Domain, now: Timestamp) -> bool {
     let next = domain.check.as_ref().and_then(|check| check.next_check_at);
     next.is_some_and(|next| next <= now)
-}
-
-/// Whether the record was put off.
-async fn put_off(app: &App, key: &DueKey) -> bool {
-    let written = app.store.put_off(key, app.clock.now()).await;
-    if let Err(error) = &written {
-        tracing::error!(%key, %error, "record cannot be put off; its check stays due");
-    }
-    written.is_ok()
 }
