@@ -387,7 +387,7 @@ impl Watch {
         let update = system.client.update_item().table_name(system.table());
         let update = update
             .set_key(Some(key.item()))
-            .update_expression("REMOVE slotAt");
+            .update_expression("REMOVE lastVerifyAt");
         update.send().await.unwrap();
     }
 

@@ -104,7 +104,7 @@ async fn slot(api: &Api, org: &str, claim: &Claim) -> Option<i64> {
     let get = get.key("PK", AttributeValue::S(format!("A#{org}")));
     let get = get.key("SK", AttributeValue::S(format!("DOMAIN#{id}")));
     let item = get.send().await.unwrap().item.unwrap();
-    Some(item.get("slotAt")?.as_n().unwrap().parse().unwrap())
+    Some(item.get("lastVerifyAt")?.as_n().unwrap().parse().unwrap())
 }
 
 async fn actions(user: &User<'_>) -> Vec<String> {
