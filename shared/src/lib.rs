@@ -1,5 +1,7 @@
 //! What every function shares. The README's map tells what belongs where.
 
+#![warn(missing_docs)]
+
 pub mod app;
 pub mod auth;
 pub mod config;
