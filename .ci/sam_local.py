@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs inside .ci/sam-local: the events by `sam local invoke`, the README's session by `sam local start-api`."""
+"""Part of .ci/sam-local: posts the events with `sam local invoke`, and runs the README's session with `start-api`."""
 
 import importlib.machinery
 import importlib.util
@@ -18,7 +18,7 @@ API = "http://127.0.0.1:3001"
 
 
 def load(name: str):
-    """A script beside this one, as a module."""
+    """Imports a script of this directory as a module."""
     loader = importlib.machinery.SourceFileLoader(name, str(ROOT / ".ci" / name))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     loader.exec_module(module)
@@ -26,12 +26,12 @@ def load(name: str):
 
 
 def invoke(function: str, event: str) -> dict:
-    """What the function returns under `sam local invoke`; what else that said as `error`."""
+    """What the function returns under `sam local invoke`. Any other output is returned as `error`."""
     file = WORK / "event.json"
     file.write_text(event)
     command = ["sam", "local", "invoke", f"{function.capitalize()}Function", "--event", str(file), *OPTIONS]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    # The exit status is 0 even when the function fails: its answer, the last line, is what tells.
+    # The exit status is 0 even when the function fails. The last line is the function's result.
     try:
         return json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
@@ -39,10 +39,10 @@ def invoke(function: str, event: str) -> dict:
 
 
 def session() -> bool:
-    """The README's session, with the events' token for one that `cargo local` would sign; whether it failed."""
+    """Runs the README's session with the token of the events, and returns whether it failed."""
     section = (ROOT / "README.md").read_text().split("\n## A session\n")[1].split("\n## ")[0]
     commands = re.search(r"```sh\n(.*?)```", section, re.S)[1]
-    shown = re.search(r"```css\n(.*?)```", section, re.S)[1]
+    expected = re.search(r"```css\n(.*?)```", section, re.S)[1]
     token = json.loads((ROOT / "events/agency/enableAgency.json").read_text())["headers"]["authorization"]
     portal = json.loads((ROOT / "events/env.json").read_text())["Parameters"]["PORTAL_DOMAIN"]
     commands = commands.replace("Bearer $(cargo local token --org org_acme --role owner)", token)
@@ -53,7 +53,7 @@ def session() -> bool:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
         wait_for(f"{API}/health")
-        # The events have left settings that the README's reader has not.
+        # The events set values that the README's session does not expect.
         cleared = json.dumps({"accentColor": None, "customCss": None, "fontFamily": None}).encode()
         headers = {"authorization": token, "content-type": "application/json"}
         request = urllib.request.Request(f"{API}/agency/branding", cleared, headers, method="PUT")
@@ -62,7 +62,7 @@ def session() -> bool:
     finally:
         server.terminate()
         server.wait()
-    passed = done.returncode == 0 and done.stdout.endswith(shown)
+    passed = done.returncode == 0 and done.stdout.endswith(expected)
     print("ok     the README's session" if passed else f"FAILED the README's session\n{done.stdout}\n{done.stderr}")
     if not passed:
         print((WORK / "api.log").read_text()[-3000:])

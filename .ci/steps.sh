@@ -1,11 +1,12 @@
-# What .ci/run and .ci/full share. Sourced, from the repository's root.
+# Shared by the scripts in .ci. Sourced from the repository's root.
 
 VENV="${VENV:-$HOME/.cache/agency-api/venv}"
 export PATH="$VENV/bin:$PATH:/usr/sbin:/sbin"
-# For the tools of AWS: no account, no telemetry, no questions to the network.
+# The AWS tools need no account and send no telemetry.
 export AWS_DEFAULT_REGION=eu-central-1 AWS_EC2_METADATA_DISABLED=true SAM_CLI_TELEMETRY=0
 
-# step NAME COMMAND…: its heading, the command, its time. The first that fails ends the run.
+# step NAME COMMAND…: prints the name, runs the command and prints its duration. `set -e` of the caller ends the run at
+# the first command that fails.
 step() {
     local name=$1 from=$SECONDS
     shift
@@ -14,39 +15,49 @@ step() {
     printf -- '-- %s: %d s\n' "$name" $((SECONDS - from))
 }
 
-# skip NAME WHY: a step that cannot be taken here.
+# skip NAME REASON: reports a step that does not run. Only for data that a machine without network cannot have; a missing
+# tool is an error.
 skip() {
     printf '\n== %s\n-- skipped: %s\n' "$1" "$2"
 }
 
-# Installs what the steps need and the machine lacks.
+# fail MESSAGE: ends the script with one line and status 1.
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    exit 1
+}
+
+# Installs the Python tools, with the versions of requirements.txt, into $VENV.
 tools() {
-    if ! python3 -c 'import ensurepip' 2>/dev/null || ! command -v objdump >/dev/null; then
-        apt-get update -qq
-        apt-get install -y -qq python3-venv binutils
-    fi
+    require python3:python3 objdump:binutils curl:curl
+    python3 -c 'import ensurepip' 2>/dev/null || apt_install python3-venv || fail "missing Debian package: python3-venv"
     [ -x "$VENV/bin/pip" ] || python3 -m venv "$VENV"
     "$VENV/bin/pip" install --quiet --disable-pip-version-check -r .ci/requirements.txt
 }
 
-# need PROGRAM:PACKAGE…: installs those Debian packages whose programs are not there, without starting any of them, and
-# prints the ones that cannot be had.
-need() {
-    local lacking
-    lacking=$(lacking "$@")
-    if [ -n "$lacking" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        install $lacking || true
+# require PROGRAM:PACKAGE…: installs the Debian packages of the programs that are missing. Fails if a program is still
+# missing afterwards.
+require() {
+    local packages
+    packages=$(missing "$@")
+    if [ -n "$packages" ]; then
+        # shellcheck disable=SC2086 # one package a word
+        apt_install $packages || true
     fi
-    lacking "$@" | paste -sd' '
+    packages=$(missing "$@")
+    [ -z "$packages" ] || fail "$(basename "$0"): missing Debian packages: ${packages//$'\n'/ }"
 }
 
-lacking() {
+# The packages of the programs that are not on the PATH, one a line.
+missing() {
     local each
-    for each in "$@"; do command -v "${each%:*}" >/dev/null || echo "${each#*:}"; done
+    for each in "$@"; do command -v "${each%%:*}" >/dev/null || echo "${each#*:}"; done | sort -u
 }
 
-# Debian starts a server as it is installed, unless this file says no; and with the machine, unless it is disabled.
-install() (
+# Installs Debian packages, without starting the servers in them. Needs root.
+apt_install() (
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then return 1; fi
+    # Debian starts a server when it installs it, unless this file forbids it, and at boot unless it is disabled.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
         trap 'rm -f $policy' EXIT
@@ -54,5 +65,14 @@ install() (
         chmod +x $policy
     fi
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >/dev/null
-    if command -v systemctl >/dev/null; then systemctl --quiet disable named knot nsd 2>/dev/null || true; fi
+    if command -v systemctl >/dev/null; then systemctl --quiet disable named knot nsd docker 2>/dev/null || true; fi
 )
+
+# ignored_tests ARGUMENTS…: runs the ignored tests that these arguments of `cargo test` select. Fails if they select none,
+# because `cargo test` passes then.
+ignored_tests() {
+    local count
+    count=$(cargo test "$@" -- --ignored --list | grep -c ': test$' || true)
+    [ "$count" -gt 0 ] || fail "no ignored test: cargo test $*"
+    cargo test "$@" -- --ignored
+}

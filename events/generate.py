@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes every event and env.json anew: python3 events/generate.py (needs the package `cryptography`).
+"""Writes all events and env.json: python3 events/generate.py (needs the package `cryptography`).
 
-The tokens are signed by a key pair made here; its public half goes to env.json, its private half nowhere. So all events
-are always written together. replay.json, the order and the expected answers, is written by hand.
+Each run makes a new key pair, signs the tokens with it and puts the public key into env.json. It does not store the private
+key, so it always writes all events. replay.json is written by hand: it has the order and the expected responses.
 """
 
 import base64
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 HERE = pathlib.Path(__file__).parent
 ISSUER, AUDIENCE, KEY_ID = "https://id.example.com/", "agency-api", "events"
 PORTAL_DOMAIN = "portal.example.com"
-# Ids that no table has; whoever replays the events may put real ones in their place.
+# Ids that do not exist. A replay replaces them by the ids of earlier responses.
 CLIENT = "cli_0193575b-8c00-7000-8000-000000000001"
 DOMAIN = "dom_0193575b-8c00-7000-8000-000000000002"
 
@@ -59,7 +59,7 @@ OPERATIONS = [
         None, True),
 ]
 
-# What EventBridge Scheduler sends where no input is set. {"shards": [0, 1]} would take these two of the sixteen.
+# The default input of EventBridge Scheduler. The input {"shards": [0, 1]} selects two of the sixteen shards.
 SCHEDULE = {
     "version": "0",
     "id": "7bf73129-1428-4cd3-a780-95db273d1602",
@@ -127,7 +127,7 @@ def event(key, index, method, template, parameters, query, body, needs_token):
         headers["authorization"] = f"Bearer {token(key)}"
     if text is not None:
         headers["content-type"] = "application/json"
-    made = {
+    document = {
         "version": "2.0",
         "routeKey": f"ANY {template}",
         "rawPath": path,
@@ -154,12 +154,12 @@ def event(key, index, method, template, parameters, query, body, needs_token):
         "isBase64Encoded": False,
     }
     if query:
-        made["queryStringParameters"] = dict(pair.split("=") for pair in query.split("&"))
+        document["queryStringParameters"] = dict(pair.split("=") for pair in query.split("&"))
     if parameters:
-        made["pathParameters"] = parameters
+        document["pathParameters"] = parameters
     if text is not None:
-        made["body"] = text
-    return made
+        document["body"] = text
+    return document
 
 
 def write(path: pathlib.Path, document) -> None:
@@ -172,7 +172,7 @@ def main() -> None:
     for index, (function, operation, *rest) in enumerate(OPERATIONS):
         write(HERE / function / f"{operation}.json", event(key, index, *rest))
     write(HERE / "reverify" / "schedule.json", SCHEDULE)
-    # What `sam local --env-vars` sets. From a container, `cargo local` is at these addresses of its host.
+    # The variables for `sam local --env-vars`. A container reaches `cargo local` at these addresses of the host.
     write(HERE / "env.json", {"Parameters": {
         "TABLE_NAME": "agency",
         "AUTH_ISSUER": ISSUER,

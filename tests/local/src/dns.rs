@@ -1,5 +1,5 @@
-//! A DNS server (UDP and TCP) that plays all servers of a world which consists of one zone file: a question that desires
-//! recursion is to the resolver, any other one to the servers of the zone in which the name is.
+//! A DNS server (UDP and TCP) with the records of one zone file. It is the resolver and all authoritative servers at once:
+//! a query with the RD bit gets a resolver's response, any other query gets the response of the name's zone.
 
 use std::{
     io,
@@ -20,32 +20,32 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use crate::{
     environment::reachable,
-    zone::{Answer, Error, Zone},
+    zone::{ZoneDatabase, ZoneError, ZoneResponse},
 };
 
-/// Any free port of this machine's own address.
+/// Any free port at the loopback address.
 pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// The largest UDP answer, the one that fragments nowhere.
+/// The largest UDP response, which no network fragments (DNS flag day 2020).
 const MAX_UDP: u16 = 1232;
 const TCP_IDLE: Duration = Duration::from_secs(10);
 const RELOAD_EVERY: Duration = Duration::from_millis(250);
 
-/// A running server; dropping it ends it.
-pub struct Dns {
+/// A running server. Dropping it stops it.
+pub struct DnsServer {
     address: SocketAddr,
     zone: SharedZone,
     _server: Server<Handler>,
 }
 
-type SharedZone = Arc<RwLock<Arc<Zone>>>;
+type SharedZone = Arc<RwLock<Arc<ZoneDatabase>>>;
 
-impl Dns {
-    /// Serves the world of `zone` (see [`Zone::complete`]) at `address`, UDP and TCP at the same port (0: any).
+impl DnsServer {
+    /// Serves the records of `zone`, completed by [`ZoneDatabase::complete`]. UDP and TCP have the same port; 0 is any port.
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn start(address: SocketAddr, zone: Zone) -> io::Result<Self> {
+    pub async fn start(address: SocketAddr, zone: ZoneDatabase) -> io::Result<Self> {
         let (udp, tcp) = bind(address).await?;
         let address = reachable(udp.local_addr()?);
         let zone = Arc::new(RwLock::new(Arc::new(zone.complete(address.ip()))));
@@ -61,23 +61,23 @@ impl Dns {
         })
     }
 
-    /// Where this machine reaches it.
+    /// The address at which this machine reaches the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves the records of this text (see [`Zone::parse`]) from now on, and no others.
+    /// Replaces all records by those of this text (see [`ZoneDatabase::parse`]).
     ///
     /// # Errors
-    /// The first wrong entry; what was served goes on being served.
-    pub fn set_zone(&self, text: &str) -> Result<(), Error> {
-        let zone = Arc::new(Zone::parse(text)?.complete(self.address.ip()));
+    /// The first invalid entry. The server keeps its records then.
+    pub fn set_zone(&self, text: &str) -> Result<(), ZoneError> {
+        let zone = Arc::new(ZoneDatabase::parse(text)?.complete(self.address.ip()));
         *self.zone.write().unwrap_or_else(PoisonError::into_inner) = zone;
         Ok(())
     }
 
-    /// Follows a zone file for ever: each change is served within a second. `suffix` is text to have after the file's.
-    /// Each change is one line on standard error; one that cannot be read or parsed changes nothing else.
+    /// Loads a zone file again within a second of each change, and never returns. `suffix` is appended to the file's text.
+    /// Reports each change in one line on standard error. A file that cannot be read or parsed changes no record.
     pub async fn follow(&self, file: &Path, suffix: &str) {
         let mut last = None;
         loop {
@@ -86,8 +86,8 @@ impl Dns {
             if last.as_ref() != Some(&text) {
                 match now.and_then(|text| self.set_zone(&text).map_err(|error| error.to_string())) {
                     Ok(()) if last.is_none() => {}
-                    Ok(()) => eprintln!("{}: its records are served as they are now", file.display()),
-                    Err(error) => eprintln!("{}: {error}; what was served is still served", file.display()),
+                    Ok(()) => eprintln!("{}: loaded", file.display()),
+                    Err(error) => eprintln!("{}: {error}; the records stay as they were", file.display()),
                 }
                 last = Some(text);
             }
@@ -103,7 +103,7 @@ async fn read(file: &Path, suffix: &str) -> Result<String, String> {
     Ok(format!("{text}\n{suffix}"))
 }
 
-/// Both sockets at one port. Where any will do, one that is free for UDP may be taken for TCP: then another.
+/// Binds UDP and TCP to one port. With port 0, a port that is free for TCP may be in use for UDP: it tries another one.
 async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     let mut tries = if address.port() == 0 { 20 } else { 1 };
     loop {
@@ -121,24 +121,24 @@ struct Handler {
 }
 
 impl Handler {
-    fn answer(&self, request: &Request) -> Answer {
-        let refused = |code| Answer {
+    fn respond(&self, request: &Request) -> ZoneResponse {
+        let error = |code| ZoneResponse {
             code,
             records: Vec::new(),
             soa: None,
         };
         match request.queries.queries() {
-            _ if request.metadata.op_code != OpCode::Query => refused(ResponseCode::NotImp),
+            _ if request.metadata.op_code != OpCode::Query => error(ResponseCode::NotImp),
             [query] => {
                 let zone = Arc::clone(&self.zone.read().unwrap_or_else(PoisonError::into_inner));
-                // The name as it was asked, so that random case comes back.
+                // The original name, so that the response repeats its case (0x20).
                 let (name, kind) = (query.original().name(), query.query_type());
                 match request.metadata.recursion_desired {
                     true => zone.resolve(name, kind),
                     false => zone.authority(name, kind),
                 }
             }
-            _ => refused(ResponseCode::FormErr),
+            _ => error(ResponseCode::FormErr),
         }
     }
 }
@@ -150,7 +150,7 @@ impl RequestHandler for Handler {
         request: &Request,
         mut response: R,
     ) -> ResponseInfo {
-        let answer = self.answer(request);
+        let answer = self.respond(request);
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.authoritative = !request.metadata.recursion_desired;
         metadata.recursion_available = request.metadata.recursion_desired;
@@ -165,7 +165,7 @@ impl RequestHandler for Handler {
             message.edns(edns);
         }
         let message = message.build(metadata, &answer.records, &[], &answer.soa, &[]);
-        // A client that is gone needs no answer, and there is nobody else to tell.
+        // The client closed the connection: nothing is left to do.
         let sent = response.send_response(message).await;
         sent.unwrap_or_else(|_| {
             Header {
@@ -189,10 +189,10 @@ mod tests {
     use super::*;
 
     fn question(name: &str, kind: RecordType, edns: bool) -> Vec<u8> {
-        asked(name, kind, true, edns)
+        query(name, kind, true, edns)
     }
 
-    fn asked(name: &str, kind: RecordType, recursion: bool, edns: bool) -> Vec<u8> {
+    fn query(name: &str, kind: RecordType, recursion: bool, edns: bool) -> Vec<u8> {
         let mut message = Message::query();
         message.metadata.recursion_desired = recursion;
         message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
@@ -206,7 +206,7 @@ mod tests {
         message.to_vec().unwrap()
     }
 
-    async fn udp(dns: &Dns, question: &[u8]) -> Message {
+    async fn udp(dns: &DnsServer, question: &[u8]) -> Message {
         let socket = UdpSocket::bind(ANY_PORT).await.unwrap();
         socket.send_to(question, dns.address()).await.unwrap();
         let mut buffer = [0; 4096];
@@ -214,7 +214,7 @@ mod tests {
         Message::from_bytes(&buffer[..length]).unwrap()
     }
 
-    async fn tcp(dns: &Dns, question: &[u8]) -> Message {
+    async fn tcp(dns: &DnsServer, question: &[u8]) -> Message {
         let mut stream = tokio::net::TcpStream::connect(dns.address()).await.unwrap();
         stream.write_u16(question.len() as u16).await.unwrap();
         stream.write_all(question).await.unwrap();
@@ -224,9 +224,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_a_resolver_for_who_desires_recursion_and_repeats_the_case() {
-        let zone = Zone::parse("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").unwrap();
-        let dns = Dns::start(ANY_PORT, zone).await.unwrap();
+    async fn a_query_with_rd_gets_a_resolver_response_in_the_query_s_case() {
+        let zone = ZoneDatabase::parse("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").unwrap();
+        let dns = DnsServer::start(ANY_PORT, zone).await.unwrap();
         let answer = udp(&dns, &question("PoRtAl.acme.test.", RecordType::A, true)).await;
         assert!(!answer.metadata.authoritative && answer.metadata.recursion_available);
         assert_eq!(answer.queries[0].name().to_string(), "PoRtAl.acme.test.");
@@ -240,15 +240,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_a_zones_server_for_anybody_else() {
-        let zone = Zone::parse("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").unwrap();
-        let dns = Dns::start(ANY_PORT, zone).await.unwrap();
-        let answer = udp(&dns, &asked("PoRtAl.acme.test.", RecordType::A, false, true)).await;
+    async fn a_query_without_rd_gets_an_authoritative_response() {
+        let zone = ZoneDatabase::parse("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").unwrap();
+        let dns = DnsServer::start(ANY_PORT, zone).await.unwrap();
+        let answer = udp(&dns, &query("PoRtAl.acme.test.", RecordType::A, false, true)).await;
         assert!(answer.metadata.authoritative && !answer.metadata.recursion_available);
         assert_eq!(answer.answers[0].name.to_string(), "PoRtAl.acme.test.");
         assert_eq!(answer.answers.len(), 1, "the target is in another zone");
 
-        let servers = tcp(&dns, &asked("acme.test.", RecordType::NS, false, false)).await;
+        let servers = tcp(&dns, &query("acme.test.", RecordType::NS, false, false)).await;
         assert_eq!(servers.answers.len(), 2);
         for server in servers.answers {
             let server = server.data.to_string();
@@ -261,7 +261,7 @@ mod tests {
             ("globex.test.", ResponseCode::NXDomain, "test."),
             ("acme.com.", ResponseCode::NXDomain, "."),
         ] {
-            let none = udp(&dns, &asked(name, RecordType::A, false, true)).await;
+            let none = udp(&dns, &query(name, RecordType::A, false, true)).await;
             assert!(none.metadata.authoritative);
             let soa = &none.authorities[0];
             assert_eq!(
@@ -272,9 +272,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_at_every_address_says_that_it_is_at_the_loopback_one() {
+    async fn a_server_on_all_addresses_reports_the_loopback_address() {
         let every = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-        let dns = Dns::start(every, Zone::default()).await.unwrap();
+        let dns = DnsServer::start(every, ZoneDatabase::default()).await.unwrap();
         assert_eq!(dns.address().ip(), Ipv4Addr::LOCALHOST);
         dns.set_zone("acme.test. NS ns.acme.test.").unwrap();
         let answer = udp(&dns, &question("ns.acme.test.", RecordType::A, true)).await;
@@ -282,9 +282,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_answer_is_cut_by_udp_and_whole_by_tcp() {
+    async fn a_large_response_is_truncated_by_udp_and_complete_by_tcp() {
         let zone: String = (0..40).map(|i| format!("big.test. TXT \"{i:060}\"\n")).collect();
-        let dns = Dns::start(ANY_PORT, Zone::parse(&zone).unwrap()).await.unwrap();
+        let dns = DnsServer::start(ANY_PORT, ZoneDatabase::parse(&zone).unwrap())
+            .await
+            .unwrap();
         for edns in [false, true] {
             let question = question("big.test.", RecordType::TXT, edns);
             assert!(udp(&dns, &question).await.metadata.truncation);
@@ -293,8 +295,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_changed_file_is_served_and_a_broken_one_is_not() {
-        let dns = Dns::start(ANY_PORT, Zone::default()).await.unwrap();
+    async fn a_changed_zone_file_is_served_and_an_invalid_one_is_not() {
+        let dns = DnsServer::start(ANY_PORT, ZoneDatabase::default()).await.unwrap();
         let file = std::env::temp_dir().join(format!("{}.zone", uuid::Uuid::new_v4()));
         let a = question("a.test.", RecordType::A, true);
         let served = async || {
@@ -307,7 +309,7 @@ mod tests {
         let write = async |text: &str, expected: &[&str]| {
             std::fs::write(&file, text).unwrap();
             tokio::time::sleep(RELOAD_EVERY * 2).await;
-            // A busy machine may be late.
+            // A busy machine may take longer.
             for _ in 0..40 {
                 if served().await == expected {
                     return;
@@ -317,7 +319,7 @@ mod tests {
             panic!("{text:?}: {:?}", served().await);
         };
         tokio::select! {
-            () = dns.follow(&file, "b.test. A 192.0.2.9") => unreachable!("it goes on for ever"),
+            () = dns.follow(&file, "b.test. A 192.0.2.9") => unreachable!("follow never returns"),
             () = async {
                 write("a.test. A 192.0.2.1", &["192.0.2.1"]).await;
                 write("a.test. A 192.0.2.2", &["192.0.2.2"]).await;
@@ -330,12 +332,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dropping_it_frees_its_port() {
-        let dns = Dns::start(ANY_PORT, Zone::default()).await.unwrap();
+    async fn dropping_the_server_frees_its_port() {
+        let dns = DnsServer::start(ANY_PORT, ZoneDatabase::default()).await.unwrap();
         let address = dns.address();
-        assert!(Dns::start(address, Zone::default()).await.is_err());
+        assert!(DnsServer::start(address, ZoneDatabase::default()).await.is_err());
         drop(dns);
         tokio::task::yield_now().await;
-        Dns::start(address, Zone::default()).await.unwrap();
+        DnsServer::start(address, ZoneDatabase::default()).await.unwrap();
     }
 }

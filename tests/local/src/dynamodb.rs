@@ -1,4 +1,4 @@
-//! The embedded DynamoDB: in memory or in one file, spoken to over HTTP by the same SDK as the real one.
+//! The embedded DynamoDB, in memory or in one file. The SDK uses it over HTTP, as it uses AWS.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -13,10 +13,11 @@ use aws_sdk_dynamodb::{
 use dynoxide::Database;
 use tokio::net::TcpListener;
 
-/// Opens the database: a file (SQLite with a write-ahead log: what was answered survives a kill), or memory without one.
+/// Opens the database in a file, or in memory without one. The file is SQLite with a write-ahead log: a write survives a
+/// kill once it has its response.
 ///
 /// # Errors
-/// A sentence: the file cannot be opened, or is no database of ours.
+/// The file cannot be opened, or is not such a database.
 pub fn open(file: Option<&Path>) -> Result<Database, String> {
     let Some(file) = file else {
         return Database::memory().map_err(|error| error.to_string());
@@ -27,10 +28,10 @@ pub fn open(file: Option<&Path>) -> Result<Database, String> {
     Database::new(name).map_err(|error| format!("{name}: {error}"))
 }
 
-/// Serves `database` on `listener` until `shutdown` resolves; requests under way are answered first.
+/// Serves `database` on `listener` until `shutdown` resolves and the open requests have their responses.
 ///
 /// # Errors
-/// A sentence: the listener broke.
+/// The listener failed.
 pub async fn serve(
     listener: TcpListener,
     database: Database,
@@ -39,12 +40,12 @@ pub async fn serve(
     dynoxide::server::serve_with_shutdown(listener, database, shutdown).await
 }
 
-/// The address of this process's one database in memory, started by the first call. It has a thread and a runtime of
-/// its own, because a test's runtime ends with the test.
+/// The address of the one in-memory database of this process. The first call starts it, with a thread and a runtime of its
+/// own, because the runtime of a test ends with the test.
 ///
 /// # Panics
-/// Without a free port or a thread, in which case no test can run.
-#[allow(clippy::expect_used)] // As said: there is nothing to fall back on.
+/// There is no free port or no thread, so no test can run.
+#[allow(clippy::expect_used)] // See `Panics`.
 pub fn shared() -> SocketAddr {
     static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
     *ADDRESS.get_or_init(|| {
@@ -70,8 +71,8 @@ pub fn shared() -> SocketAddr {
     })
 }
 
-/// A client of the database at `endpoint` (`http://127.0.0.1:8000`), with credentials that mean nothing. Some emulators
-/// keep regions apart.
+/// A client of the database at `endpoint` (`http://127.0.0.1:8000`), with dummy credentials. `region` matters to emulators
+/// that have separate tables for each region.
 pub fn client(endpoint: &str, region: &str) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -86,6 +87,10 @@ pub fn client(endpoint: &str, region: &str) -> Client {
 mod tests {
     use aws_sdk_dynamodb::{
         error::ProvideErrorMetadata,
+        operation::{
+            put_item::PutItemError, transact_write_items::TransactWriteItemsError,
+            update_item::UpdateItemError,
+        },
         types::{
             AttributeValue, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
             Update,
@@ -94,14 +99,14 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::{environment::REGION, template::Table};
+    use crate::{environment::REGION, template::TableDefinition};
 
     const TABLE: &str = "emulator";
     const OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
 
     async fn table(name: &str) -> Client {
         let client = client(&format!("http://{}", shared()), REGION);
-        Table::from_template()
+        TableDefinition::from_template()
             .unwrap()
             .create(&client, name)
             .await
@@ -135,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transaction_with_the_same_token_is_applied_once() {
+    async fn a_transaction_with_the_same_client_request_token_is_applied_once() {
         let client = table(TABLE).await;
         put(&client, "token", "A", &[("n", n(0))]).await;
         let add = || {
@@ -180,31 +185,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_condition_returns_what_stood_in_the_way() {
+    async fn a_failed_condition_of_a_put_returns_the_existing_item() {
         let client = table(TABLE).await;
-        put(&client, "old", "A", &[("v", n(7))]).await;
-
+        put(&client, "old-put", "A", &[("v", n(7))]).await;
         let error = client
             .put_item()
             .table_name(TABLE)
-            .set_item(Some(key("old", "A")))
+            .set_item(Some(key("old-put", "A")))
             .condition_expression("attribute_not_exists(PK)")
             .return_values_on_condition_check_failure(OLD)
             .send()
             .await
             .unwrap_err()
             .into_service_error();
-        let aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(error) =
-            error
-        else {
+        let PutItemError::ConditionalCheckFailedException(error) = error else {
             panic!("{error:?}")
         };
         assert_eq!(error.item().unwrap()["v"], n(7));
+    }
 
+    #[tokio::test]
+    async fn a_failed_condition_of_an_update_returns_the_existing_item() {
+        let client = table(TABLE).await;
+        put(&client, "old-update", "A", &[("v", n(7))]).await;
         let error = client
             .update_item()
             .table_name(TABLE)
-            .set_key(Some(key("old", "A")))
+            .set_key(Some(key("old-update", "A")))
             .update_expression("SET v = :new")
             .condition_expression("v = :old")
             .expression_attribute_values(":new", n(9))
@@ -214,13 +221,16 @@ mod tests {
             .await
             .unwrap_err()
             .into_service_error();
-        let aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(error) =
-            error
-        else {
+        let UpdateItemError::ConditionalCheckFailedException(error) = error else {
             panic!("{error:?}")
         };
         assert_eq!(error.item().unwrap()["v"], n(7));
+    }
 
+    #[tokio::test]
+    async fn a_failed_condition_cancels_a_transaction_and_names_its_item() {
+        let client = table(TABLE).await;
+        put(&client, "old", "A", &[("v", n(7))]).await;
         let put = |sk: &str| {
             Put::builder()
                 .table_name(TABLE)
@@ -238,10 +248,7 @@ mod tests {
             .await
             .unwrap_err()
             .into_service_error();
-        let aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
-            error,
-        ) = error
-        else {
+        let TransactWriteItemsError::TransactionCanceledException(error) = error else {
             panic!("{error:?}")
         };
         let [first, second] = error.cancellation_reasons() else {
@@ -261,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reads_are_consistent_and_pages_go_both_ways() {
+    async fn a_query_is_paged_in_both_directions() {
         let client = table(TABLE).await;
         for sk in ["A#1", "A#2", "A#3", "A#4", "B#1"] {
             put(&client, "page", sk, &[]).await;
@@ -307,13 +314,13 @@ mod tests {
         let second = query(first.last_evaluated_key().cloned(), false).await.unwrap();
         assert_eq!(sks(second.items()), ["A#1"]);
         assert_eq!(second.last_evaluated_key(), None);
-        // A start key need not be an item's.
+        // A start key need not be the key of an item.
         let forward = query(Some(key("page", "A#1x")), true).await.unwrap();
         assert_eq!(sks(forward.items()), ["A#2", "A#3", "A#4"]);
     }
 
     #[tokio::test]
-    async fn the_index_holds_only_items_that_have_its_keys_and_only_their_keys() {
+    async fn the_index_is_sparse_and_projects_only_keys() {
         let client = table(TABLE).await;
         let due = |at: &str| [("DUE", s("DUE#3")), ("DUEAT", s(at)), ("v", n(1))];
         put(&client, "sparse", "A", &due("2026-01-02T00:00:00Z")).await;

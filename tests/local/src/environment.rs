@@ -1,22 +1,22 @@
-//! The environment's variables with the defaults of one machine beneath them.
+//! Environment variables, and the defaults of one machine.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// For local work only: whoever reads this file can sign tokens with it.
+/// The secret of local tokens. It is public, so it is for local work only.
 pub const SECRET: &str = "local-only-secret-which-anyone-can-read-in-the-source";
 /// The issuer of local tokens.
 pub const ISSUER: &str = "https://issuer.localhost/";
 /// The audience of local tokens.
 pub const AUDIENCE: &str = "agency-api";
-/// The table's name.
+/// The default of `TABLE_NAME`.
 pub const TABLE: &str = "agency";
-/// The region, which embedded tables have none of.
+/// The SDK needs a region. The embedded database ignores it.
 pub const REGION: &str = "us-east-1";
-/// Subdomains are names below it. Browsers and curl take every name under `localhost` for this machine, and nobody
-/// can own one, so that a custom domain of a test never is one of ours.
+/// The default of `PORTAL_DOMAIN`. Browsers and curl resolve each name below `localhost` to this machine. Nobody can
+/// register a name there, so no custom domain of a test can be below it.
 pub const PORTAL_DOMAIN: &str = "portal.localhost";
 
-/// Variables as somebody set them, and defaults for the rest. An empty value is an unset one.
+/// Looks variables up, with defaults for one machine. An empty value counts as unset.
 pub struct Environment<'a> {
     set: &'a dyn Fn(&str) -> Option<String>,
     dynamodb: Option<String>,
@@ -24,7 +24,7 @@ pub struct Environment<'a> {
 }
 
 impl<'a> Environment<'a> {
-    /// `set` gives what is set: the process's environment, or a test's.
+    /// `set` looks a variable up: in the process's environment, or in a test's variables.
     pub fn new(set: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             set,
@@ -33,7 +33,7 @@ impl<'a> Environment<'a> {
         }
     }
 
-    /// Uses the database at this endpoint, whatever is set.
+    /// Replaces `AWS_ENDPOINT_URL_DYNAMODB`, even if it is set.
     #[must_use]
     pub fn dynamodb(self, endpoint: impl Into<String>) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl<'a> Environment<'a> {
         }
     }
 
-    /// Asks this DNS server, resolver and name servers in one, unless a resolver is set.
+    /// Makes this DNS server the resolver and the authoritative server, unless `DNS_RESOLVERS` is set.
     #[must_use]
     pub fn dns(self, address: SocketAddr) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl<'a> Environment<'a> {
         }
     }
 
-    /// The variable's value.
+    /// The variable's value or default.
     pub fn get(&self, name: &str) -> Option<String> {
         if name == "AWS_ENDPOINT_URL_DYNAMODB" && self.dynamodb.is_some() {
             return self.dynamodb.clone();
@@ -82,7 +82,7 @@ impl<'a> Environment<'a> {
     }
 }
 
-/// Where this machine itself finds what listens at `address`, which may be every address it has.
+/// The address at which this machine reaches a listener: the loopback address if it listens on all addresses.
 pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_wins_and_empty_is_not_set() {
+    fn a_set_variable_overrides_the_default_and_an_empty_one_does_not() {
         let set = |name: &str| match name {
             "TABLE_NAME" => Some("mine".to_owned()),
             "AUTH_ISSUER" => Some(String::new()),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_source_of_keys_and_one_of_dns() {
+    fn a_set_key_source_or_resolver_removes_the_local_default() {
         let none = |_: &str| None;
         let own = Environment::new(&none).dns(([127, 0, 0, 1], 5300).into());
         assert_eq!(own.get("AUTH_HS256_SECRET").unwrap(), SECRET);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn every_address_is_reached_at_the_loopback_one() {
+    fn a_listener_on_all_addresses_is_reached_at_the_loopback_address() {
         for (listening, reached) in [
             ("0.0.0.0:80", "127.0.0.1:80"),
             ("[::]:80", "[::1]:80"),

@@ -1,5 +1,5 @@
-//! A proxy between the SDK and the embedded DynamoDB that counts requests and breaks the ones it is told to: what the
-//! emulator never does and AWS does now and then.
+//! A proxy between the SDK and the embedded DynamoDB. It counts requests and injects the faults that AWS has now and then and
+//! the emulator never has.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::dns::ANY_PORT;
 
-/// What happens to a request.
+/// The kinds of faults. [`Fault`] has a constructor for each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Effect {
     Conflict,
@@ -29,11 +29,11 @@ enum Effect {
     Unprocessed,
 }
 
-/// Something that goes wrong, once and with the next request unless said otherwise.
+/// A fault. By default it applies to the next request, once.
 ///
 /// ```
 /// use local::fault::Fault;
-/// // The second and the third transaction lose against another one.
+/// // The second and the third transaction conflict with another one.
 /// let fault = Fault::conflict().on("TransactWriteItems").after(1).times(2);
 /// ```
 pub struct Fault {
@@ -67,17 +67,17 @@ impl Fault {
         Self::new(Effect::LoseRequest)
     }
 
-    /// The request is applied, then the connection closes without an answer.
+    /// The request is applied, then the connection closes without a response.
     pub fn lose_answer() -> Self {
         Self::new(Effect::LoseAnswer)
     }
 
-    /// Nothing is applied and nothing is answered, for as long as the client waits.
+    /// Nothing is applied, and no response comes until the client times out.
     pub fn stall() -> Self {
         Self::new(Effect::Stall)
     }
 
-    /// A `BatchGetItem` answers its first key only and leaves the others unprocessed.
+    /// A `BatchGetItem` returns the first key's item only. The other keys are `UnprocessedKeys`.
     pub fn unprocessed() -> Self {
         Self::new(Effect::Unprocessed).on("BatchGetItem")
     }
@@ -91,24 +91,24 @@ impl Fault {
         }
     }
 
-    /// Only this action (`PutItem`, `TransactWriteItems`, …).
+    /// Applies to this action only (`PutItem`, `TransactWriteItems`, …).
     #[must_use]
     pub fn on(self, action: &str) -> Self {
         let action = action.to_owned();
-        self.when(move |sent, _| sent == action)
+        self.when(move |requested, _| requested == action)
     }
 
-    /// Only requests for which this holds, too, given the action and the request as JSON.
+    /// Adds a condition on the action and the request's JSON.
     #[must_use]
-    pub fn when(self, holds: impl Fn(&str, &Value) -> bool + Send + 'static) -> Self {
+    pub fn when(self, condition: impl Fn(&str, &Value) -> bool + Send + 'static) -> Self {
         let before = self.matches;
         Self {
-            matches: Box::new(move |action, body| before(action, body) && holds(action, body)),
+            matches: Box::new(move |action, body| before(action, body) && condition(action, body)),
             ..self
         }
     }
 
-    /// Lets so many matching requests pass first.
+    /// Skips this number of matching requests first.
     #[must_use]
     pub fn after(self, requests: usize) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl Fault {
         }
     }
 
-    /// So many matching requests, not one.
+    /// Applies to this number of matching requests.
     #[must_use]
     pub fn times(self, requests: usize) -> Self {
         Self {
@@ -133,24 +133,24 @@ impl fmt::Debug for Fault {
     }
 }
 
-/// A running proxy; dropping it ends it and its connections.
+/// A running proxy. Dropping it closes it and its connections.
 pub struct Proxy {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<ProxyState>,
     accepting: AbortHandle,
 }
 
-/// A request that the proxy has seen.
+/// A request to DynamoDB.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `PutItem`, `Query`, …
     pub action: String,
-    /// What was asked.
+    /// The request's JSON.
     pub body: Value,
 }
 
 impl Request {
-    /// What IAM asks for, once for each item: a transaction is what its parts are.
+    /// The IAM actions that the request needs, once for each item. A transaction needs the actions of its parts.
     pub fn permissions(&self) -> Vec<String> {
         let part = |part: &Value| {
             let kind = part.as_object().and_then(|part| part.keys().next());
@@ -170,37 +170,37 @@ impl Request {
         }
     }
 
-    /// The index that is read, if it is not the table.
+    /// The index that a query reads.
     pub fn index(&self) -> Option<&str> {
         self.body["IndexName"].as_str()
     }
 
-    /// Whether it costs twice.
+    /// Whether it is a transaction, which consumes twice the capacity units.
     pub fn is_transaction(&self) -> bool {
         self.action.starts_with("Transact")
     }
 }
 
 #[derive(Default)]
-struct State {
+struct ProxyState {
     requests: Mutex<Vec<Request>>,
     faults: Mutex<Vec<Fault>>,
 }
 
 impl Proxy {
-    /// Listens on any free port and forwards to the database at `upstream`.
+    /// Listens on a free port and forwards to the database at `upstream`.
     ///
     /// # Errors
     /// No port is free.
     pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(ANY_PORT).await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State::default());
+        let state = Arc::new(ProxyState::default());
         let shared = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                // An error is the end of the connection, as the client sees.
+                // An error closes the connection, which the client sees.
                 connections.spawn(forward(client, upstream, Arc::clone(&shared)));
             }
         })
@@ -212,17 +212,17 @@ impl Proxy {
         })
     }
 
-    /// Where it listens.
+    /// The address at which the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Requests seen since the start or since they were taken, the broken ones and the SDK's own retries included.
+    /// The number of requests since the start or the last `take_…`, with those that had a fault and the SDK's retries.
     pub fn count(&self) -> usize {
         lock(&self.state.requests).len()
     }
 
-    /// The same by action, and starts anew.
+    /// The number of requests by action. Resets the count.
     pub fn take_counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for request in self.take_requests() {
@@ -231,17 +231,17 @@ impl Proxy {
         counts
     }
 
-    /// The requests themselves, oldest first, and starts anew.
+    /// The requests, oldest first. Resets the count.
     pub fn take_requests(&self) -> Vec<Request> {
         std::mem::take(&mut lock(&self.state.requests))
     }
 
-    /// Adds a fault. Of several that match a request the oldest strikes, and it alone counts the request.
+    /// Adds a fault. If several match a request, only the oldest one counts and applies.
     pub fn inject(&self, fault: Fault) {
         lock(&self.state.faults).push(fault);
     }
 
-    /// Faults that have not struck as often as they should; a test that injects ends with `[]` here.
+    /// The faults that still have to apply. Empty at the end of a test in which every fault occurred.
     pub fn pending(&self) -> Vec<String> {
         lock(&self.state.faults)
             .iter()
@@ -256,8 +256,8 @@ impl Drop for Proxy {
     }
 }
 
-impl State {
-    fn record(&self, request: &Message) -> Option<Effect> {
+impl ProxyState {
+    fn record(&self, request: &HttpMessage) -> Option<Effect> {
         let (action, body) = (request.action(), request.json());
         lock(&self.requests).push(Request {
             action: action.to_owned(),
@@ -283,13 +283,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<State>) -> io::Result<()> {
+async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<ProxyState>) -> io::Result<()> {
     let mut client = BufReader::new(client);
     let mut server = BufReader::new(TcpStream::connect(upstream).await?);
     client.get_ref().set_nodelay(true)?;
     server.get_ref().set_nodelay(true)?;
-    while let Some(request) = Message::read(&mut client).await? {
-        let answer = match state.record(&request) {
+    while let Some(request) = HttpMessage::read(&mut client).await? {
+        let response = match state.record(&request) {
             None => request.exchange(&mut server).await?,
             Some(Effect::LoseRequest) => return Ok(()),
             Some(Effect::LoseAnswer) => {
@@ -297,33 +297,35 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<State>) -> 
                 return Ok(());
             }
             Some(Effect::Stall) => {
-                // Ends when the client gives up (or, against HTTP, goes on talking).
+                // Returns when the client closes the connection.
                 client.read_u8().await?;
                 return Ok(());
             }
             Some(Effect::Unprocessed) => {
-                let (asked, left) = part(request.json());
-                let answer = request.with(&asked).exchange(&mut server).await?;
-                let mut body = answer.json();
-                body["UnprocessedKeys"] = left;
-                answer.with(&body)
+                let (processed, unprocessed) = split_batch(request.json());
+                let response = request.with(&processed).exchange(&mut server).await?;
+                let mut body = response.json();
+                body["UnprocessedKeys"] = unprocessed;
+                response.with(&body)
             }
-            Some(Effect::Conflict) if request.action() == "TransactWriteItems" => cancelled(&request.json()),
-            Some(Effect::Conflict) => refusal(
+            Some(Effect::Conflict) if request.action() == "TransactWriteItems" => {
+                transaction_conflict(&request.json())
+            }
+            Some(Effect::Conflict) => error_response(
                 400,
                 json!({
                     "__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
                     "message": "Transaction is ongoing for the item",
                 }),
             ),
-            Some(Effect::Throttle) => refusal(
+            Some(Effect::Throttle) => error_response(
                 400,
                 json!({
                     "__type": "com.amazon.coral.availability#ThrottlingException",
                     "message": "Rate of requests exceeds the allowed throughput.",
                 }),
             ),
-            Some(Effect::InternalError) => refusal(
+            Some(Effect::InternalError) => error_response(
                 500,
                 json!({
                     "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError",
@@ -331,41 +333,42 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<State>) -> 
                 }),
             ),
         };
-        answer.write(client.get_mut()).await?;
+        response.write(client.get_mut()).await?;
     }
     Ok(())
 }
 
-/// A `BatchGetItem` of the first key of each table, and what it leaves out.
-fn part(mut request: Value) -> (Value, Value) {
-    let mut left = request["RequestItems"].clone();
-    for asked in request["RequestItems"]
+/// A `BatchGetItem` of the first key of each table, and the keys that it leaves out.
+fn split_batch(mut request: Value) -> (Value, Value) {
+    let mut unprocessed = request["RequestItems"].clone();
+    for table in request["RequestItems"]
         .as_object_mut()
         .into_iter()
         .flat_map(Map::values_mut)
     {
-        if let Some(keys) = asked["Keys"].as_array_mut() {
+        if let Some(keys) = table["Keys"].as_array_mut() {
             keys.truncate(1);
         }
     }
-    for rest in left.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        if let Some(keys) = rest["Keys"].as_array_mut() {
+    for table in unprocessed.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some(keys) = table["Keys"].as_array_mut() {
             keys.drain(..keys.len().min(1));
         }
     }
-    (request, left)
+    (request, unprocessed)
 }
 
-/// The answer to a transaction whose first item another transaction holds.
-fn cancelled(request: &Value) -> Message {
+/// The response to a transaction whose first item is in another transaction.
+fn transaction_conflict(request: &Value) -> HttpMessage {
     let items = request["TransactItems"].as_array().map_or(0, Vec::len).max(1);
+    // `reasons` has at least one entry.
     let mut reasons = vec![json!({ "Code": "None" }); items];
-    reasons[0] = json!({ "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" }); // One at least.
+    reasons[0] = json!({ "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" });
     let codes: Vec<_> = reasons
         .iter()
         .filter_map(|reason| reason["Code"].as_str())
         .collect();
-    refusal(
+    error_response(
         400,
         json!({
             "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
@@ -378,24 +381,24 @@ fn cancelled(request: &Value) -> Message {
     )
 }
 
-fn refusal(status: u16, body: Value) -> Message {
+fn error_response(status: u16, body: Value) -> HttpMessage {
     let body = body.to_string().into_bytes();
     let head = format!(
         "HTTP/1.1 {status} \r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    Message { head, body }
+    HttpMessage { head, body }
 }
 
-/// An HTTP/1.1 request or response with a length, which is all that the SDK and the emulator send.
-struct Message {
-    /// With the empty line that ends it.
+/// An HTTP/1.1 request or response with `content-length`. The SDK and the emulator send no other kind.
+struct HttpMessage {
+    /// Start line and headers, with the empty line at the end.
     head: String,
     body: Vec<u8>,
 }
 
-impl Message {
-    /// The next one, or `None` where the connection ended between two.
+impl HttpMessage {
+    /// Reads the next message. `None` if the connection closed before it.
     async fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -431,10 +434,10 @@ impl Message {
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// The same with another body.
+    /// A copy with another body.
     fn with(&self, body: &Value) -> Self {
         let body = body.to_string().into_bytes();
-        let (length, checksum) = ("content-length", "x-amz-crc32"); // The checksum would be the old body's.
+        let (length, checksum) = ("content-length", "x-amz-crc32"); // The checksum of the old body.
         let lines = self.head.trim_end().split("\r\n").filter(|line| {
             let name = line.split(':').next().unwrap_or_default();
             ![length, checksum]
@@ -479,12 +482,12 @@ mod tests {
     };
 
     use super::*;
-    use crate::{dynamodb, environment::REGION, template::Table};
+    use crate::{dynamodb, environment::REGION, template::TableDefinition};
 
-    /// A client through a proxy, which by itself tries once.
+    /// A client that uses a proxy and makes this number of attempts.
     async fn through(table: &str, attempts: u32) -> (Client, Proxy) {
         let direct = dynamodb::client(&format!("http://{}", dynamodb::shared()), REGION);
-        Table::from_template()
+        TableDefinition::from_template()
             .unwrap()
             .create(&direct, table)
             .await
@@ -542,24 +545,24 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_needs_what_its_parts_need() {
-        let seen = |action: &str, body| Request {
+    fn a_transaction_needs_the_permissions_of_its_parts() {
+        let request = |action: &str, body| Request {
             action: action.to_owned(),
             body,
         };
         let transaction =
             json!({"TransactItems": [{"Put": {}}, {"Update": {}}, {"Delete": {}}, {"ConditionCheck": {}}]});
-        let transaction = seen("TransactWriteItems", transaction);
+        let transaction = request("TransactWriteItems", transaction);
         assert_eq!(
             transaction.permissions(),
             ["PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"]
         );
         assert!(transaction.is_transaction());
-        let reads = seen("TransactGetItems", json!({"TransactItems": [{"Get": {}}]}));
+        let reads = request("TransactGetItems", json!({"TransactItems": [{"Get": {}}]}));
         assert_eq!(reads.permissions(), ["GetItem"]);
-        let batch = seen("BatchGetItem", json!({"RequestItems": {"t": {"Keys": [{}, {}]}}}));
+        let batch = request("BatchGetItem", json!({"RequestItems": {"t": {"Keys": [{}, {}]}}}));
         assert_eq!(batch.permissions(), ["BatchGetItem", "BatchGetItem"]);
-        let query = seen("Query", json!({"IndexName": "due"}));
+        let query = request("Query", json!({"IndexName": "due"}));
         assert_eq!(
             (query.permissions(), query.index()),
             (vec!["Query".to_owned()], Some("due"))
@@ -567,7 +570,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_is_answered_in_part_and_the_requests_are_kept() {
+    async fn an_unprocessed_fault_returns_one_key_and_the_requests_are_recorded() {
         let (client, proxy) = through("fault-unprocessed", 1).await;
         let keys = ["p", "q", "r"].map(|pk| HashMap::from([("PK".into(), s(pk)), ("SK".into(), s("A"))]));
         for key in &keys {
@@ -596,7 +599,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_conflict_is_what_the_sdk_knows_as_one_and_is_not_retried_by_it() {
+    async fn the_sdk_recognizes_a_transaction_conflict_and_does_not_retry_it() {
         let (client, proxy) = through("fault-conflict", 3).await;
         let put = |pk: &str| {
             let put = Put::builder()
@@ -630,7 +633,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn throttling_and_errors_have_their_codes_and_are_retried_by_the_sdk() {
+    async fn the_sdk_retries_throttling_and_internal_errors() {
         let (client, proxy) = through("fault-codes", 1).await;
         let put = || {
             client
@@ -665,7 +668,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_answer_was_applied_and_a_lost_request_was_not() {
+    async fn a_write_is_applied_if_its_response_is_lost_and_not_if_the_request_is_lost() {
         let (client, proxy) = through("fault-lost", 1).await;
         let put = |pk: &str| {
             client

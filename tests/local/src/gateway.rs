@@ -1,5 +1,5 @@
-//! What stands before the functions in AWS: one listener for all of them, request ids and CORS. And, here alone, the
-//! API's documentation as a page.
+//! What API Gateway does in AWS: one listener for all functions, request ids and CORS. The local gateway also serves the API's
+//! documentation as a page.
 
 use std::convert::Infallible;
 
@@ -16,13 +16,13 @@ use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 use uuid::Uuid;
 
-/// The methods of the API.
+/// The methods that a page may use.
 pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// The headers that a page may send.
 pub const REQUEST_HEADERS: &str = "authorization, content-type, if-match, if-none-match, idempotency-key";
 /// The headers that a page may read.
 pub const EXPOSED_HEADERS: &str = "etag, location, retry-after, x-request-id, idempotency-replayed";
-/// Seconds that a browser keeps a preflight's answer.
+/// How long a browser caches the response to a preflight, in seconds.
 pub const PREFLIGHT_MAX_AGE: &str = "7200";
 
 /// Serves `service`, and `document` as a page at `/docs`.
@@ -32,7 +32,7 @@ where
     S::Response: IntoResponse,
     S::Future: Send,
 {
-    // The validator is another host's; this page asks none.
+    // Swagger UI's validator is a service of another host. This page contacts no other host.
     let config = Config::default()
         .persist_authorization(true)
         .validator_url("none");
@@ -43,10 +43,10 @@ where
                 .config(config),
         )
         .fallback_service(service)
-        .layer(middleware::from_fn(pass))
+        .layer(middleware::from_fn(handle))
 }
 
-async fn pass(mut request: Request, next: Next) -> Response {
+async fn handle(mut request: Request, next: Next) -> Response {
     let from_browser = request.headers().contains_key(header::ORIGIN);
     if from_browser && is_preflight(&request) {
         let mut response = StatusCode::NO_CONTENT.into_response();
@@ -80,7 +80,7 @@ fn is_preflight(request: &Request) -> bool {
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Any origin, and hence no credentials.
+/// Allows every origin. Credentials are not allowed with it.
 fn allow(headers: &mut HeaderMap, more: &[(HeaderName, &'static str)]) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     for (name, value) in more {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_request_has_an_id_of_its_own() {
+    async fn each_request_gets_its_own_id() {
         let first = text(send(Method::GET, "/agency/overview", &[]).await).await;
         let second = text(send(Method::GET, "/agency/overview", &[]).await).await;
         assert_eq!(first.len(), 36);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn browsers_may_ask_from_anywhere() {
+    async fn pages_of_every_origin_may_send_requests() {
         let origin = ("origin", "https://app.example.com");
         let preflight = [
             origin,
@@ -169,12 +169,12 @@ mod tests {
         assert_eq!(
             response.status(),
             StatusCode::OK,
-            "not a preflight: the function answers"
+            "OPTIONS without a preflight header goes to the function"
         );
     }
 
     #[tokio::test]
-    async fn the_documentation_needs_no_other_host() {
+    async fn the_documentation_loads_nothing_from_another_host() {
         assert_eq!(
             send(Method::GET, "/docs", &[]).await.headers()["location"],
             "/docs/"

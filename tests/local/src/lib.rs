@@ -1,5 +1,5 @@
-//! The whole system on one machine: every function behind one listener, an embedded DynamoDB and a DNS server.
-//! `cargo local` runs it; the tests start it.
+//! The system on one machine: all functions behind one listener, an embedded DynamoDB and a DNS server. `cargo local` runs
+//! it, and the tests start it.
 
 pub mod dns;
 pub mod dynamodb;

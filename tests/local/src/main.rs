@@ -1,4 +1,4 @@
-//! `cargo local`: the whole system on one machine.
+//! The command `cargo local`: arguments, logs and exit status.
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -12,7 +12,7 @@ use local::{
 use shared::models::time::Timestamp;
 use tracing_subscriber::EnvFilter;
 
-/// The whole Agency API on one machine: the API, an embedded DynamoDB and a DNS server
+/// Runs the Agency API on one machine: the API, an embedded DynamoDB and a DNS server
 #[derive(Parser)]
 #[command(bin_name = "cargo local", args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -24,37 +24,37 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Prints a token that the server takes
-    Token(Token),
-    /// Runs the schedule's function once against the running server, and prints its report
-    Reverify(Reverify),
+    /// Prints a token that the server accepts
+    Token(TokenArgs),
+    /// Runs the scheduled function once in the running server, and prints its report
+    Reverify(ReverifyArgs),
 }
 
 #[derive(Args)]
-struct Token {
-    /// The organization the user acts for
+struct TokenArgs {
+    /// The organization that the user acts for
     #[arg(long)]
     org: String,
-    /// What the user may do there
+    /// The user's role in it
     #[arg(long, value_parser = ["owner", "admin", "member"])]
     role: String,
-    /// The user
+    /// The user's id
     #[arg(long, default_value = "user_demo")]
     sub: String,
-    /// How long the token is good for
+    /// How long the token is valid
     #[arg(long, value_name = "SECONDS", default_value_t = token::TTL, allow_negative_numbers = true)]
     ttl: i64,
 }
 
 #[derive(Args)]
-struct Reverify {
-    /// Where the server listens
+struct ReverifyArgs {
+    /// The address of the running server's API
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     addr: SocketAddr,
-    /// As of this time (2026-11-23T17:00:00Z), not of now
+    /// The time that the function takes as the present (2026-11-23T17:00:00Z), instead of now
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
-    /// As of so many hours from now
+    /// The same, as a number of hours from now
     #[arg(long = "in", value_name = "HOURS", conflicts_with = "at")]
     hours: Option<u16>,
 }
@@ -64,18 +64,18 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let variable = |name: &str| std::env::var(name).ok();
     let result = match cli.command {
-        Some(Command::Token(Token { org, role, sub, ttl })) => {
+        Some(Command::Token(TokenArgs { org, role, sub, ttl })) => {
             token::sign_for(&Environment::new(&variable), &org, &role, &sub, ttl)
                 .map(|token| println!("{token}"))
         }
-        Some(Command::Reverify(Reverify { addr, at, hours })) => {
-            let then = |hours| Timestamp::now() + Duration::from_secs(3600 * u64::from(hours));
-            reverify::ask(addr, at.or(hours.map(then)))
+        Some(Command::Reverify(ReverifyArgs { addr, at, hours })) => {
+            let from_now = |hours| Timestamp::now() + Duration::from_secs(3600 * u64::from(hours));
+            reverify::request(addr, at.or(hours.map(from_now)))
                 .await
                 .map(|report| println!("{report}"))
         }
         None => {
-            log(&Environment::new(&variable));
+            init_logs(&Environment::new(&variable));
             run::run(cli.options, &variable).await
         }
     };
@@ -88,12 +88,13 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Logs for a person to read, of what the API does; the emulators' own only from warnings on, or as `RUST_LOG` says.
-fn log(environment: &Environment<'_>) {
+/// Sends logs as text to standard error. `RUST_LOG` and `AWS_LAMBDA_LOG_LEVEL` set the level of the API's logs. The
+/// emulators log warnings and errors only.
+fn init_logs(environment: &Environment<'_>) {
     let level = environment
         .set("RUST_LOG")
         .or(environment.set("AWS_LAMBDA_LOG_LEVEL"));
-    // The embedded database warns of each condition that fails, which is how conditions work.
+    // The embedded database logs a warning for each failed condition, which is part of normal operation.
     let quiet = "dynoxide=error,hickory_server=warn,hickory_net=warn";
     let filter = format!("{quiet},{}", level.as_deref().unwrap_or("info"));
     let filter = EnvFilter::builder().parse_lossy(filter);

@@ -1,4 +1,4 @@
-//! The API's document: what each function declares, and the frame around it.
+//! The OpenAPI document: the operations that the functions declare, and the parts that are the same for all.
 
 use axum::Router;
 use shared::{app::App, http::problem::ProblemOut};
@@ -20,7 +20,7 @@ Send `Authorization: Bearer <JWT>` with every operation that is not marked as pu
 opaque, properties are camelCase; every response has every property of its schema, `null` where it is not set. \
 Errors are `application/problem+json` with a stable `code`.";
 
-/// Every function's routes, and the document of them all.
+/// The routes of all functions, and their OpenAPI document.
 pub fn routes(dns: Dns) -> (Router<App>, OpenApi) {
     let routers = [
         agency::router(),
@@ -33,11 +33,12 @@ pub fn routes(dns: Dns) -> (Router<App>, OpenApi) {
         .into_iter()
         .fold(OpenApiRouter::new(), OpenApiRouter::merge);
     let (router, mut document) = merged.split_for_parts();
-    frame(&mut document);
+    complete(&mut document);
     (router, document)
 }
 
-fn frame(document: &mut OpenApi) {
+/// Adds what is the same for all operations.
+fn complete(document: &mut OpenApi) {
     for path in document.paths.paths.values_mut() {
         let operations = [
             &mut path.get,
@@ -60,7 +61,7 @@ fn frame(document: &mut OpenApi) {
         .description(Some(DESCRIPTION))
         .build();
     document.servers = Some(vec![ServerBuilder::new().url("/").build()]);
-    // Each operation says for itself whether it is public; this is what holds where it says nothing.
+    // The default. A public operation overrides it.
     document.security = Some(vec![SecurityRequirement::new::<_, _, &str>("bearer", [])]);
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -68,13 +69,13 @@ fn frame(document: &mut OpenApi) {
         .build();
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-    // Every operation refers to the problem's schema, but none declares it.
+    // Every operation refers to the schema of problem details, but no operation declares it.
     let mut schemas = vec![(ProblemOut::name().into_owned(), ProblemOut::schema())];
     ProblemOut::schemas(&mut schemas);
     components.schemas.extend(schemas);
     for (name, schema) in &mut components.schemas {
         let RefOr::T(schema) = schema else { continue };
-        // A page's entries are of a schema that has a name of its own.
+        // utoipa inlines the schema of a page's items: refer to the named schema instead.
         if let (Some(entry), Schema::Object(page)) = (name.strip_prefix("Page_"), &mut *schema) {
             let entries = ArrayBuilder::new()
                 .items(Ref::from_schema_name(entry))
@@ -90,7 +91,7 @@ fn frame(document: &mut OpenApi) {
     }
 }
 
-/// The headers that responses have whatever their operation.
+/// Adds the headers that every operation's response has.
 fn describe(status: &str, response: &mut utoipa::openapi::Response) {
     let mut header = |name: &str, description: &str| {
         let text = ObjectBuilder::new().schema_type(Type::String);
@@ -108,7 +109,7 @@ fn describe(status: &str, response: &mut utoipa::openapi::Response) {
     }
 }
 
-/// Responses carry every property of their schema; only a problem's `errors` may be absent.
+/// Marks every property as required, because responses have all of them. Only `errors` of a problem may be absent.
 fn require_all(schema: &mut Schema) {
     match schema {
         Schema::Object(object) => {
@@ -126,7 +127,7 @@ fn require_all(schema: &mut Schema) {
     }
 }
 
-/// An empty string clears a setting, whatever form its values have.
+/// Allows the empty string, which clears a setting, beside the setting's own format.
 fn accept_empty(schema: &mut Schema) {
     let Schema::Object(object) = schema else { return };
     for property in object.properties.values_mut() {

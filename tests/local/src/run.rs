@@ -1,4 +1,4 @@
-//! `cargo local`: starts everything, says where it is, and ends it on a signal.
+//! Starts the servers of `cargo local`, prints their addresses, and stops them on a signal.
 
 use std::{
     fmt,
@@ -18,37 +18,37 @@ use tokio::{
 };
 
 use crate::{
-    dns::Dns,
+    dns::DnsServer,
     dynamodb,
     environment::{Environment, REGION, reachable},
     system,
-    template::Table,
+    template::TableDefinition,
     token,
-    zone::Zone,
+    zone::ZoneDatabase,
 };
 
-/// How long requests under way are waited for at the end.
+/// How long open requests may take after the signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Where everything listens and what it keeps.
+/// The options of `cargo local`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// Where the API listens
+    /// The address of the API
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     addr: SocketAddr,
     /// Keeps the data in this file (default: in memory)
     #[arg(long, value_name = "FILE", conflicts_with = "dynamodb_endpoint")]
     data: Option<PathBuf>,
-    /// Where the embedded DynamoDB listens, for other programs too
+    /// The address of the embedded DynamoDB, which other programs can use too
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     dynamodb_addr: SocketAddr,
-    /// Uses this DynamoDB, not the embedded one
+    /// Uses the DynamoDB at this URL instead of the embedded one
     #[arg(long, value_name = "URL")]
     dynamodb_endpoint: Option<String>,
-    /// Serves the records of this zone file, and each change to it
+    /// Serves the records of this zone file, and reads it again when it changes
     #[arg(long, value_name = "FILE")]
     zone: Option<PathBuf>,
-    /// Where the DNS server listens, unless DNS_RESOLVERS is set
+    /// The address of the DNS server, which starts unless DNS_RESOLVERS is set
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5300")]
     dns_addr: SocketAddr,
 }
@@ -56,31 +56,14 @@ pub struct Options {
 /// Runs until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// One line: what could not be started, and the option or variable to change.
+/// One line that says what did not start, and which option or variable to change.
 pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Result<(), String> {
-    let stop = asked_to_stop()?;
-    let listener = listen(options.addr, "--addr").await?;
-    let api = address(&listener)?;
+    let stop = stop_signal()?;
+    let listener = bind(options.addr, "--addr").await?;
+    let api = local_address(&listener)?;
     let environment = Environment::new(set);
-    let dns = match environment.set("DNS_RESOLVERS") {
-        Some(_) => None,
-        None => Some(
-            Dns::start(options.dns_addr, Zone::default())
-                .await
-                .map_err(|error| unusable(options.dns_addr, "--dns-addr", &error))?,
-        ),
-    };
-    let database = match options
-        .dynamodb_endpoint
-        .clone()
-        .or(environment.set("AWS_ENDPOINT_URL_DYNAMODB"))
-    {
-        Some(endpoint) => Database {
-            endpoint,
-            embedded: None,
-        },
-        None => Database::embedded(&options).await?,
-    };
+    let dns = start_dns(&options, &environment).await?;
+    let database = Database::start(&options, &environment).await?;
     let environment = environment.dynamodb(&database.endpoint);
     let environment = match &dns {
         Some(dns) => environment.dns(dns.address()),
@@ -88,23 +71,12 @@ pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Resu
     };
     let config = Config::parse(&|name| environment.get(name)).map_err(|error| error.to_string())?;
 
-    // What stands in the operator's own zone: the targets of custom domains lead to this machine.
+    // The operator's own zone: the CNAME targets of custom domains lead to this machine.
     let targets = format!("$ORIGIN .\n*.{}. 60 IN A 127.0.0.1\n", config.names.target);
     if let Some(dns) = &dns {
-        let text = match &options.zone {
-            Some(file) => std::fs::read_to_string(file).map_err(|error| in_zone(file, &error))?,
-            None => String::new(),
-        };
-        dns.set_zone(&format!("{text}\n{targets}"))
-            .map_err(|error| in_zone(options.zone.as_deref().unwrap_or(Path::new("")), &error))?;
+        load_zone(dns, options.zone.as_deref(), &targets)?;
     }
-    // One with TLS is AWS's own: its table is the template's to make.
-    if database.endpoint.starts_with("http://") {
-        let client = dynamodb::client(&database.endpoint, config.region.as_deref().unwrap_or(REGION));
-        let table = Table::from_template().map_err(|error| error.to_string())?;
-        let created = table.create(&client, &config.table).await;
-        created.map_err(|error| format!("{}: {error}", database.endpoint))?;
-    }
+    create_table(&database.endpoint, &config).await?;
     let app = App::new(config).await;
 
     let (end, ended) = oneshot::channel::<()>();
@@ -114,21 +86,22 @@ pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Resu
         axum::serve(listener, router).with_graceful_shutdown(ended).await
     });
     let welcome = welcome(&environment, &options, reachable(api), &database, dns.as_ref());
-    let _ = io::stdout().write_all(welcome.as_bytes()); // Whoever closed it does not want it.
+    let _ = io::stdout().write_all(welcome.as_bytes()); // A closed standard output does not stop the server.
     tokio::select! {
         () = stop => {}
         () = follow(dns.as_ref(), options.zone.as_deref(), &targets) => {}
-        ended = &mut server => return Err(format!("{api}: the listener broke: {ended:?}")),
+        ended = &mut server => return Err(format!("{api}: the listener failed: {ended:?}")),
     }
     drop(end);
-    let _ = tokio::time::timeout(GRACE, server).await; // What is not answered by then is cut off.
+    let _ = tokio::time::timeout(GRACE, server).await; // Requests that take longer are cut off.
     drop(app);
     database.stop().await
 }
 
-/// Resolves at SIGINT or SIGTERM. They are caught from the call on.
-fn asked_to_stop() -> Result<impl Future<Output = ()>, String> {
-    let catch = |kind| signal(kind).map_err(|error| format!("signals cannot be caught: {error}"));
+/// Resolves at SIGINT or SIGTERM. The handlers are installed by the call itself.
+fn stop_signal() -> Result<impl Future<Output = ()>, String> {
+    let catch =
+        |kind| signal(kind).map_err(|error| format!("the signal handlers cannot be installed: {error}"));
     let (mut interrupt, mut terminate) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {
@@ -138,25 +111,56 @@ fn asked_to_stop() -> Result<impl Future<Output = ()>, String> {
     })
 }
 
-async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| unusable(address, option, &error))
+/// Starts the DNS server without records, unless `DNS_RESOLVERS` is set.
+async fn start_dns(options: &Options, environment: &Environment<'_>) -> Result<Option<DnsServer>, String> {
+    if environment.set("DNS_RESOLVERS").is_some() {
+        return Ok(None);
+    }
+    let started = DnsServer::start(options.dns_addr, ZoneDatabase::default()).await;
+    let dns = started.map_err(|error| bind_error(options.dns_addr, "--dns-addr", &error))?;
+    Ok(Some(dns))
 }
 
-fn unusable(address: SocketAddr, option: &str, error: &io::Error) -> String {
+/// Serves the records of the zone file and of `targets`.
+fn load_zone(dns: &DnsServer, file: Option<&Path>, targets: &str) -> Result<(), String> {
+    let text = match file {
+        Some(file) => std::fs::read_to_string(file).map_err(|error| zone_error(file, &error))?,
+        None => String::new(),
+    };
+    dns.set_zone(&format!("{text}\n{targets}"))
+        .map_err(|error| zone_error(file.unwrap_or(Path::new("")), &error))
+}
+
+/// Creates the table, unless the endpoint is AWS's own (`https`): there the template creates it.
+async fn create_table(endpoint: &str, config: &Config) -> Result<(), String> {
+    if !endpoint.starts_with("http://") {
+        return Ok(());
+    }
+    let client = dynamodb::client(endpoint, config.region.as_deref().unwrap_or(REGION));
+    let table = TableDefinition::from_template().map_err(|error| error.to_string())?;
+    let created = table.create(&client, &config.table).await;
+    created.map_err(|error| format!("{endpoint}: {error}"))
+}
+
+async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| bind_error(address, option, &error))
+}
+
+fn bind_error(address: SocketAddr, option: &str, error: &io::Error) -> String {
     format!("{address} ({option}) cannot be used: {error}")
 }
 
-fn in_zone(file: &Path, error: &dyn fmt::Display) -> String {
+fn zone_error(file: &Path, error: &dyn fmt::Display) -> String {
     format!("{} (--zone): {error}", file.display())
 }
 
-fn address(listener: &TcpListener) -> Result<SocketAddr, String> {
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| error.to_string())
 }
 
-async fn follow(dns: Option<&Dns>, file: Option<&Path>, suffix: &str) {
+async fn follow(dns: Option<&DnsServer>, file: Option<&Path>, suffix: &str) {
     match (dns, file) {
         (Some(dns), Some(file)) => dns.follow(file, suffix).await,
         _ => std::future::pending().await,
@@ -174,9 +178,21 @@ struct Embedded {
 }
 
 impl Database {
-    async fn embedded(options: &Options) -> Result<Self, String> {
-        let listener = listen(options.dynamodb_addr, "--dynamodb-addr").await?;
-        let endpoint = format!("http://{}", reachable(address(&listener)?));
+    /// Uses the endpoint of the option or the variable, or starts the embedded database.
+    async fn start(options: &Options, environment: &Environment<'_>) -> Result<Self, String> {
+        let endpoint = options.dynamodb_endpoint.clone();
+        match endpoint.or(environment.set("AWS_ENDPOINT_URL_DYNAMODB")) {
+            Some(endpoint) => Ok(Self {
+                endpoint,
+                embedded: None,
+            }),
+            None => Self::start_embedded(options).await,
+        }
+    }
+
+    async fn start_embedded(options: &Options) -> Result<Self, String> {
+        let listener = bind(options.dynamodb_addr, "--dynamodb-addr").await?;
+        let endpoint = format!("http://{}", reachable(local_address(&listener)?));
         let database = dynamodb::open(options.data.as_deref()).map_err(|error| format!("--data: {error}"))?;
         let (end, ended) = oneshot::channel();
         let server = tokio::spawn(dynamodb::serve(listener, database, async { drop(ended.await) }));
@@ -193,35 +209,35 @@ impl Database {
         drop(end);
         match tokio::time::timeout(GRACE, server).await {
             Ok(Ok(result)) => result,
-            // Another program is still connected, or the task is gone: what was answered is in the file all the same.
+            // Another program is still connected, or the task panicked. Each write is in the file before its response.
             _ => Ok(()),
         }
     }
 }
 
-/// What a person needs first: where things are, a token, and a request to paste.
+/// What the command prints at the start: addresses, a token, and a request to paste.
 fn welcome(
     environment: &Environment<'_>,
     options: &Options,
     api: SocketAddr,
     database: &Database,
-    dns: Option<&Dns>,
+    dns: Option<&DnsServer>,
 ) -> String {
-    let kept = match (&database.embedded, &options.data) {
+    let storage = match (&database.embedded, &options.data) {
         (None, _) => "not embedded".to_owned(),
-        (_, None) => "in memory; --data FILE keeps it".to_owned(),
+        (_, None) => "in memory; --data FILE stores it".to_owned(),
         (_, Some(file)) => format!("in {}", file.display()),
     };
     let dns = match (dns, &options.zone) {
         (None, None) => "none: DNS_RESOLVERS is set".to_owned(),
         (None, Some(_)) => "none: DNS_RESOLVERS is set, and --zone is not served".to_owned(),
-        (Some(dns), None) => format!("{} (empty: no domain is registered; --zone FILE)", dns.address()),
+        (Some(dns), None) => format!("{} (no records; --zone FILE adds them)", dns.address()),
         (Some(dns), Some(file)) => format!("{} ({})", dns.address(), file.display()),
     };
     let token = match token::sign_for(environment, "org_demo", "owner", "user_demo", token::TTL) {
         Ok(token) => format!(
             "Token     {token}
-          (owner of org_demo, for a day; others: cargo local token --org ORG --role ROLE)
+          (owner of org_demo, valid for a day; for another one: cargo local token --org ORG --role ROLE)
 
 Try it:
 curl -X POST http://{api}/agency/enable -H 'authorization: Bearer {token}'
@@ -232,7 +248,7 @@ curl -X POST http://{api}/agency/enable -H 'authorization: Bearer {token}'
     format!(
         "API       http://{api}
 Docs      http://{api}/docs
-DynamoDB  {} ({kept})
+DynamoDB  {} ({storage})
 DNS       {dns}
 {token}",
         database.endpoint
@@ -244,10 +260,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_port_in_use_is_one_line_that_names_address_and_option() {
-        let taken = listen(crate::dns::ANY_PORT, "--addr").await.unwrap();
-        let address = address(&taken).unwrap();
-        let error = listen(address, "--addr").await.unwrap_err();
+    async fn a_port_in_use_is_reported_in_one_line_with_address_and_option() {
+        let taken = bind(crate::dns::ANY_PORT, "--addr").await.unwrap();
+        let address = local_address(&taken).unwrap();
+        let error = bind(address, "--addr").await.unwrap_err();
         assert!(
             error.starts_with(&format!("{address} (--addr) cannot be used: ")),
             "{error}"

@@ -1,5 +1,5 @@
-//! A system for a test: a table of its own in the process's embedded DynamoDB, a DNS server of its own, and the
-//! router, called without a listener.
+//! A system for one test: its own table in the embedded DynamoDB of the process, its own DNS server, and the router, which the
+//! test calls without a listener.
 
 use std::{
     collections::BTreeMap,
@@ -25,29 +25,29 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::{
-    dns::{ANY_PORT, Dns},
+    dns::{ANY_PORT, DnsServer},
     dynamodb,
     environment::{Environment, REGION},
     fault::{Fault, Proxy},
     gateway, openapi, reverify,
-    template::Table,
+    template::TableDefinition,
     token,
-    zone::Zone,
+    zone::ZoneDatabase,
 };
 
-/// A running system. Dropping it ends its servers; its table stays as long as the process.
+/// A running system. Dropping it stops its servers. Its table remains until the process ends.
 pub struct System {
-    /// What its handlers share.
+    /// The state that the handlers share.
     pub app: App,
-    /// Its DNS server, which its router asks.
-    pub dns: Dns,
-    /// Its table, not through the proxy.
+    /// The resolver and the authoritative server of the system.
+    pub dns: DnsServer,
+    /// A client of the database that bypasses the proxy.
     pub client: Client,
     router: Router,
     proxy: Option<Proxy>,
 }
 
-/// What a system is to be like.
+/// The options of a system.
 #[derive(Debug, Default)]
 pub struct Builder {
     variables: BTreeMap<String, String>,
@@ -58,14 +58,14 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Sets a variable of the environment.
+    /// Sets an environment variable.
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Serves these records (see [`Zone::parse`]).
+    /// Serves these DNS records (see [`ZoneDatabase::parse`]).
     #[must_use]
     pub fn zone(self, text: &str) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl Builder {
         }
     }
 
-    /// Lets time stand still at these milliseconds since 1970, until [`System::advance`].
+    /// Stops the clock at this time, in milliseconds since 1970. [`System::advance`] moves it.
     #[must_use]
     pub fn at(self, millis: i64) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Builder {
         }
     }
 
-    /// Puts a [`Proxy`] between the system and its table.
+    /// Puts a [`Proxy`] between the system and its table, which counts requests and injects faults.
     #[must_use]
     pub fn counted(self) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Builder {
         }
     }
 
-    /// Lets a write that keeps meeting others be tried again for this long only.
+    /// Limits how long a write is retried after conflicts.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self {
@@ -101,13 +101,13 @@ impl Builder {
         }
     }
 
-    /// The system.
+    /// Starts the system.
     ///
     /// # Panics
-    /// When any part does not start: the test cannot run.
-    #[allow(clippy::expect_used)] // As said.
+    /// A part does not start, so the test cannot run.
+    #[allow(clippy::expect_used)] // See `Panics`.
     pub async fn start(self) -> System {
-        let dns = Dns::start(ANY_PORT, Zone::parse(&self.zone).expect("a zone"))
+        let dns = DnsServer::start(ANY_PORT, ZoneDatabase::parse(&self.zone).expect("a zone"))
             .await
             .expect("a DNS server");
         let proxy = match self.counted {
@@ -120,7 +120,7 @@ impl Builder {
             .get("TABLE_NAME")
             .cloned()
             .unwrap_or_else(|| format!("test-{}", Uuid::new_v4()));
-        Table::from_template()
+        TableDefinition::from_template()
             .expect("a template")
             .create(&client, &table)
             .await
@@ -152,12 +152,12 @@ impl Builder {
 }
 
 impl System {
-    /// A system like `cargo local` with no options.
+    /// Starts a system with the defaults of `cargo local`.
     pub async fn start() -> Self {
         Self::builder().start().await
     }
 
-    /// One with these variables of the environment.
+    /// Starts a system with these environment variables.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         variables
             .iter()
@@ -168,29 +168,29 @@ impl System {
             .await
     }
 
-    /// One with a [`Proxy`] before its table.
+    /// Starts a system with a [`Proxy`].
     pub async fn start_counted() -> Self {
         Self::builder().counted().start().await
     }
 
-    /// One that is to be described.
+    /// Starts from the defaults.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Sends a request as the gateway would.
+    /// Sends a request as the gateway does.
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {
         let response: Result<_, Infallible> = self.router.clone().oneshot(request).await;
         let Ok(response) = response;
         response
     }
 
-    /// The table's name.
+    /// The name of its table.
     pub fn table(&self) -> &str {
         &self.app.config.table
     }
 
-    /// A token, good for an hour by the system's clock.
+    /// A token of `user_1` that is valid for an hour by the system's clock.
     pub fn token(&self, org: &str, role: &str) -> String {
         let now = OffsetDateTime::UNIX_EPOCH + time::Duration::milliseconds(self.app.clock.now().millis());
         token::sign(org, role, "user_1", now, 60 * 60)
@@ -199,10 +199,10 @@ impl System {
     /// Moves the clock of a system that was built with [`Builder::at`].
     ///
     /// # Panics
-    /// With the system's own time, which nobody can move.
+    /// The system uses the real clock.
     pub fn advance(&self, by: Duration) {
         let Clock::Set(millis) = &self.app.clock else {
-            panic!("this system's clock is the real one")
+            panic!("this system uses the real clock")
         };
         millis.fetch_add(
             i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
@@ -210,35 +210,35 @@ impl System {
         );
     }
 
-    /// Runs the schedule's function once, at the system's own time.
+    /// Runs the scheduled function once, at the time of the system's clock.
     ///
     /// # Panics
-    /// When the table cannot be read.
-    #[allow(clippy::expect_used)] // As said.
+    /// The table cannot be read.
+    #[allow(clippy::expect_used)] // See `Panics`.
     pub async fn reverify(&self) -> Report {
         let dns = verification::Dns::new(&self.app.config.dns).expect("a resolver");
         reverify::run(&self.app, &dns, None).await.expect("a report")
     }
 
-    /// The proxy of a counted system.
+    /// The proxy of a system that was built with [`Builder::counted`].
     ///
     /// # Panics
-    /// Without one.
-    #[allow(clippy::expect_used)] // As said.
+    /// The system has no proxy.
+    #[allow(clippy::expect_used)] // See `Panics`.
     pub fn proxy(&self) -> &Proxy {
         self.proxy.as_ref().expect("a system built with counted()")
     }
 
-    /// Breaks requests of a counted system to its table.
+    /// Adds a fault to the proxy, see [`Proxy::inject`].
     pub fn inject(&self, fault: Fault) {
         self.proxy().inject(fault);
     }
 }
 
-/// Everything that answers HTTP, as behind the gateway.
+/// The routes of all functions, behind the local gateway.
 ///
 /// # Errors
-/// A sentence: the system's own resolvers cannot be read.
+/// The resolvers of the operating system cannot be read.
 pub(crate) fn router(app: &App) -> Result<Router, String> {
     let dns = verification::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
     let (router, document) = openapi::routes(dns.clone());
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_systems_do_not_see_each_other() {
+    async fn two_systems_do_not_share_data() {
         let (one, other) = (System::start().await, System::start().await);
         let token = one.token("org_a", "owner");
         assert_eq!(
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn time_stands_still_until_it_is_moved() {
+    async fn the_clock_of_a_test_moves_only_by_advance() {
         let system = System::builder().at(1_800_000_000_123).start().await;
         let token = system.token("org_a", "owner");
         let (_, agency) = send(&system, Method::POST, "/agency/enable", &token).await;
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_it_asks_of_its_table_is_counted_and_can_be_broken() {
+    async fn a_proxy_counts_requests_to_the_table_and_injects_faults() {
         let system = System::start_counted().await;
         let token = system.token("org_a", "owner");
         send(&system, Method::POST, "/agency/enable", &token).await;
@@ -322,19 +322,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn variables_and_records_are_its_own() {
+    async fn each_system_has_its_own_variables_and_records() {
         let system = System::builder()
             .set("MAX_DOMAINS", "3")
             .zone("a.test. A 192.0.2.1")
             .start()
             .await;
         assert_eq!(system.app.config.max_domains, 3);
-        let (asked, dns) = (&system.app.config.dns, system.dns.address());
+        let (config, dns) = (&system.app.config.dns, system.dns.address());
         assert_eq!(
-            (&asked.resolvers[..], asked.authority_port),
+            (&config.resolvers[..], config.authority_port),
             (&[dns][..], dns.port())
         );
-        assert_eq!(asked.mode, DnsMode::Authoritative);
+        assert_eq!(config.mode, DnsMode::Authoritative);
         assert_eq!(
             System::with(&[("MAX_DOMAINS", "4")]).await.app.config.max_domains,
             4

@@ -1,10 +1,10 @@
-//! The table as `template.yaml` defines it, so that one machine has the keys and the index that AWS has.
+//! The table of `template.yaml`, so that its keys and its index are the same on one machine and in AWS.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{ProvideErrorMetadata, SdkError},
+    error::{BuildError, ProvideErrorMetadata, SdkError},
     types::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
         ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
@@ -13,28 +13,41 @@ use aws_sdk_dynamodb::{
 use serde::Deserialize;
 use serde_norway::Value;
 
-/// The deployed system's own template, in the binary so that it runs from anywhere.
+/// The deployed template. It is part of the binary, so that the binary runs in any directory.
 const TEMPLATE: &str = include_str!("../../../template.yaml");
 
-/// Why there is no table: a sentence for the person at the terminal.
-#[derive(Debug)]
-pub struct Error(String);
-
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
+/// Why the table cannot be created, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The template is not YAML, or a property of its table has another type.
+    #[error("template.yaml: {0}")]
+    Yaml(#[from] serde_norway::Error),
+    /// The template has no resource `Table`, or the resource has no properties.
+    #[error("template.yaml: there is no Resources.Table.Properties")]
+    Missing,
+    /// A definition lacks a property that DynamoDB requires.
+    #[error("template.yaml: {0}")]
+    Incomplete(#[from] BuildError),
+    /// DynamoDB rejected the request, or did not respond.
+    #[error("DynamoDB {action}: {causes}")]
+    Request {
+        /// `CreateTable`, …
+        action: &'static str,
+        /// The error and its sources, joined by `: `.
+        causes: String,
+    },
+    /// The table was not `ACTIVE` within a minute.
+    #[error("the table {0} is not active after a minute")]
+    Inactive(String),
 }
 
-impl std::error::Error for Error {}
-
-/// What of an `AWS::DynamoDB::Table` matters to the code that uses it. Backups, encryption, streams and protection
-/// are AWS's own business.
+/// The properties of an `AWS::DynamoDB::Table` that affect reads and writes. Backups, encryption, streams and deletion
+/// protection exist in AWS only.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "PascalCase")]
-pub struct Table {
+pub struct TableDefinition {
     attribute_definitions: Vec<Attribute>,
-    key_schema: Vec<Key>,
+    key_schema: Vec<KeyAttribute>,
     #[serde(default)]
     global_secondary_indexes: Vec<Index>,
     time_to_live_specification: Option<TimeToLive>,
@@ -49,7 +62,7 @@ struct Attribute {
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "PascalCase")]
-struct Key {
+struct KeyAttribute {
     attribute_name: String,
     key_type: String,
 }
@@ -58,7 +71,7 @@ struct Key {
 #[serde(rename_all = "PascalCase")]
 struct Index {
     index_name: String,
-    key_schema: Vec<Key>,
+    key_schema: Vec<KeyAttribute>,
     projection: ProjectedAttributes,
 }
 
@@ -76,32 +89,31 @@ struct TimeToLive {
     enabled: bool,
 }
 
-impl Table {
-    /// The resource `Table` of the project's template.
+impl TableDefinition {
+    /// Reads the resource `Table` of `template.yaml`.
     ///
     /// # Errors
-    /// The template is not YAML or its table lacks a property.
-    pub fn from_template() -> Result<Self, Error> {
+    /// The template is not YAML, or its table lacks a property.
+    pub fn from_template() -> Result<Self, TableError> {
         Self::parse(TEMPLATE)
     }
 
-    fn parse(template: &str) -> Result<Self, Error> {
-        let wrong = |error: serde_norway::Error| Error(format!("template.yaml: {error}"));
-        // First as a plain value: CloudFormation's tags (!Ref, !Sub, …) may stand anywhere in it.
-        let template: Value = serde_norway::from_str(template).map_err(wrong)?;
+    fn parse(template: &str) -> Result<Self, TableError> {
+        // First as an untyped value, because CloudFormation's tags (!Ref, !Sub, …) may occur anywhere.
+        let template: Value = serde_norway::from_str(template)?;
         let properties = ["Resources", "Table", "Properties"]
             .iter()
             .try_fold(&template, |value, name| value.get(name))
-            .ok_or_else(|| Error("template.yaml: there is no Resources.Table.Properties".into()))?;
-        serde_norway::from_value(properties.clone()).map_err(wrong)
+            .ok_or(TableError::Missing)?;
+        Ok(serde_norway::from_value(properties.clone())?)
     }
 
-    /// Creates the table as `name`, waits until it is active and sets its time to live. What is there already stays as
-    /// it is.
+    /// Creates the table as `name`, waits until it is active and sets its time to live. Changes nothing on an existing
+    /// table.
     ///
     /// # Errors
-    /// The database refuses, cannot be reached, or takes over a minute.
-    pub async fn create(&self, client: &Client, name: &str) -> Result<(), Error> {
+    /// DynamoDB rejects a request or does not respond, or the table is not active within a minute.
+    pub async fn create(&self, client: &Client, name: &str) -> Result<(), TableError> {
         let request = client
             .create_table()
             .table_name(name)
@@ -120,7 +132,7 @@ impl Table {
         let existed = match request.send().await {
             Ok(_) => false,
             Err(error) if error.code() == Some("ResourceInUseException") => true,
-            Err(error) => return Err(refused("CreateTable", error)),
+            Err(error) => return Err(request_error("CreateTable", error)),
         };
         self.wait_until_active(client, name).await?;
         let Some(time_to_live) = &self.time_to_live_specification else {
@@ -132,81 +144,73 @@ impl Table {
             .time_to_live_specification(time_to_live.build()?);
         match request.send().await {
             Err(error) if !(existed && error.code() == Some("ValidationException")) => {
-                Err(refused("UpdateTimeToLive", error))
+                Err(request_error("UpdateTimeToLive", error))
             }
-            _ => Ok(()), // Refused as invalid where it is set already.
+            _ => Ok(()), // DynamoDB rejects a time to live that is already set.
         }
     }
 
-    async fn wait_until_active(&self, client: &Client, name: &str) -> Result<(), Error> {
+    async fn wait_until_active(&self, client: &Client, name: &str) -> Result<(), TableError> {
         for _ in 0..300 {
-            let answer = client
+            let response = client
                 .describe_table()
                 .table_name(name)
                 .send()
                 .await
-                .map_err(|error| refused("DescribeTable", error))?;
-            if answer.table.and_then(|table| table.table_status) == Some(TableStatus::Active) {
+                .map_err(|error| request_error("DescribeTable", error))?;
+            if response.table.and_then(|table| table.table_status) == Some(TableStatus::Active) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        Err(Error(format!("the table {name} is not active after a minute")))
+        Err(TableError::Inactive(name.to_owned()))
     }
 }
 
 impl Attribute {
-    fn build(&self) -> Result<AttributeDefinition, Error> {
-        AttributeDefinition::builder()
+    fn build(&self) -> Result<AttributeDefinition, TableError> {
+        Ok(AttributeDefinition::builder()
             .attribute_name(&self.attribute_name)
             .attribute_type(ScalarAttributeType::from(self.attribute_type.as_str()))
-            .build()
-            .map_err(incomplete)
+            .build()?)
     }
 }
 
 impl Index {
-    fn build(&self) -> Result<GlobalSecondaryIndex, Error> {
+    fn build(&self) -> Result<GlobalSecondaryIndex, TableError> {
         let projection = Projection::builder()
             .projection_type(ProjectionType::from(self.projection.projection_type.as_str()))
             .set_non_key_attributes(self.projection.non_key_attributes.clone())
             .build();
-        GlobalSecondaryIndex::builder()
+        Ok(GlobalSecondaryIndex::builder()
             .index_name(&self.index_name)
             .set_key_schema(Some(schema(&self.key_schema)?))
             .projection(projection)
-            .build()
-            .map_err(incomplete)
+            .build()?)
     }
 }
 
 impl TimeToLive {
-    fn build(&self) -> Result<TimeToLiveSpecification, Error> {
-        TimeToLiveSpecification::builder()
+    fn build(&self) -> Result<TimeToLiveSpecification, TableError> {
+        Ok(TimeToLiveSpecification::builder()
             .attribute_name(&self.attribute_name)
             .enabled(self.enabled)
-            .build()
-            .map_err(incomplete)
+            .build()?)
     }
 }
 
-fn schema(keys: &[Key]) -> Result<Vec<KeySchemaElement>, Error> {
+fn schema(keys: &[KeyAttribute]) -> Result<Vec<KeySchemaElement>, TableError> {
     keys.iter()
         .map(|key| {
-            KeySchemaElement::builder()
+            Ok(KeySchemaElement::builder()
                 .attribute_name(&key.attribute_name)
                 .key_type(KeyType::from(key.key_type.as_str()))
-                .build()
-                .map_err(incomplete)
+                .build()?)
         })
         .collect()
 }
 
-fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> Error {
-    Error(format!("template.yaml: {error}"))
-}
-
-fn refused<E>(action: &str, error: SdkError<E>) -> Error
+fn request_error<E>(action: &'static str, error: SdkError<E>) -> TableError
 where
     E: std::error::Error + 'static,
 {
@@ -216,7 +220,10 @@ where
         causes.push(cause.to_string());
         source = cause.source();
     }
-    Error(format!("DynamoDB {action}: {}", causes.join(": ")))
+    TableError::Request {
+        action,
+        causes: causes.join(": "),
+    }
 }
 
 #[cfg(test)]
@@ -225,8 +232,8 @@ mod tests {
     use crate::{dynamodb, environment::REGION};
 
     #[test]
-    fn tags_of_cloudformation_may_stand_anywhere() {
-        let table = Table::parse(
+    fn cloudformation_tags_may_occur_anywhere() {
+        let table = TableDefinition::parse(
             "Transform: AWS::Serverless-2016-10-31
 Conditions: {Mine: !Equals [!Ref Existing, '']}
 Resources:
@@ -260,20 +267,20 @@ Resources:
     }
 
     #[test]
-    fn a_template_without_a_table_is_an_error_that_says_so() {
-        let error = Table::parse("Resources: {}").unwrap_err();
+    fn a_template_without_a_table_is_an_error() {
+        let error = TableDefinition::parse("Resources: {}").unwrap_err();
         assert_eq!(
             error.to_string(),
             "template.yaml: there is no Resources.Table.Properties"
         );
-        let error = Table::parse("Resources: {Table: {Properties: {KeySchema: 1}}}").unwrap_err();
+        let error = TableDefinition::parse("Resources: {Table: {Properties: {KeySchema: 1}}}").unwrap_err();
         assert!(error.to_string().starts_with("template.yaml: "), "{error}");
     }
 
     #[tokio::test]
-    async fn the_table_of_the_template_can_be_made_twice_and_has_its_index_and_time_to_live() {
+    async fn creating_the_table_twice_is_no_error_and_sets_index_and_time_to_live() {
         let client = dynamodb::client(&format!("http://{}", dynamodb::shared()), REGION);
-        let table = Table::from_template().unwrap();
+        let table = TableDefinition::from_template().unwrap();
         table.create(&client, "template-twice").await.unwrap();
         table.create(&client, "template-twice").await.unwrap();
 

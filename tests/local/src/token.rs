@@ -1,4 +1,4 @@
-//! Tokens for the local system, signed with its secret.
+//! Tokens for the local system.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -6,18 +6,18 @@ use time::OffsetDateTime;
 
 use crate::environment::{AUDIENCE, Environment, ISSUER, SECRET};
 
-/// Seconds that a token is good for unless said otherwise: a day.
+/// How long a token is valid by default, in seconds: one day.
 pub const TTL: i64 = 24 * 60 * 60;
 
-/// A token of the default configuration; `at` is when it is issued.
+/// Signs a token for the default configuration. `at` is `iat`, and `ttl` is in seconds.
 pub fn sign(org: &str, role: &str, sub: &str, at: OffsetDateTime, ttl: i64) -> String {
     encode(&claims(ISSUER, AUDIENCE, org, role, sub, at, ttl), SECRET)
 }
 
-/// A token that a server with this environment takes.
+/// Signs a token that a server with this environment accepts.
 ///
 /// # Errors
-/// A sentence: it takes only tokens that somebody else signs.
+/// The server accepts only tokens of an identity provider.
 pub fn sign_for(
     environment: &Environment<'_>,
     org: &str,
@@ -28,7 +28,7 @@ pub fn sign_for(
     let get = |name: &str| environment.get(name).unwrap_or_default();
     let secret = environment
         .get("AUTH_HS256_SECRET")
-        .ok_or("AUTH_JWKS or AUTH_JWKS_URL is set: only its owner can sign tokens")?;
+        .ok_or("AUTH_JWKS or AUTH_JWKS_URL is set: only the identity provider can sign tokens")?;
     let now = OffsetDateTime::now_utc();
     let mut claims = claims(
         &get("AUTH_ISSUER"),
@@ -47,14 +47,14 @@ pub fn sign_for(
         if let (Some(name), Some(object)) = (environment.set(variable), claims.as_object_mut())
             && let Some(value) = object.remove(claim)
         {
-            // A name is tried whole before it is tried as a path.
+            // The API looks for a claim with the whole name before it reads the name as a path.
             object.insert(name, value);
         }
     }
     Ok(encode(&claims, &secret))
 }
 
-/// Any claims at all, signed with the default secret.
+/// Signs these claims with the default secret.
 pub fn encode_claims(claims: &Value) -> String {
     encode(claims, SECRET)
 }
@@ -74,10 +74,10 @@ fn claims(
     })
 }
 
-#[allow(clippy::expect_used)] // HMAC takes any key, and a JSON value can be written as JSON.
+#[allow(clippy::expect_used)] // HMAC accepts any key, and a JSON value can be serialized.
 fn encode(claims: &Value, secret: &str) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).expect("an HMAC of JSON")
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).expect("HMAC of a JSON value")
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_who_and_for_how_long() {
+    fn a_token_has_the_organization_the_role_and_the_lifetime() {
         let token = sign("org_a", "owner", "user_1", OffsetDateTime::now_utc(), 60);
         let claims = decode(&token, SECRET, ISSUER);
         assert_eq!(claims["org_id"], "org_a");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_in_the_token() {
+    fn a_token_follows_the_set_variables() {
         let set = |name: &str| match name {
             "AUTH_HS256_SECRET" => Some("another secret of more than 32 bytes".to_owned()),
             "AUTH_ISSUER" => Some("https://example.com/".to_owned()),

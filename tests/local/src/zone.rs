@@ -1,8 +1,7 @@
-//! Records from a zone file, and the answer to a question about them.
+//! The records of a zone file, and the responses to queries for them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     net::IpAddr,
 };
 
@@ -15,71 +14,74 @@ use hickory_server::proto::{
     serialize::txt::{Parser, parse_ttl},
 };
 
-/// Seconds, for a record without a TTL before any `$TTL`.
+/// The TTL in seconds of a record without one, before any `$TTL`.
 const DEFAULT_TTL: u32 = 60;
-/// Aliases followed for one answer, as many as the large resolvers do.
+/// The maximum length of an alias chain, as in the large public resolvers.
 const MAX_ALIASES: usize = 16;
 
-/// The name servers of a zone for which the file names none. Two, because of several servers two must agree.
+/// The name servers of a zone without `NS` records in the file. There are two, because the product needs two servers that
+/// agree.
 const SERVERS: [&str; 2] = ["ns1.dns.localhost.", "ns2.dns.localhost."];
 
-/// The records of any number of zones: every name that is not here does not exist. A zone begins at each name with an SOA
-/// record (see [`Zone::complete`]) and ends where another one begins.
+/// The records of any number of zones. A name that is not in it does not exist. A zone begins at each name with an SOA record
+/// (see [`ZoneDatabase::complete`]) and ends at the next zone cut.
 #[derive(Debug, Default)]
-pub struct Zone {
-    /// Every name that exists; one without records of its own has some below it.
+pub struct ZoneDatabase {
+    /// Every name that exists. A name without records is an empty non-terminal (RFC 8499).
     names: BTreeMap<LowerName, Vec<Record>>,
 }
 
-/// What is wrong with a zone file, and where.
-#[derive(Debug, PartialEq)]
-pub struct Error {
+/// An invalid entry of a zone file.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct ZoneError {
     /// The line where the entry begins, from 1.
     pub line: usize,
     reason: String,
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.reason)
+impl ZoneError {
+    fn new(line: usize, reason: impl Into<String>) -> Self {
+        Self {
+            line,
+            reason: reason.into(),
+        }
     }
 }
 
-impl std::error::Error for Error {}
-
-/// An answer's code and sections.
+/// The response code and sections of a response.
 #[derive(Debug)]
-pub struct Answer {
-    /// `NoError` or `NXDomain` (of the last alias's target).
+pub struct ZoneResponse {
+    /// `NoError` or `NXDomain`, for the target of the last alias.
     pub code: ResponseCode,
-    /// The aliases on the way, then the records asked for.
+    /// The answer section: the alias chain, then the records of the query.
     pub records: Vec<Record>,
-    /// The zone's SOA, where the records asked for do not exist (RFC 2308) and the file has one.
+    /// The zone's SOA record in a negative response (RFC 2308), if the file has one.
     pub soa: Option<Record>,
 }
 
-impl Zone {
-    /// Reads the master-file format (RFC 1035 section 5) without `$INCLUDE` and `\DDD`. The origin is the root until an
-    /// `$ORIGIN`; a record without a TTL or `$TTL` has 60 seconds; class and SOA are optional.
+impl ZoneDatabase {
+    /// Parses the master file format (RFC 1035, section 5) without `$INCLUDE` and `\DDD`. The origin is the root until an
+    /// `$ORIGIN`. A record without a TTL or `$TTL` has 60 seconds. Class and SOA are optional.
     ///
     /// # Errors
-    /// The first entry that is wrong.
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    /// The first invalid entry.
+    pub fn parse(text: &str) -> Result<Self, ZoneError> {
         let mut zone = Self::default();
         let (mut origin, mut ttl, mut owner) = (Name::root(), DEFAULT_TTL, None);
         for Entry { line, text } in entries(text)? {
-            let wrong = |reason: String| Error { line, reason };
+            let invalid = |reason: String| ZoneError::new(line, reason);
             let mut words = text.split_whitespace();
             match (words.next(), words.next()) {
                 (None, _) => continue,
                 (Some("$ORIGIN"), Some(name)) => {
-                    origin = Name::parse(name, Some(&origin)).map_err(|error| wrong(error.to_string()))?;
+                    origin = Name::parse(name, Some(&origin)).map_err(|error| invalid(error.to_string()))?;
                 }
                 (Some("$TTL"), Some(value)) => {
-                    ttl = parse_ttl(value).map_err(|error| wrong(error.to_string()))?;
+                    ttl = parse_ttl(value).map_err(|error| invalid(error.to_string()))?;
                 }
                 (Some(word), _) if word.starts_with('$') => {
-                    return Err(wrong(format!("{word} is not supported, or lacks its value")));
+                    return Err(invalid(format!("{word} is not supported, or lacks its value")));
                 }
                 _ => {
                     let record = match &owner {
@@ -87,12 +89,12 @@ impl Zone {
                         _ => text,
                     };
                     let parser = Parser::new(format!("$TTL {ttl}\n{record}\n"), None, Some(origin.clone()));
-                    let (_, sets) = parser.parse().map_err(|error| wrong(error.to_string()))?;
+                    let (_, sets) = parser.parse().map_err(|error| invalid(error.to_string()))?;
                     let mut records = sets
                         .values()
                         .flat_map(|set| set.records_without_rrsigs())
                         .peekable();
-                    let first = records.peek().ok_or_else(|| wrong("no record type".into()))?;
+                    let first = records.peek().ok_or_else(|| invalid("no record type".into()))?;
                     owner = Some(first.name.clone());
                     records.for_each(|record| zone.insert(record.clone()));
                 }
@@ -101,19 +103,18 @@ impl Zone {
         Ok(zone)
     }
 
-    /// How many records there are.
+    /// The number of records.
     pub fn len(&self) -> usize {
         self.names.values().map(Vec::len).sum()
     }
 
-    /// Whether there are none.
+    /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Makes these records a world whose name servers are all at `address`: adds what the file leaves unsaid of SOA and `NS`
-    /// records and of the servers' addresses. Zones are the root, the top-level domains, what can be registered below a
-    /// public suffix, and every other name with an SOA or `NS` record.
+    /// Adds the SOA, `NS` and address records that the file leaves out, with all name servers at `address`. Zones are the root,
+    /// the top-level domains, the registrable domains, and every other name with an SOA or `NS` record.
     #[must_use]
     pub fn complete(mut self, address: IpAddr) -> Self {
         let own = SERVERS.map(|name| Name::from_ascii(name).unwrap_or_default());
@@ -145,22 +146,22 @@ impl Zone {
         self
     }
 
-    /// Answers as a resolver that knows these records and no others: follows aliases, expands wildcards (RFC 4592).
-    pub fn resolve(&self, name: &Name, kind: RecordType) -> Answer {
-        self.answer(name, kind, |_, _| true)
+    /// The response of a resolver: follows aliases into other zones and expands wildcards (RFC 4592).
+    pub fn resolve(&self, name: &Name, kind: RecordType) -> ZoneResponse {
+        self.respond(name, kind, |_, _| true)
     }
 
-    /// Answers as the name server of the zone in which `name` is: follows aliases within that zone alone.
-    pub fn authority(&self, name: &Name, kind: RecordType) -> Answer {
-        self.answer(name, kind, |alias, target| self.soa(alias) == self.soa(target))
+    /// The response of an authoritative server of the zone of `name`: follows aliases within that zone only.
+    pub fn authority(&self, name: &Name, kind: RecordType) -> ZoneResponse {
+        self.respond(name, kind, |alias, target| self.soa(alias) == self.soa(target))
     }
 
-    fn answer(&self, name: &Name, kind: RecordType, follows: impl Fn(&Name, &Name) -> bool) -> Answer {
+    fn respond(&self, name: &Name, kind: RecordType, follows: impl Fn(&Name, &Name) -> bool) -> ZoneResponse {
         let mut name = name.clone();
         let mut records = Vec::new();
         for _ in 0..MAX_ALIASES {
             let Some(found) = self.find(&name) else {
-                return Answer {
+                return ZoneResponse {
                     code: ResponseCode::NXDomain,
                     records,
                     soa: self.soa(&name).cloned(),
@@ -178,7 +179,7 @@ impl Zone {
                 _ => None,
             });
             let Some((record, target)) = alias else {
-                return Answer {
+                return ZoneResponse {
                     code: ResponseCode::NoError,
                     records,
                     soa: self.soa(&name).cloned(),
@@ -190,7 +191,7 @@ impl Zone {
             }
             name = target;
         }
-        Answer {
+        ZoneResponse {
             code: ResponseCode::NoError,
             records,
             soa: None,
@@ -216,7 +217,7 @@ impl Zone {
         }
         let mut encloser = name;
         while !encloser.is_root() {
-            // Before the label is cut off: it becomes the asterisk.
+            // `into_wildcard` replaces the first label by the asterisk.
             let wildcard = encloser.clone().into_wildcard();
             encloser = encloser.base_name();
             if self.names.contains_key(&encloser) {
@@ -226,7 +227,7 @@ impl Zone {
         None
     }
 
-    /// The SOA record of the zone in which `name` is.
+    /// The SOA record of the zone of `name`.
     fn soa(&self, name: &Name) -> Option<&Record> {
         let mut name = LowerName::new(name);
         loop {
@@ -239,7 +240,7 @@ impl Zone {
         }
     }
 
-    /// Whether the name itself has a record of one of these types.
+    /// Whether the name has a record of one of these types. Wildcards are not expanded.
     fn has(&self, name: &Name, kinds: &[RecordType]) -> bool {
         let mut records = self.names.get(&LowerName::new(name)).into_iter().flatten();
         records.any(|record| kinds.contains(&record.record_type()))
@@ -248,7 +249,7 @@ impl Zone {
     fn is_zone(&self, name: &Name) -> bool {
         let text = name.to_ascii();
         let text = text.trim_end_matches('.');
-        // An asterisk owns what it expands to, and no zone.
+        // A wildcard name is not a zone cut.
         !name.is_wildcard()
             && (name.iter().len() <= 1
                 || psl::domain_str(text) == Some(text)
@@ -261,79 +262,101 @@ struct Entry {
     text: String,
 }
 
-/// One entry a line: comments cut, lines in parentheses joined. This is done here because the parser below names no
-/// lines, knows one zone only, and takes no quoted string in parentheses.
-fn entries(text: &str) -> Result<Vec<Entry>, Error> {
-    let mut entries = Vec::new();
-    let mut entry = Entry {
-        line: 1,
-        text: String::new(),
-    };
-    let (mut quoted, mut parenthesis) = (false, false);
+/// Splits the text into entries: removes comments and joins lines in parentheses. The parser of hickory cannot do this: it
+/// reports no line numbers, knows one zone only, and accepts no quoted string in parentheses.
+fn entries(text: &str) -> Result<Vec<Entry>, ZoneError> {
+    let mut splitter = Splitter::new();
     let mut chars = text.chars().peekable();
-    let mut line = 1;
     while let Some(char) = chars.next() {
-        let wrong = |reason: &str| {
-            Err(Error {
-                line,
-                reason: reason.into(),
-            })
-        };
         match char {
-            '\n' => {
-                if quoted {
-                    return wrong("a quote is not closed");
-                }
-                line += 1;
-                if parenthesis {
-                    entry.text.push(' ');
-                } else {
-                    entries.push(std::mem::replace(
-                        &mut entry,
-                        Entry {
-                            line,
-                            text: String::new(),
-                        },
-                    ));
-                }
-            }
             '\\' => {
-                entry.text.push(char);
+                splitter.entry.text.push(char);
                 match chars.peek() {
-                    Some('0'..='9') => return wrong("\\DDD is not supported"),
-                    Some(next) if *next != '\n' => entry.text.extend(chars.next()),
+                    Some('0'..='9') => return Err(splitter.invalid("\\DDD is not supported")),
+                    Some(next) if *next != '\n' => splitter.entry.text.extend(chars.next()),
                     _ => {}
                 }
             }
-            '"' => {
-                quoted = !quoted;
-                entry.text.push(char);
-            }
-            _ if quoted => entry.text.push(char),
-            ';' => while chars.next_if(|char| *char != '\n').is_some() {},
-            '(' if parenthesis => return wrong("a parenthesis in a parenthesis"),
-            ')' if !parenthesis => return wrong("a parenthesis that was not opened"),
-            '(' | ')' => {
-                parenthesis = char == '(';
-                entry.text.push(' ');
-            }
-            '\r' => entry.text.push(' '),
-            _ => entry.text.push(char),
+            ';' if !splitter.quoted => while chars.next_if(|char| *char != '\n').is_some() {},
+            _ => splitter.push(char)?,
         }
     }
-    if quoted || parenthesis {
-        let reason = if quoted {
-            "a quote is not closed"
-        } else {
-            "a parenthesis is not closed"
-        };
-        return Err(Error {
-            line: entry.line,
-            reason: reason.into(),
-        });
+    splitter.finish()
+}
+
+/// The state of [`entries`].
+struct Splitter {
+    entries: Vec<Entry>,
+    entry: Entry,
+    line: usize,
+    quoted: bool,
+    parenthesis: bool,
+}
+
+impl Splitter {
+    fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            entry: Entry {
+                line: 1,
+                text: String::new(),
+            },
+            line: 1,
+            quoted: false,
+            parenthesis: false,
+        }
     }
-    entries.push(entry);
-    Ok(entries)
+
+    fn invalid(&self, reason: &str) -> ZoneError {
+        ZoneError::new(self.line, reason)
+    }
+
+    /// Handles a character that is neither escaped nor in a comment.
+    fn push(&mut self, char: char) -> Result<(), ZoneError> {
+        match char {
+            '\n' => self.end_line()?,
+            '"' => {
+                self.quoted = !self.quoted;
+                self.entry.text.push(char);
+            }
+            _ if self.quoted => self.entry.text.push(char),
+            '(' if self.parenthesis => return Err(self.invalid("a parenthesis in a parenthesis")),
+            ')' if !self.parenthesis => return Err(self.invalid("a parenthesis that was not opened")),
+            '(' | ')' => {
+                self.parenthesis = char == '(';
+                self.entry.text.push(' ');
+            }
+            '\r' => self.entry.text.push(' '),
+            _ => self.entry.text.push(char),
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self) -> Result<(), ZoneError> {
+        if self.quoted {
+            return Err(self.invalid("a quote is not closed"));
+        }
+        self.line += 1;
+        if self.parenthesis {
+            self.entry.text.push(' ');
+        } else {
+            let next = Entry {
+                line: self.line,
+                text: String::new(),
+            };
+            self.entries.push(std::mem::replace(&mut self.entry, next));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<Entry>, ZoneError> {
+        if self.quoted || self.parenthesis {
+            let mark = if self.quoted { "quote" } else { "parenthesis" };
+            return Err(ZoneError::new(self.entry.line, format!("a {mark} is not closed")));
+        }
+        self.entries.push(self.entry);
+        Ok(self.entries)
+    }
 }
 
 #[cfg(test)]
@@ -344,7 +367,7 @@ mod tests {
         Name::from_ascii(text).unwrap()
     }
 
-    fn resolve(zone: &Zone, host: &str, kind: RecordType) -> (ResponseCode, Vec<String>) {
+    fn resolve(zone: &ZoneDatabase, host: &str, kind: RecordType) -> (ResponseCode, Vec<String>) {
         let answer = zone.resolve(&name(host), kind);
         (
             answer.code,
@@ -357,8 +380,8 @@ mod tests {
     }
 
     #[test]
-    fn one_line_is_a_zone() {
-        let zone = Zone::parse(
+    fn one_record_is_enough() {
+        let zone = ZoneDatabase::parse(
             "_agency-challenge.portal.acme.test. 60 IN TXT \"agency-verification=a;b(c) d\" ; mine",
         )
         .unwrap();
@@ -379,8 +402,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_many_zones_and_the_whole_format() {
-        let zone = Zone::parse(
+    fn a_file_with_several_zones_and_every_syntax_is_parsed() {
+        let zone = ZoneDatabase::parse(
             "$TTL 1h
 $ORIGIN acme.test.
 @   IN SOA ns1 admin ( 1 ; serial
@@ -437,8 +460,8 @@ www A 192.0.2.3
     }
 
     #[test]
-    fn aliases_are_followed_and_loops_end() {
-        let zone = Zone::parse(
+    fn aliases_are_followed_up_to_the_maximum() {
+        let zone = ZoneDatabase::parse(
             "a.test. CNAME b.test.\nb.test. CNAME c.test.\nc.test. A 192.0.2.1
 gone.test. CNAME nowhere.test.\nx.test. CNAME y.test.\ny.test. CNAME x.test.",
         )
@@ -455,8 +478,8 @@ gone.test. CNAME nowhere.test.\nx.test. CNAME y.test.\ny.test. CNAME x.test.",
     }
 
     #[test]
-    fn a_wildcard_answers_for_what_does_not_exist() {
-        let zone = Zone::parse(
+    fn a_wildcard_answers_for_names_that_do_not_exist() {
+        let zone = ZoneDatabase::parse(
             "*.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1\nreal.acme.test. TXT here\ndeep.er.acme.test. TXT x",
         )
         .unwrap();
@@ -475,17 +498,17 @@ gone.test. CNAME nowhere.test.\nx.test. CNAME y.test.\ny.test. CNAME x.test.",
         assert_eq!(resolve(&zone, "*.acme.test.", RecordType::CNAME).1.len(), 1);
     }
 
-    fn complete(text: &str) -> Zone {
-        Zone::parse(text).unwrap().complete([127, 0, 0, 1].into())
+    fn complete(text: &str) -> ZoneDatabase {
+        ZoneDatabase::parse(text).unwrap().complete([127, 0, 0, 1].into())
     }
 
-    /// The zone of a name, by the answer to a question that has none.
-    fn apex(zone: &Zone, host: &str) -> String {
+    /// The zone of a name, from the SOA record of a negative response.
+    fn apex(zone: &ZoneDatabase, host: &str) -> String {
         let answer = zone.authority(&name(host), RecordType::HINFO);
         answer.soa.unwrap().name.to_string()
     }
 
-    fn servers(zone: &Zone, host: &str) -> Vec<String> {
+    fn servers(zone: &ZoneDatabase, host: &str) -> Vec<String> {
         let answer = zone.authority(&name(host), RecordType::NS);
         answer
             .records
@@ -495,7 +518,7 @@ gone.test. CNAME nowhere.test.\nx.test. CNAME y.test.\ny.test. CNAME x.test.",
     }
 
     #[test]
-    fn zones_begin_where_names_are_given_out_and_where_the_file_says_so() {
+    fn zones_are_tlds_registrable_domains_and_names_with_soa_or_ns() {
         let zone = complete(
             "www.acme.test. A 192.0.2.1\nwww.globex.co.uk. A 192.0.2.1\nx.corp.github.io. A 192.0.2.1
 *.wild.test. A 192.0.2.1\n*.test. A 192.0.2.1\n*.ns.test. NS a.test.
@@ -518,7 +541,7 @@ team.acme.test. SOA ns admin 7 1 1 1 1\nshop.acme.test. NS ns1.acme.test.\na.sho
         ] {
             assert_eq!(apex(&zone, host), expected, "{host}");
         }
-        // What the file says stands.
+        // Records of the file are kept.
         let soa = zone.authority(&name("team.acme.test."), RecordType::SOA);
         assert!(soa.records[0].data.to_string().contains(" 7 "), "{soa:?}");
         assert_eq!(servers(&zone, "shop.acme.test."), ["ns1.acme.test."]);
@@ -528,7 +551,7 @@ team.acme.test. SOA ns admin 7 1 1 1 1\nshop.acme.test. NS ns1.acme.test.\na.sho
     }
 
     #[test]
-    fn every_name_server_without_an_address_is_here() {
+    fn a_name_server_without_an_address_gets_the_server_s_address() {
         let zone = complete(
             "acme.test. NS ns-1.awsdns-01.com.\nacme.test. NS far.acme.test.\nacme.test. NS six.acme.test.
 *.acme.test. A 192.0.2.9\nfar.acme.test. A 192.0.2.1\nsix.acme.test. AAAA 2001:db8::1",
@@ -541,7 +564,7 @@ team.acme.test. SOA ns admin 7 1 1 1 1\nshop.acme.test. NS ns1.acme.test.\na.sho
         assert_eq!(addresses("far.acme.test."), ["far.acme.test. 192.0.2.1"]);
         assert_eq!(addresses("six.acme.test."), [""; 0]);
         assert_eq!(apex(&zone, "ns-1.awsdns-01.com."), "awsdns-01.com.");
-        let zone = Zone::parse("acme.test. NS ns.acme.test.").unwrap();
+        let zone = ZoneDatabase::parse("acme.test. NS ns.acme.test.").unwrap();
         let zone = zone.complete(std::net::Ipv6Addr::LOCALHOST.into());
         assert_eq!(
             resolve(&zone, "ns.acme.test.", RecordType::AAAA).1,
@@ -550,7 +573,7 @@ team.acme.test. SOA ns admin 7 1 1 1 1\nshop.acme.test. NS ns1.acme.test.\na.sho
     }
 
     #[test]
-    fn a_zones_server_does_not_look_into_another_zone() {
+    fn an_authoritative_response_has_no_records_of_another_zone() {
         let zone = complete(
             "a.acme.test. CNAME b.acme.test.\nb.acme.test. CNAME edge.globex.test.\nedge.globex.test. A 192.0.2.1
 *.acme.test. CNAME a.acme.test.\ngone.acme.test. CNAME no.thing.acme.test.\nthing.acme.test. TXT x",
@@ -584,7 +607,7 @@ team.acme.test. SOA ns admin 7 1 1 1 1\nshop.acme.test. NS ns1.acme.test.\na.sho
             ("   A 192.0.2.1", 1),
             ("a..test. A 192.0.2.1", 1),
         ] {
-            let error = Zone::parse(text).unwrap_err();
+            let error = ZoneDatabase::parse(text).unwrap_err();
             assert_eq!(error.line, line, "{text:?}: {error}");
             assert!(!error.to_string().contains('\n'), "{error}");
         }

@@ -1,5 +1,5 @@
-//! `cargo local` as a program: what it prints, what it keeps, how it ends.
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A test's own steps end it.
+//! The program `cargo local`: its output, its data file, its signals and exit status.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed step fails the test.
 
 use std::{
     path::PathBuf,
@@ -19,15 +19,15 @@ use tokio::{
     time::timeout,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// A running server on ports of its own.
-struct Server {
+/// A running `cargo local` on free ports.
+struct LocalServer {
     child: Child,
     welcome: String,
 }
 
-impl Server {
+impl LocalServer {
     async fn start(more: &[&str]) -> Self {
         let mut child = program(
             &[
@@ -48,14 +48,14 @@ impl Server {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut welcome = String::new();
         while !welcome.contains("curl ") {
-            let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+            let line = timeout(TIME_LIMIT, lines.next_line()).await.unwrap().unwrap();
             welcome.push_str(&line.expect("a line"));
             welcome.push('\n');
         }
         Self { child, welcome }
     }
 
-    /// The word after this one in the welcome.
+    /// The word after this one in the output at the start.
     fn word(&self, after: &str) -> &str {
         self.welcome
             .split_once(after)
@@ -70,8 +70,8 @@ impl Server {
         dynamodb::client(self.word("DynamoDB"), REGION)
     }
 
-    /// Sends a signal and waits for the end.
-    async fn end(mut self, signal: &str) -> Option<i32> {
+    /// Sends a signal and returns the exit status.
+    async fn stop(mut self, signal: &str) -> Option<i32> {
         let pid = self.child.id().unwrap().to_string();
         assert!(
             Command::new("kill")
@@ -81,7 +81,7 @@ impl Server {
                 .unwrap()
                 .success()
         );
-        timeout(PATIENCE, self.child.wait())
+        timeout(TIME_LIMIT, self.child.wait())
             .await
             .unwrap()
             .unwrap()
@@ -96,7 +96,7 @@ fn program(arguments: &[&str]) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    // None of whoever runs the tests.
+    // The variables of the shell that runs the tests must not change the defaults.
     for name in [
         "AWS_ENDPOINT_URL_DYNAMODB",
         "DNS_RESOLVERS",
@@ -112,12 +112,12 @@ fn program(arguments: &[&str]) -> Command {
 }
 
 async fn run(program: &mut Command) -> Output {
-    timeout(PATIENCE, program.output()).await.unwrap().unwrap()
+    timeout(TIME_LIMIT, program.output()).await.unwrap().unwrap()
 }
 
-struct Folder(PathBuf);
+struct TempDir(PathBuf);
 
-impl Folder {
+impl TempDir {
     fn new() -> Self {
         let path = std::env::temp_dir().join(uuid::Uuid::new_v4().to_string());
         std::fs::create_dir(&path).unwrap();
@@ -129,7 +129,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -153,8 +153,8 @@ async fn has(client: &Client, pk: &str) -> bool {
 }
 
 #[tokio::test]
-async fn the_printed_request_works_when_pasted() {
-    let server = Server::start(&[]).await;
+async fn the_printed_curl_command_works_when_pasted() {
+    let server = LocalServer::start(&[]).await;
     let line = server
         .welcome
         .lines()
@@ -166,13 +166,13 @@ async fn the_printed_request_works_when_pasted() {
 }
 
 #[tokio::test]
-async fn a_record_in_the_zone_file_proves_a_domain_as_its_own_name_servers_would() {
-    let folder = Folder::new();
+async fn a_record_in_the_zone_file_proves_a_domain() {
+    let folder = TempDir::new();
     let zone = folder.file("zone.txt");
     let servers = "acme.test. NS ns-1.awsdns-01.com.\nacme.test. NS ns-2.awsdns-02.net.\n";
     std::fs::write(&zone, servers).unwrap();
-    let mut server = Server::start(&["--zone", &zone]).await;
-    let mut said = BufReader::new(server.child.stderr.take().unwrap()).lines();
+    let mut server = LocalServer::start(&["--zone", &zone]).await;
+    let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines();
     let post = async |path: &str, body: &str| -> Value {
         let url = format!("{}{path}", server.word("API"));
         let token = format!("authorization: Bearer {}", server.word("Token"));
@@ -194,14 +194,14 @@ async fn a_record_in_the_zone_file_proves_a_domain_as_its_own_name_servers_would
     );
     std::fs::write(&zone, format!("{servers}{name}. TXT \"{value}\"\n")).unwrap();
     let reloaded = async {
-        while let Some(line) = said.next_line().await.unwrap() {
-            if line.ends_with("its records are served as they are now") {
+        while let Some(line) = log.next_line().await.unwrap() {
+            if line.ends_with(": loaded") {
                 return;
             }
         }
-        panic!("it ended")
+        panic!("the server ended")
     };
-    timeout(PATIENCE, reloaded).await.unwrap();
+    timeout(TIME_LIMIT, reloaded).await.unwrap();
     let verify = format!("/agency/portal-domains/{}/verify", text(&domain["id"]));
     let domain = post(&verify, "").await;
     let check = &domain["check"];
@@ -218,43 +218,43 @@ async fn a_record_in_the_zone_file_proves_a_domain_as_its_own_name_servers_would
 }
 
 #[tokio::test]
-async fn data_in_a_file_survive_a_kill_and_a_clean_end_leaves_one_file() {
-    let folder = Folder::new();
+async fn data_in_a_file_survives_a_kill_and_a_clean_exit_leaves_one_file() {
+    let folder = TempDir::new();
     let file = folder.file("data.db");
-    let server = Server::start(&["--data", &file]).await;
+    let server = LocalServer::start(&["--data", &file]).await;
     put(&server.database(), "before").await;
-    assert_eq!(server.end("-KILL").await, None);
+    assert_eq!(server.stop("-KILL").await, None);
 
-    let server = Server::start(&["--data", &file]).await;
+    let server = LocalServer::start(&["--data", &file]).await;
     assert!(has(&server.database(), "before").await);
     put(&server.database(), "after").await;
-    assert_eq!(server.end("-TERM").await, Some(0));
-    let left: Vec<_> = std::fs::read_dir(&folder.0)
+    assert_eq!(server.stop("-TERM").await, Some(0));
+    let files: Vec<_> = std::fs::read_dir(&folder.0)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    assert_eq!(left, ["data.db"]);
+    assert_eq!(files, ["data.db"]);
 
-    let server = Server::start(&["--data", &file]).await;
+    let server = LocalServer::start(&["--data", &file]).await;
     assert!(has(&server.database(), "after").await);
-    assert_eq!(server.end("-INT").await, Some(0));
+    assert_eq!(server.stop("-INT").await, Some(0));
 }
 
 #[tokio::test]
 async fn two_servers_may_share_a_database() {
-    let first = Server::start(&[]).await;
+    let first = LocalServer::start(&[]).await;
     put(&first.database(), "shared").await;
     let endpoint = first.word("DynamoDB").to_owned();
-    let second = Server::start(&["--dynamodb-endpoint", &endpoint]).await;
+    let second = LocalServer::start(&["--dynamodb-endpoint", &endpoint]).await;
     assert_eq!(second.word("DynamoDB"), endpoint);
     assert!(has(&second.database(), "shared").await);
-    assert_eq!(second.end("-TERM").await, Some(0));
+    assert_eq!(second.stop("-TERM").await, Some(0));
     assert!(has(&first.database(), "shared").await);
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_one_line_and_a_failure() {
-    let server = Server::start(&[]).await;
+async fn an_unusable_option_or_variable_is_one_line_and_a_failure() {
+    let server = LocalServer::start(&[]).await;
     let taken = server.word("http://").to_owned();
     let free = [
         "--addr",
@@ -264,7 +264,7 @@ async fn what_cannot_be_used_is_one_line_and_a_failure() {
         "--dns-addr",
         "127.0.0.1:0",
     ];
-    let folder = Folder::new();
+    let folder = TempDir::new();
     let zone = folder.file("zone");
     std::fs::write(&zone, "a.test. A 192.0.2.1\nb.test. A nowhere\n").unwrap();
     for (option, value, expected) in [
@@ -306,7 +306,7 @@ async fn what_cannot_be_used_is_one_line_and_a_failure() {
 }
 
 #[tokio::test]
-async fn a_token_is_printed_and_nothing_else() {
+async fn the_token_command_prints_only_the_token() {
     let output = run(&mut program(&[
         "token", "--org", "org_a", "--role", "admin", "--ttl", "60",
     ]))
@@ -317,8 +317,8 @@ async fn a_token_is_printed_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn reverify_prints_the_report_of_one_run() {
-    let server = Server::start(&[]).await;
+async fn the_reverify_command_prints_the_report_of_one_run() {
+    let server = LocalServer::start(&[]).await;
     let api = server.word("API").strip_prefix("http://").unwrap().to_owned();
     for more in [&[][..], &["--at", "2030-01-01T00:00:00Z"], &["--in", "25"]] {
         let output = run(program(&["reverify", "--addr", &api]).args(more)).await;
@@ -329,7 +329,7 @@ async fn reverify_prints_the_report_of_one_run() {
             "{report}"
         );
     }
-    assert_eq!(server.end("-TERM").await, Some(0));
+    assert_eq!(server.stop("-TERM").await, Some(0));
 
     let output = run(&mut program(&["reverify", "--addr", &api])).await;
     let error = String::from_utf8(output.stderr).unwrap();
