@@ -10,7 +10,7 @@ use shared::{
         reply::Json,
     },
     models::{
-        agency::{Agency, Overview},
+        agency::{AgencyResource, Overview},
         audit::AuditEntry,
     },
     problems,
@@ -38,9 +38,9 @@ problems!(AuditProblems: USER ADMIN AGENCY PAGED);
     path = "/agency/enable",
     operation_id = "enableAgency",
     tag = "Agency",
-    responses((status = 200, description = "The agency", body = Agency), EnableProblems)
+    responses((status = 200, description = "The agency", body = AgencyResource), EnableProblems)
 )]
-async fn enable_agency(State(app): State<App>, Admin(caller): Admin) -> Result<Json<Agency>, Problem> {
+async fn enable_agency(State(app): State<App>, Admin(caller): Admin) -> Result<Json<AgencyResource>, Problem> {
     if !matches!(caller.principal.tenant, Tenant::Agency(_)) {
         return Err(ProblemCode::ClientOrganization.into());
     }

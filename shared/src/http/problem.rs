@@ -18,7 +18,7 @@ use utoipa::{
 
 use crate::{
     auth::AuthError,
-    models::{Code, fields::Fault},
+    models::{Code, fields::FieldError},
     store,
 };
 
@@ -139,7 +139,7 @@ pub struct Problem {
     /// One sentence for a person.
     pub detail: Cow<'static, str>,
     /// Every fault of a body.
-    pub errors: Vec<Fault>,
+    pub errors: Vec<FieldError>,
     /// After how many seconds to try again.
     pub retry_after: Option<u64>,
     /// What lies behind a fault of ours: for the log alone.
@@ -176,7 +176,7 @@ pub struct ProblemOut<'a> {
     /// Every fault of a body; with `invalid-body` alone.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(required = false)]
-    errors: &'a [Fault],
+    errors: &'a [FieldError],
 }
 
 impl Problem {
@@ -192,7 +192,7 @@ impl Problem {
     }
 
     /// A body that does not fit.
-    pub fn invalid_body(errors: Vec<Fault>) -> Self {
+    pub fn invalid_body(errors: Vec<FieldError>) -> Self {
         Self {
             errors,
             ..P::InvalidBody.into()
@@ -366,7 +366,7 @@ pub fn responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, RefOr<ResponseDo
     let response = |(status, codes): (StatusCode, Vec<ProblemCode>)| {
         let examples = codes.iter().map(|code| {
             let errors = match code {
-                P::InvalidBody => vec![Fault {
+                P::InvalidBody => vec![FieldError {
                     pointer: "/name".to_owned(),
                     code: Code::UnknownProperty,
                     detail: "There is no such property.".into(),

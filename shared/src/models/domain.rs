@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{
     Code,
     fields::{Fields, Input},
-    hostname::{HostPolicy, Hostname, Label},
+    hostname::{HostPolicy, Hostname, Label, relative_host},
     id::{DomainId, OrgId},
     portal::PrimaryDomain,
     time::Timestamp,
@@ -438,11 +438,11 @@ impl Domain {
         // Until a check has found the zone, the registrable domain is the likeliest one.
         let zone = match self.check.as_ref().and_then(|check| check.zone.as_ref()) {
             Some(zone) => zone.as_str(),
-            None => psl::domain_str(self.hostname.as_str()).unwrap_or(self.hostname.as_str()),
+            None => self.hostname.registrable(),
         };
         let record = |kind, name: String, value, purpose, state| DnsRecord {
             kind,
-            host: relative(&name, zone),
+            host: relative_host(&name, zone).to_owned(),
             name,
             value,
             purpose,
@@ -483,14 +483,6 @@ impl Domain {
     }
 }
 
-fn relative(name: &str, zone: &str) -> String {
-    match name.strip_suffix(zone) {
-        Some("") => "@".to_owned(),
-        Some(host) => host.strip_suffix('.').unwrap_or(name).to_owned(),
-        None => name.to_owned(),
-    }
-}
-
 /// A new domain: exactly one of the two. Unknown properties are refused.
 #[derive(Debug, Clone, ToSchema)]
 #[serde(untagged)]
@@ -514,9 +506,9 @@ impl Input for PortalDomainCreate {
     fn read(fields: &mut Fields, names: &HostPolicy) -> Option<Self> {
         match (fields.has("subdomain"), fields.has("customDomain")) {
             (true, true) => {
-                fields.fault_of_all(Code::NotAllowed, "Give subdomain or customDomain, not both.");
+                fields.reject_body(Code::NotAllowed, "Give subdomain or customDomain, not both.");
             }
-            (false, false) => fields.fault_of_all(Code::Required, "Give subdomain or customDomain."),
+            (false, false) => fields.reject_body(Code::Required, "Give subdomain or customDomain."),
             _ => {}
         }
         let subdomain = fields.optional("subdomain", |text| names.subdomain(text));

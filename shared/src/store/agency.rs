@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::models::{
-    agency::{Agency as AgencyOut, DomainCounts, Overview},
+    agency::{AgencyResource, DomainCounts, Overview},
     audit::{Action, AuditEntry, TargetType, snapshot},
     portal::PrimaryDomain,
     time::Timestamp,
@@ -32,7 +32,7 @@ struct AgencyItem {
 
 impl Agency<'_> {
     /// Enables agency mode. Repeating it changes nothing.
-    pub async fn enable(&self) -> Result<AgencyOut> {
+    pub async fn enable(&self) -> Result<AgencyResource> {
         let agency = AgencyItem {
             enabled_at: self.caller.now,
             client_count: 0,
@@ -75,8 +75,8 @@ impl Agency<'_> {
         }
     }
 
-    fn show(&self, agency: &AgencyItem) -> AgencyOut {
-        AgencyOut {
+    fn show(&self, agency: &AgencyItem) -> AgencyResource {
+        AgencyResource {
             organization_id: self.org.clone(),
             enabled: true,
             enabled_at: agency.enabled_at,
