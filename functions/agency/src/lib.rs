@@ -40,7 +40,10 @@ problems!(AuditProblems: USER ADMIN AGENCY PAGED);
     tag = "Agency",
     responses((status = 200, description = "The agency", body = AgencyResource), EnableProblems)
 )]
-async fn enable_agency(State(app): State<App>, Admin(caller): Admin) -> Result<Json<AgencyResource>, Problem> {
+async fn enable_agency(
+    State(app): State<App>,
+    Admin(caller): Admin,
+) -> Result<Json<AgencyResource>, Problem> {
     if !matches!(caller.principal.tenant, Tenant::Agency(_)) {
         return Err(ProblemCode::ClientOrganization.into());
     }

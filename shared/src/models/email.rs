@@ -49,7 +49,10 @@ impl FromStr for FromEmail {
             return reject(FORMAT, "Enter an email address with an @.");
         };
         if text.ends_with('>') {
-            return reject(FORMAT, "Enter the address without a display name and without angle brackets.");
+            return reject(
+                FORMAT,
+                "Enter the address without a display name and without angle brackets.",
+            );
         }
         if domain.starts_with('[') {
             return reject(FORMAT, "Enter a domain after the @, not an IP address.");
@@ -70,7 +73,9 @@ impl FromStr for FromEmail {
         let is_bare = trim(domain) == domain && !domain.ends_with(hostname::DOTS);
         let domain = match Hostname::parse(domain) {
             Ok(domain) if is_bare && !domain.is_single_label() => domain,
-            Err(invalid) if invalid.code == Code::NameTooLong => return reject(Code::TooLong, ADDRESS_TOO_LONG),
+            Err(invalid) if invalid.code == Code::NameTooLong => {
+                return reject(Code::TooLong, ADDRESS_TOO_LONG);
+            }
             _ => return reject(FORMAT, "Enter a complete domain after the @, such as acme.com."),
         };
         let address = format!("{local}@{domain}");

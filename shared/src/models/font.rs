@@ -53,7 +53,13 @@ impl FromStr for FontFamily {
 /// CSS-wide keywords, which cannot be part of an unquoted family name (CSS Values 4, section 4.2; CSS Cascade,
 /// section 7.3, with `revert-rule` of its newest level).
 const KEYWORDS: &[&str] = &[
-    "default", "inherit", "initial", "revert", "revert-layer", "revert-rule", "unset",
+    "default",
+    "inherit",
+    "initial",
+    "revert",
+    "revert-layer",
+    "revert-rule",
+    "unset",
 ];
 
 /// The part of a family name before the next token.
@@ -95,7 +101,10 @@ fn check_list(text: &str) -> Result<(), Invalid> {
             Token::Comma if family != Family::Missing => Family::Missing,
             Token::Comma => return reject(Code::InvalidFormat, MISSING),
             Token::Function(_) | Token::UnquotedUrl(_) | Token::BadUrl(_) => {
-                return reject(Code::NotAllowed, "Remove the function. A list of fonts has only names.");
+                return reject(
+                    Code::NotAllowed,
+                    "Remove the function. A list of fonts has only names.",
+                );
             }
             _ => {
                 return reject(

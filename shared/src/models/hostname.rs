@@ -353,7 +353,10 @@ fn check_shape(text: &str) -> Result<(), Invalid> {
         );
     }
     if text.contains('*') {
-        return reject(Code::Wildcard, "Enter one host name. Wildcards are not supported.");
+        return reject(
+            Code::Wildcard,
+            "Enter one host name. Wildcards are not supported.",
+        );
     }
     if text.contains('_') {
         return reject(

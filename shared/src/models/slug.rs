@@ -63,14 +63,20 @@ impl FromStr for Slug {
         if length > Self::MAX {
             return reject(Code::TooLong, "Use at most 63 characters.");
         }
-        if !text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
+        if !text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        {
             return reject(
                 Code::InvalidFormat,
                 "Use only the letters a to z in lower case, digits and hyphens.",
             );
         }
         if text.starts_with('-') || text.ends_with('-') {
-            return reject(Code::InvalidFormat, "Remove the hyphen at the beginning or at the end.");
+            return reject(
+                Code::InvalidFormat,
+                "Remove the hyphen at the beginning or at the end.",
+            );
         }
         Ok(Self(text.to_owned()))
     }

@@ -1,4 +1,4 @@
-//! What a portal's front end loads.
+//! The data of a portal's front end.
 
 use crate::{
     auth::Tenant,
@@ -12,7 +12,7 @@ use crate::{
 use super::{Caller, Error, Result, Store, keys, parse, settings::settings};
 
 impl Store {
-    /// The portal that the caller sees: the agency's own, or the one of the agency whose client the caller is.
+    /// The portal of the caller's agency, or of the agency whose client the caller is.
     ///
     /// # Errors
     /// [`Error::NoPortal`]
@@ -54,7 +54,7 @@ impl Store {
         })
     }
 
-    /// The branding of the agency that serves a host name.
+    /// The branding of the agency that serves this host name.
     ///
     /// # Errors
     /// [`Error::NoPortal`]
