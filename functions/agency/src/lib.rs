@@ -1,4 +1,4 @@
-//! Agency mode: `enable`, the overview and the audit log.
+//! The functions of an agency: `enable`, the overview and the audit log.
 
 use axum::extract::State;
 use shared::{
@@ -32,7 +32,7 @@ problems!(AuditProblems: USER ADMIN AGENCY PAGED);
 
 /// Enable agency mode
 ///
-/// Makes the caller's organization an agency. Repeating it changes nothing. A body is ignored.
+/// Enables agency mode for the caller's organization. A repeated call changes nothing. A body is ignored.
 #[utoipa::path(
     post,
     path = "/agency/enable",
@@ -50,7 +50,7 @@ async fn enable_agency(
     Ok(Json(app.store.agency(&caller)?.enable().await?))
 }
 
-/// The agency at a glance
+/// Get a summary of the agency
 #[utoipa::path(
     get,
     path = "/agency/overview",
@@ -62,7 +62,7 @@ async fn get_overview(State(app): State<App>, Member(caller): Member) -> Result<
     Ok(Json(app.store.agency(&caller)?.overview().await?))
 }
 
-/// The audit log, newest first
+/// List the audit log, newest first
 #[utoipa::path(
     get,
     path = "/agency/audit",

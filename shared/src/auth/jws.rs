@@ -156,8 +156,8 @@ mod tests {
             (r#"["EdDSA"]"#, "distinct"),
             (r#"{"alg":"EdDSA","kid":1}"#, "kid"),
             (r#"{"alg":"EdDSA","kid":null}"#, "kid"),
-            (r#"{"alg":"HS256"}"#, "one of its key"),
-            (r#"{"alg":"RS256"}"#, "one of its key"),
+            (r#"{"alg":"HS256"}"#, "algorithm of its key"),
+            (r#"{"alg":"RS256"}"#, "algorithm of its key"),
         ] {
             let error = payload(&ed.sign_as(header, "{}"), ed).unwrap_err();
             assert!(error.contains(reason), "{header}: {error}");

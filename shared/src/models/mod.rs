@@ -176,4 +176,23 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn stored_values_pass_their_parsers() {
+        fn parses<T: serde::de::DeserializeOwned>(text: &str) -> bool {
+            serde_json::from_value::<T>(text.into()).is_ok()
+        }
+        assert!(parses::<hostname::Hostname>("portal.acme.com") && !parses::<hostname::Hostname>("a b"));
+        assert!(parses::<hostname::Label>("acme") && !parses::<hostname::Label>("a.b"));
+        assert!(parses::<slug::Slug>("acme") && !parses::<slug::Slug>("Acme"));
+        assert!(parses::<id::OrgId>("org_1") && !parses::<id::OrgId>("org/1"));
+        assert!(parses::<text::ClientName>("Acme") && !parses::<text::ClientName>("a\u{202E}b"));
+        assert!(parses::<text::FooterText>("a\nb") && !parses::<text::FooterText>("a\0"));
+        assert!(parses::<email::FromEmail>("a@acme.com") && !parses::<email::FromEmail>("a"));
+        assert!(parses::<font::FontFamily>("Inter") && !parses::<font::FontFamily>("url(x)"));
+        let image = parses::<image_url::ImageUrl>;
+        assert!(image("https://a.gone-tld/%27") && !image("https://a.com/')") && !image("http://a.com/"));
+        let css = parses::<css::CustomCss>;
+        assert!(css("@media (1px < width) {}") && !css("a {}</style>") && !css(&"a".repeat(32 * 1024 + 1)));
+    }
 }

@@ -384,27 +384,17 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: fmt::Debug + Send + Sync + 'static,
 {
-    let conflict = failure.code() == Some("TransactionConflictException");
-    let passing = match &failure {
-        SdkError::ServiceError(service) => matches!(
-            service.err().code(),
-            Some(
-                "ProvisionedThroughputExceededException"
-                    | "ThrottlingException"
-                    | "RequestLimitExceeded"
-                    | "InternalServerError"
-                    | "ServiceUnavailable"
-                    | "TransactionInProgressException"
-            ) | None
-        ),
-        SdkError::ConstructionFailure(_) => false,
-        _ => true,
-    };
-    if conflict {
-        Error::Conflict
-    } else if passing {
-        Error::Unavailable(failure.into())
-    } else {
-        Error::Internal(failure.into())
+    match failure.code() {
+        Some("TransactionConflictException") => Error::Conflict,
+        Some(
+            "ProvisionedThroughputExceededException"
+            | "ThrottlingException"
+            | "RequestLimitExceeded"
+            | "InternalServerError"
+            | "ServiceUnavailable"
+            | "TransactionInProgressException",
+        ) => Error::Unavailable(failure.into()),
+        None if !matches!(failure, SdkError::ConstructionFailure(_)) => Error::Unavailable(failure.into()),
+        _ => Error::Internal(failure.into()),
     }
 }

@@ -29,6 +29,38 @@ struct Node<'i> {
     inner: usize,
 }
 
+impl Node<'_> {
+    /// The name, if the token is an identifier.
+    fn ident(&self) -> Option<&str> {
+        match &self.token {
+            Token::Ident(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the token is one of these identifiers, in any case.
+fn is_word(token: &Token, words: &[&str]) -> bool {
+    matches!(token, Token::Ident(name) if words.iter().any(|word| name.eq_ignore_ascii_case(word)))
+}
+
+/// Whether the token is a match operator of attribute selectors with two characters, such as `^=`.
+fn is_match(token: &Token) -> bool {
+    use Token::{DashMatch, IncludeMatch, PrefixMatch, SubstringMatch, SuffixMatch};
+    matches!(
+        token,
+        DashMatch | IncludeMatch | PrefixMatch | SubstringMatch | SuffixMatch
+    )
+}
+
+/// Rejects the first node whose token does not fit.
+fn all(nodes: &[Node], fits: impl Fn(&Token) -> bool) -> Verdict {
+    match nodes.iter().find(|node| !fits(&node.token)) {
+        Some(node) => unexpected(node),
+        None => Ok(()),
+    }
+}
+
 /// Collects the tokens without comments, and rejects those that are not allowed anywhere.
 fn tokenize<'i>(input: &mut Parser<'i>, nodes: &mut Vec<Node<'i>>) -> Result<(), ParseError<Refusal>> {
     loop {
@@ -171,10 +203,7 @@ fn solids<'a, 'i>(nodes: &'a [Node<'i>]) -> Vec<&'a Token<'i>> {
 /// Splits `name: value`.
 fn named<'a, 'i>(nodes: &'a [Node<'i>]) -> Option<(&'a str, &'a [Node<'i>])> {
     let mut rest = Siblings(nodes);
-    let (name, _) = rest.solid()?;
-    let Token::Ident(name) = &name.token else {
-        return None;
-    };
+    let name = rest.solid()?.0.ident()?;
     let (colon, _) = rest.solid()?;
     (colon.token == Token::Colon).then_some((name, rest.0))
 }
@@ -345,8 +374,7 @@ fn scope(prelude: &[Node], at: usize) -> Verdict {
     match (next, rest.solid(), rest.solid()) {
         (None, ..) => Ok(()),
         (Some((to, _)), Some((node, end)), None)
-            if node.token == Token::ParenthesisBlock
-                && matches!(&to.token, Token::Ident(to) if to.eq_ignore_ascii_case("to")) =>
+            if node.token == Token::ParenthesisBlock && is_word(&to.token, &["to"]) =>
         {
             selectors(end, true, node.at)
         }
@@ -414,7 +442,7 @@ fn test(rule: &str, nodes: &[Node], at: usize) -> Verdict {
             Token::Function(name) if allow::condition(name).is_some() => {
                 condition_function(rule, name, node, inside)?
             }
-            Token::Function(name) => function(name, node, inside, ValuePosition::INSIDE)?,
+            Token::Function(name) => function(name, node, inside, INSIDE)?,
             _ => return unexpected(node),
         }
     }
@@ -424,7 +452,7 @@ fn test(rule: &str, nodes: &[Node], at: usize) -> Verdict {
 /// A keyframe's selector: `from`, `to`, percentages, and percentages of a named range.
 fn keyframe(nodes: &[Node], at: usize) -> Verdict {
     let fits = |part: &[Node]| match solids(part).as_slice() {
-        [Token::Ident(name)] => name.eq_ignore_ascii_case("from") || name.eq_ignore_ascii_case("to"),
+        [token @ Token::Ident(_)] => is_word(token, &["from", "to"]),
         [Token::Percentage { .. }] | [Token::Ident(_), Token::Percentage { .. }] => true,
         _ => false,
     };
@@ -449,10 +477,8 @@ fn declaration(name: &str, nodes: &[Node], at: usize) -> Verdict {
     let (nodes, bang) = rest.until(|token| *token == Token::Delim('!'));
     if let Some((bang, _)) = bang {
         match solids(rest.0).as_slice() {
-            [Token::Ident(word)] if word.eq_ignore_ascii_case("important") => {}
-            _ => {
-                return malformed(bang.at, "`!` must begin `!important` at the end of the value");
-            }
+            [word] if is_word(word, &["important"]) => {}
+            _ => return malformed(bang.at, "`!` must begin `!important` at the end of the value"),
         }
     }
     if is_blank(nodes) && !custom {
@@ -478,21 +504,23 @@ struct ValuePosition {
 }
 
 impl ValuePosition {
-    const INSIDE: Self = Self {
-        content: false,
-        level: ValueLevel::Inside,
-    };
-
     fn inside(self) -> Self {
         match self.level {
             ValueLevel::Custom => self,
-            _ => Self {
-                level: ValueLevel::Inside,
-                ..self
-            },
+            _ => self.at(ValueLevel::Inside),
         }
     }
+
+    fn at(self, level: ValueLevel) -> Self {
+        Self { level, ..self }
+    }
 }
+
+/// Inside a condition.
+const INSIDE: ValuePosition = ValuePosition {
+    content: false,
+    level: ValueLevel::Inside,
+};
 
 #[derive(Clone, Copy, PartialEq)]
 enum ValueLevel {
@@ -522,13 +550,8 @@ fn value(nodes: &[Node], position: ValuePosition) -> Verdict {
             | Token::Comma
             | Token::Delim('+' | '-' | '*' | '/') => {}
             Token::Colon => {
-                if let Some(Node {
-                    token: Token::Ident(name),
-                    at,
-                    ..
-                }) = last
-                {
-                    runs_nothing(name, *at)?;
+                if let Some((name, at)) = last.and_then(|node| Some((node.ident()?, node.at))) {
+                    runs_nothing(name, at)?;
                 }
                 if position.level == Top {
                     return malformed(
@@ -545,19 +568,13 @@ fn value(nodes: &[Node], position: ValuePosition) -> Verdict {
             }
             // The names of lines in a grid.
             Token::SquareBracketBlock => {
-                let fits = |node: &&Node| matches!(node.token, Token::WhiteSpace(_) | Token::Ident(_));
-                if let Some(node) = inside.iter().find(|node| !fits(node)) {
-                    return unexpected(node);
-                }
+                all(inside, |token| {
+                    matches!(token, Token::WhiteSpace(_) | Token::Ident(_))
+                })?;
             }
             Token::Delim('<' | '>' | '=') if position.level != Top => {}
-            Token::Delim(_)
-            | Token::IncludeMatch
-            | Token::DashMatch
-            | Token::PrefixMatch
-            | Token::SuffixMatch
-            | Token::SubstringMatch
-                if position.level == Custom => {}
+            Token::Delim(_) if position.level == Custom => {}
+            token if is_match(token) && position.level == Custom => {}
             _ => return unexpected(node),
         }
         last = Some(node);
@@ -572,13 +589,9 @@ fn function(name: &str, node: &Node, inside: &[Node], position: ValuePosition) -
             format!("{} is not allowed in a value", quoted(&format!("{name}()"))),
         ),
         Some("attr") => attr(node, inside, position),
-        Some("if") if position.level != ValueLevel::Custom => value(
-            inside,
-            ValuePosition {
-                level: ValueLevel::Branches,
-                ..position
-            },
-        ),
+        Some("if") if position.level != ValueLevel::Custom => {
+            value(inside, position.at(ValueLevel::Branches))
+        }
         Some(_) => value(inside, position.inside()),
     }
 }
@@ -650,18 +663,12 @@ fn selector(nodes: &[Node], relative: bool, at: usize) -> Verdict {
             }
             (Token::Delim('&'), _) => Step::Nesting,
             (Token::IDHash(_), _) => Step::Compound,
-            (Token::Delim('.'), _) => match rest.next() {
-                Some((
-                    Node {
-                        token: Token::Ident(_),
-                        ..
-                    },
-                    _,
-                )) => Step::Compound,
-                _ => {
+            (Token::Delim('.'), _) => {
+                if rest.next().and_then(|(name, _)| name.ident()).is_none() {
                     return malformed(node.at, "the name of a class is expected after `.`");
                 }
-            },
+                Step::Compound
+            }
             (Token::Colon, _) => {
                 pseudo(node, &mut rest)?;
                 Step::Compound
@@ -692,14 +699,8 @@ fn name_before_colon(name: &str, node: &Node, rest: Siblings) -> Verdict {
 
 /// The name of an element after `|`. Namespace prefixes do not exist, because `@namespace` is not allowed.
 fn element(node: &Node, rest: &mut Siblings) -> Verdict {
-    match rest.next() {
-        Some((
-            Node {
-                token: Token::Ident(_) | Token::Delim('*'),
-                ..
-            },
-            _,
-        )) => Ok(()),
+    match rest.next().map(|(name, _)| &name.token) {
+        Some(Token::Ident(_) | Token::Delim('*')) => Ok(()),
         _ => malformed(node.at, "the name of an element is expected after `|`"),
     }
 }
@@ -747,44 +748,30 @@ fn arguments(nodes: &[Node], at: usize) -> Verdict {
     if is_blank(nodes) {
         return malformed(at, "an argument is missing");
     }
-    let fits = |node: &&Node| {
+    all(nodes, |token| {
+        use Token::{Comma, Delim, Ident, QuotedString, WhiteSpace};
         matches!(
-            node.token,
-            Token::WhiteSpace(_)
-                | Token::Ident(_)
-                | Token::QuotedString(_)
-                | Token::Comma
-                | Token::Delim('*')
+            token,
+            WhiteSpace(_) | Ident(_) | QuotedString(_) | Comma | Delim('*')
         )
-    };
-    match nodes.iter().find(|node| !fits(node)) {
-        Some(node) => unexpected(node),
-        None => Ok(()),
-    }
+    })
 }
 
 /// `odd`, `even` or An+B, and the selectors after `of`.
 fn nth(nodes: &[Node], at: usize) -> Verdict {
     let mut rest = Siblings(nodes);
-    let is_of = |token: &Token| matches!(token, Token::Ident(of) if of.eq_ignore_ascii_case("of"));
-    let (formula, of) = rest.until(is_of);
+    let (formula, of) = rest.until(|token| is_word(token, &["of"]));
     if is_blank(formula) {
         return malformed(at, "`odd`, `even` or a formula such as `2n+1` is expected");
     }
-    for (node, _) in Siblings(formula) {
-        let fits = match &node.token {
-            Token::Ident(name) => {
-                let step = name.strip_prefix('-').unwrap_or(name);
-                name.eq_ignore_ascii_case("odd") || name.eq_ignore_ascii_case("even") || is_step(step)
-            }
-            Token::Dimension { unit, .. } => is_step(unit),
-            Token::Number { .. } | Token::WhiteSpace(_) | Token::Delim('+' | '-') => true,
-            _ => false,
-        };
-        if !fits {
-            return unexpected(node);
+    all(formula, |token| match token {
+        Token::Ident(name) => {
+            is_word(token, &["odd", "even"]) || is_step(name.strip_prefix('-').unwrap_or(name))
         }
-    }
+        Token::Dimension { unit, .. } => is_step(unit),
+        Token::Number { .. } | Token::WhiteSpace(_) | Token::Delim('+' | '-') => true,
+        _ => false,
+    })?;
     match of {
         Some(_) => selectors(rest.0, false, at),
         None => Ok(()),
@@ -812,21 +799,12 @@ fn attribute(node: &Node, inside: &[Node]) -> Verdict {
             Token::Ident(_) | Token::QuotedString(_),
             flag @ ..,
         ] => {
-            let operator = matches!(
-                operator,
-                Token::Delim('=')
-                    | Token::IncludeMatch
-                    | Token::DashMatch
-                    | Token::PrefixMatch
-                    | Token::SuffixMatch
-                    | Token::SubstringMatch
-            );
-            let flag = match flag {
+            let flag_fits = match flag {
                 [] => true,
-                [Token::Ident(flag)] => flag.eq_ignore_ascii_case("i") || flag.eq_ignore_ascii_case("s"),
+                [flag] => is_word(flag, &["i", "s"]),
                 _ => false,
             };
-            operator && flag
+            (**operator == Token::Delim('=') || is_match(operator)) && flag_fits
         }
         _ => false,
     };

@@ -296,13 +296,15 @@ mod tests {
     fn a_refusal_says_where() {
         assert_eq!(
             forbidden("a {\r\n  /* é */ ünï: url(x);\n}"),
-            "Line 2, column 16: `url()` is not allowed: a stylesheet loads nothing, images have settings of their own."
+            "Line 2, column 16: `url()` is not allowed: a style sheet cannot load files; use the image settings."
         );
         assert!(
             forbidden("@charset \"utf-8\";@import 'x';")
                 .starts_with("Line 1, column 18: `@import` is not allowed")
         );
-        assert!(malformed("a { color: red").starts_with("Line 1, column 3: the `}` to this is missing"));
+        assert!(
+            malformed("a { color: red").starts_with("Line 1, column 3: the `}` for this bracket is missing")
+        );
         assert!(malformed("a { \"𝒳\"; b }").starts_with("Line 1, column 5: "));
         let detail = forbidden(&format!("a{{b:{}(1)}}", "x".repeat(30_000)));
         assert!(detail.len() < 200, "{detail}");
@@ -604,7 +606,7 @@ mod tests {
     fn the_refusal_of_an_escaped_class_names_the_way_round() {
         assert_eq!(
             forbidden("a {}\n.x .lg\\:w-full:hover {}"),
-            "Line 2, column 7: a backslash is only allowed in a string; write `[class~=\"lg:w-full\"]` for `.lg\\:w-full`."
+            "Line 2, column 7: a backslash is only allowed in a string; write `[class~=\"lg:w-full\"]` instead of `.lg\\:w-full`."
         );
         assert!(forbidden(".w-1\\/2{}").contains("`[class~=\"w-1/2\"]`"));
         assert!(forbidden(".md\\:\\[\\&\\>p\\]\\:mt-4 > p{}").contains("`[class~=\"md:[&>p]:mt-4\"]`"));
