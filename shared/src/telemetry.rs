@@ -248,7 +248,7 @@ pub fn tenant(tenant: &Tenant) {
     let id = match tenant {
         Tenant::Agency(org) => org.to_string(),
         Tenant::Client(client) => client.to_string(),
-        Tenant::Nobody => return,
+        Tenant::NoOrganization => return,
     };
     let _ = CURRENT.try_with(|scope| scope.0.tenant.set(id));
 }

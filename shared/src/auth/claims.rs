@@ -227,7 +227,7 @@ fn tenant(org: Option<&Value>, client: Option<&Value>) -> Result<Tenant, AuthErr
         Some(client) => client
             .as_str()
             .and_then(client_id)
-            .map_or(Tenant::Nobody, Tenant::Client),
+            .map_or(Tenant::NoOrganization, Tenant::Client),
     })
 }
 
@@ -407,7 +407,7 @@ mod tests {
             json!(0),
             json!({}),
         ] {
-            assert_eq!(of(client.clone()), Tenant::Nobody, "{client}");
+            assert_eq!(of(client.clone()), Tenant::NoOrganization, "{client}");
         }
         assert!(tenant(Some(&json!("a b")), Some(&json!(CLIENT))).is_err());
     }

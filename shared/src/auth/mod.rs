@@ -48,7 +48,7 @@ pub enum Tenant {
     /// A client organization. It may not exist.
     Client(ClientOrgId),
     /// No organization: the client claim is present, but it is not the id of a client organization.
-    Nobody,
+    NoOrganization,
 }
 
 /// The error of an authentication. The texts are ASCII without quotes and backslashes, for `WWW-Authenticate`.
@@ -458,10 +458,13 @@ mod tests {
         let client = || Ok(Tenant::Client(CLIENT.parse().unwrap()));
         assert_eq!(tenant(json!({"client_id": CLIENT})).await, client());
         assert_eq!(tenant(json!({"org_id": CLIENT})).await, client());
-        assert_eq!(tenant(json!({"client_id": "none"})).await, Ok(Tenant::Nobody));
+        assert_eq!(
+            tenant(json!({"client_id": "none"})).await,
+            Ok(Tenant::NoOrganization)
+        );
         assert_eq!(
             tenant(json!({"client_id": "x", "org_id": CLIENT})).await,
-            Ok(Tenant::Nobody)
+            Ok(Tenant::NoOrganization)
         );
         assert!(matches!(tenant(json!({})).await, Ok(Tenant::Agency(_))));
         assert!(

@@ -21,7 +21,7 @@ pub struct AuditEntry {
     /// The type of change.
     pub action: Action,
     /// The changed resource.
-    pub target: Target,
+    pub target: AuditTarget,
     /// The id of the request. `null` if the system made the change.
     pub request_id: Option<String>,
     /// For an update, the old values of the changed properties. For a deletion, the resource.
@@ -51,7 +51,8 @@ pub enum ActorType {
 
 /// The changed resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Target {
+#[schema(as = Target)]
+pub struct AuditTarget {
     /// The type of resource.
     #[serde(rename = "type")]
     pub kind: TargetType,

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     auth::{Principal, Tenant},
     models::{
-        audit::{Action, Actor, ActorType, AuditEntry, Target, TargetType},
+        audit::{Action, Actor, ActorType, AuditEntry, AuditTarget, TargetType},
         id::{AuditId, OrgId},
         time::Timestamp,
     },
@@ -130,7 +130,7 @@ impl Store {
                 org,
                 caller,
             }),
-            Tenant::Client(_) | Tenant::Nobody => Err(Error::NotEnabled),
+            Tenant::Client(_) | Tenant::NoOrganization => Err(Error::NotEnabled),
         }
     }
 
@@ -244,7 +244,7 @@ fn audit(transaction: &mut Transaction<'_>, org: &OrgId, by: Author<'_>, record:
         at: by.now(),
         actor: Actor { kind, id: user },
         action: record.action,
-        target: Target {
+        target: AuditTarget {
             kind: record.target.0,
             id: record.target.1,
         },

@@ -40,7 +40,7 @@ impl Store {
                 };
                 (membership.agency, organization)
             }
-            Tenant::Nobody => return Err(Error::NoPortal),
+            Tenant::NoOrganization => return Err(Error::NoPortal),
         };
         let mut items = self.between(&agency, keys::SUMMARY, 4).await?.into_iter();
         let (Some(config), Some(branding), Some(_)) = (items.next(), items.next(), items.next()) else {

@@ -6,10 +6,10 @@ use cssparser::{ParseError, ParseErrorKind, Parser, ToCss, Token};
 
 use super::{Code, Refusal, allow, forbidden, malformed, quoted};
 
-type Verdict = Result<(), Refusal>;
+type Accepted = Result<(), Refusal>;
 
 /// Checks a sheet that has passed the scan: its blocks are closed, and their depth is bounded.
-pub fn check(text: &str) -> Verdict {
+pub fn check(text: &str) -> Accepted {
     let mut nodes = Vec::new();
     tokenize(&mut Parser::new(text), &mut nodes).map_err(|error| match error.kind {
         ParseErrorKind::Custom(refusal) => refusal,
@@ -54,7 +54,7 @@ fn is_match(token: &Token) -> bool {
 }
 
 /// Rejects the first node whose token does not fit.
-fn all(nodes: &[Node], fits: impl Fn(&Token) -> bool) -> Verdict {
+fn all(nodes: &[Node], fits: impl Fn(&Token) -> bool) -> Accepted {
     match nodes.iter().find(|node| !fits(&node.token)) {
         Some(node) => unexpected(node),
         None => Ok(()),
@@ -93,7 +93,7 @@ fn tokenize<'i>(input: &mut Parser<'i>, nodes: &mut Vec<Node<'i>>) -> Result<(),
 }
 
 /// Rejects a token that is not allowed anywhere. The structure further restricts the other tokens.
-fn admit(token: &Token, at: usize) -> Verdict {
+fn admit(token: &Token, at: usize) -> Accepted {
     match token {
         Token::UnquotedUrl(_) | Token::BadUrl(_) => unknown_function("url", at),
         Token::Function(name)
@@ -121,7 +121,7 @@ fn admit(token: &Token, at: usize) -> Verdict {
     }
 }
 
-fn unknown_function(name: &str, at: usize) -> Verdict {
+fn unknown_function(name: &str, at: usize) -> Accepted {
     let shown = quoted(&format!("{name}()"));
     if allow::loads(name) {
         let reason =
@@ -131,7 +131,7 @@ fn unknown_function(name: &str, at: usize) -> Verdict {
     forbidden(at, format!("{shown} is not an allowed function"))
 }
 
-fn unexpected(node: &Node) -> Verdict {
+fn unexpected(node: &Node) -> Accepted {
     let shown = quoted(&node.token.to_css_string());
     malformed(node.at, format!("{shown} is not expected here"))
 }
@@ -240,7 +240,7 @@ impl Context {
     }
 }
 
-fn block(nodes: &[Node], context: Context) -> Verdict {
+fn block(nodes: &[Node], context: Context) -> Accepted {
     let mut rest = Siblings(nodes);
     while let Some(first) = rest.0.first() {
         match &first.token {
@@ -265,7 +265,7 @@ fn block(nodes: &[Node], context: Context) -> Verdict {
 }
 
 /// A declaration or a rule. A rule has a block (CSS Syntax).
-fn item(at: usize, rest: &mut Siblings, context: Context) -> Verdict {
+fn item(at: usize, rest: &mut Siblings, context: Context) -> Accepted {
     let name = named(rest.0).map(|(name, _)| name);
     if let Some(name) = name {
         runs_nothing(name, at)?;
@@ -303,7 +303,7 @@ fn item(at: usize, rest: &mut Siblings, context: Context) -> Verdict {
     }
 }
 
-fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Verdict {
+fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Accepted {
     let (prelude, stop) = rest.until(|token| matches!(token, Token::Semicolon | Token::CurlyBracketBlock));
     // `admit` has rejected the other at-rules.
     let name = allow::at_rule(name).unwrap_or_default();
@@ -349,7 +349,7 @@ fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Verd
 }
 
 /// A layer's name: identifiers and points.
-fn layer(nodes: &[Node], at: usize) -> Verdict {
+fn layer(nodes: &[Node], at: usize) -> Accepted {
     let names = solids(nodes);
     let alternate = names.iter().enumerate().all(|(index, token)| match token {
         Token::Ident(_) => index % 2 == 0,
@@ -362,7 +362,7 @@ fn layer(nodes: &[Node], at: usize) -> Verdict {
 }
 
 /// `(start) to (end)`, each of them optional.
-fn scope(prelude: &[Node], at: usize) -> Verdict {
+fn scope(prelude: &[Node], at: usize) -> Accepted {
     let mut rest = Siblings(prelude);
     let mut next = rest.solid();
     if let Some((node, start)) = next
@@ -386,7 +386,7 @@ fn scope(prelude: &[Node], at: usize) -> Verdict {
 }
 
 /// The condition of `@media`, `@supports` or `@container`.
-fn condition(rule: &str, nodes: &[Node], at: usize) -> Verdict {
+fn condition(rule: &str, nodes: &[Node], at: usize) -> Accepted {
     if is_blank(nodes) {
         return match rule {
             "media" => Ok(()),
@@ -412,7 +412,7 @@ fn condition(rule: &str, nodes: &[Node], at: usize) -> Verdict {
     Ok(())
 }
 
-fn condition_function(rule: &str, name: &str, node: &Node, inside: &[Node]) -> Verdict {
+fn condition_function(rule: &str, name: &str, node: &Node, inside: &[Node]) -> Accepted {
     match (rule, allow::condition(name)) {
         ("supports", Some("selector")) => selectors(inside, false, node.at),
         ("supports", Some("font-format" | "font-tech")) => arguments(inside, node.at),
@@ -421,8 +421,8 @@ fn condition_function(rule: &str, name: &str, node: &Node, inside: &[Node]) -> V
     }
 }
 
-/// What stands in the parentheses of a condition: a declaration, a comparison, or conditions again.
-fn test(rule: &str, nodes: &[Node], at: usize) -> Verdict {
+/// The content of a condition's parentheses: a declaration, a comparison, or nested conditions.
+fn test(rule: &str, nodes: &[Node], at: usize) -> Accepted {
     if let Some((name, value)) = named(nodes) {
         runs_nothing(name, at)?;
         return declaration(name, value, at);
@@ -450,7 +450,7 @@ fn test(rule: &str, nodes: &[Node], at: usize) -> Verdict {
 }
 
 /// A keyframe's selector: `from`, `to`, percentages, and percentages of a named range.
-fn keyframe(nodes: &[Node], at: usize) -> Verdict {
+fn keyframe(nodes: &[Node], at: usize) -> Accepted {
     let fits = |part: &[Node]| match solids(part).as_slice() {
         [token @ Token::Ident(_)] => is_word(token, &["from", "to"]),
         [Token::Percentage { .. }] | [Token::Ident(_), Token::Percentage { .. }] => true,
@@ -463,7 +463,7 @@ fn keyframe(nodes: &[Node], at: usize) -> Verdict {
 }
 
 /// Rejects the property names whose values old browsers execute.
-fn runs_nothing(name: &str, at: usize) -> Verdict {
+fn runs_nothing(name: &str, at: usize) -> Accepted {
     if allow::runs(name) {
         forbidden(at, format!("{} is not allowed", quoted(&format!("{name}:"))))
     } else {
@@ -471,7 +471,7 @@ fn runs_nothing(name: &str, at: usize) -> Verdict {
     }
 }
 
-fn declaration(name: &str, nodes: &[Node], at: usize) -> Verdict {
+fn declaration(name: &str, nodes: &[Node], at: usize) -> Accepted {
     let custom = is_custom(name);
     let mut rest = Siblings(nodes);
     let (nodes, bang) = rest.until(|token| *token == Token::Delim('!'));
@@ -534,7 +534,7 @@ enum ValueLevel {
     Custom,
 }
 
-fn value(nodes: &[Node], position: ValuePosition) -> Verdict {
+fn value(nodes: &[Node], position: ValuePosition) -> Accepted {
     use ValueLevel::{Branches, Custom, Top};
     let mut last: Option<&Node> = None;
     for (node, inside) in Siblings(nodes) {
@@ -582,7 +582,7 @@ fn value(nodes: &[Node], position: ValuePosition) -> Verdict {
     Ok(())
 }
 
-fn function(name: &str, node: &Node, inside: &[Node], position: ValuePosition) -> Verdict {
+fn function(name: &str, node: &Node, inside: &[Node], position: ValuePosition) -> Accepted {
     match allow::value(name) {
         None => forbidden(
             node.at,
@@ -597,7 +597,7 @@ fn function(name: &str, node: &Node, inside: &[Node], position: ValuePosition) -
 }
 
 /// `attr(name)` or `attr(name, fallback)`. With a type, its value could become a URL.
-fn attr(node: &Node, inside: &[Node], position: ValuePosition) -> Verdict {
+fn attr(node: &Node, inside: &[Node], position: ValuePosition) -> Accepted {
     if !position.content {
         return forbidden(node.at, "`attr()` is only allowed in `content`");
     }
@@ -615,7 +615,7 @@ fn attr(node: &Node, inside: &[Node], position: ValuePosition) -> Verdict {
 }
 
 /// A list of selectors. Relative selectors may begin with a combinator.
-fn selectors(nodes: &[Node], relative: bool, at: usize) -> Verdict {
+fn selectors(nodes: &[Node], relative: bool, at: usize) -> Accepted {
     parts(nodes).try_for_each(|part| selector(part, relative, at))
 }
 
@@ -634,7 +634,7 @@ enum Step {
     Compound,
 }
 
-fn selector(nodes: &[Node], relative: bool, at: usize) -> Verdict {
+fn selector(nodes: &[Node], relative: bool, at: usize) -> Accepted {
     let mut step = Step::Start;
     let mut rest = Siblings(nodes);
     while let Some((node, inside)) = rest.next() {
@@ -690,7 +690,7 @@ fn selector(nodes: &[Node], relative: bool, at: usize) -> Verdict {
 }
 
 /// Rejects a name and a colon in a selector that an old browser could read as an executable property.
-fn name_before_colon(name: &str, node: &Node, rest: Siblings) -> Verdict {
+fn name_before_colon(name: &str, node: &Node, rest: Siblings) -> Accepted {
     match rest.0.first() {
         Some(next) if next.token == Token::Colon => runs_nothing(name, node.at),
         _ => Ok(()),
@@ -698,7 +698,7 @@ fn name_before_colon(name: &str, node: &Node, rest: Siblings) -> Verdict {
 }
 
 /// The name of an element after `|`. Namespace prefixes do not exist, because `@namespace` is not allowed.
-fn element(node: &Node, rest: &mut Siblings) -> Verdict {
+fn element(node: &Node, rest: &mut Siblings) -> Accepted {
     match rest.next().map(|(name, _)| &name.token) {
         Some(Token::Ident(_) | Token::Delim('*')) => Ok(()),
         _ => malformed(node.at, "the name of an element is expected after `|`"),
@@ -706,7 +706,7 @@ fn element(node: &Node, rest: &mut Siblings) -> Verdict {
 }
 
 /// A pseudo-class or a pseudo-element after its first colon.
-fn pseudo(colon: &Node, rest: &mut Siblings) -> Verdict {
+fn pseudo(colon: &Node, rest: &mut Siblings) -> Accepted {
     let mut next = rest.next();
     if next.is_some_and(|(node, _)| node.token == Token::Colon) {
         next = rest.next();
@@ -744,7 +744,7 @@ fn pseudo(colon: &Node, rest: &mut Siblings) -> Verdict {
 }
 
 /// Names, strings and commas.
-fn arguments(nodes: &[Node], at: usize) -> Verdict {
+fn arguments(nodes: &[Node], at: usize) -> Accepted {
     if is_blank(nodes) {
         return malformed(at, "an argument is missing");
     }
@@ -758,7 +758,7 @@ fn arguments(nodes: &[Node], at: usize) -> Verdict {
 }
 
 /// `odd`, `even` or An+B, and the selectors after `of`.
-fn nth(nodes: &[Node], at: usize) -> Verdict {
+fn nth(nodes: &[Node], at: usize) -> Accepted {
     let mut rest = Siblings(nodes);
     let (formula, of) = rest.until(|token| is_word(token, &["of"]));
     if is_blank(formula) {
@@ -785,7 +785,7 @@ fn is_step(name: &str) -> bool {
 }
 
 /// `[name]`, `[name operator value]` or `[name operator value flag]`.
-fn attribute(node: &Node, inside: &[Node]) -> Verdict {
+fn attribute(node: &Node, inside: &[Node]) -> Accepted {
     let tokens = solids(inside);
     let local = match tokens.as_slice() {
         [Token::Delim('*'), Token::Delim('|'), local @ ..] | [Token::Delim('|'), local @ ..] => local,

@@ -221,7 +221,7 @@ mod tests {
                 .to_owned()
         };
         let all = tokens(text);
-        // The name of a class is no property.
+        // The name of a class is not a property.
         let runs = all.windows(3).any(|three| {
             matches!(three, [before, Token::Ident(name), Token::Colon]
                 if *before != Token::Delim('.')
@@ -366,7 +366,7 @@ mod tests {
             ] {
                 match sheet.parse::<CustomCss>() {
                     Ok(_) => panic!("passed: {sheet}"),
-                    // Where the parenthesis is not closed, the balance says so first.
+                    // An unclosed parenthesis is reported first.
                     Err(refusal) if value == "url(" => assert_eq!(refusal.code, Code::InvalidFormat),
                     Err(refusal) => assert_eq!(refusal.code, Code::NotAllowed, "{sheet}"),
                 }
