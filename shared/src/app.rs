@@ -1,4 +1,4 @@
-//! What a function needs to answer a request, built once in a cold start.
+//! The dependencies of all handlers, built once in a cold start.
 
 use std::{
     sync::{
@@ -18,21 +18,21 @@ use aws_sdk_dynamodb::{
 
 use crate::{auth::Auth, config::Config, models::time::Timestamp, store::Store, telemetry};
 
-/// The parts that handlers share. Cheap to clone.
+/// The dependencies of all handlers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// What the environment said.
+    /// The configuration.
     pub config: Arc<Config>,
     /// The table.
     pub store: Store,
-    /// Who may come in.
+    /// The verifier of tokens.
     pub auth: Arc<Auth>,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
 }
 
 impl App {
-    /// Builds the parts. Nothing here needs the network but a first fetch of the keys, which may fail.
+    /// Builds the dependencies. Only the first fetch of the keys uses the network. It may fail.
     pub async fn new(config: Config) -> Self {
         let auth = Auth::new(config.auth.clone());
         let clock = Clock::System;
@@ -46,7 +46,7 @@ impl App {
     }
 }
 
-/// A client of DynamoDB that gives up in time: a request has 14 s.
+/// A DynamoDB client with timeouts that fit the 14 s of a request.
 async fn dynamodb(config: &Config) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
@@ -60,32 +60,32 @@ async fn dynamodb(config: &Config) -> Client {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .timeout_config(timeouts)
         .retry_config(retries);
-    // The SDK would take an empty variable for a region or an endpoint; here it is an unset one.
+    // The SDK would use an empty variable as a region or an endpoint. Here it counts as unset.
     loader = match &config.region {
         Some(region) => loader.region(Region::new(region.clone())),
         None => loader.region(ProfileFileRegionProvider::new()),
     };
     let endpoint = config.dynamodb_endpoint.as_deref();
-    // An emulator takes any credentials, and one machine has none.
+    // An emulator accepts any credentials, and a local machine has none.
     if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
         loader = loader.credentials_provider(Credentials::new("local", "local", None, None, "local"));
     }
     let mut sdk = config::Builder::from(&loader.load().await);
     sdk.set_endpoint_url(endpoint.map(str::to_owned));
-    Client::from_conf(sdk.interceptor(telemetry::Meter).build())
+    Client::from_conf(sdk.interceptor(telemetry::DynamoDbMeter).build())
 }
 
-/// What time it is. Only the edge asks; what depends on the time takes it as an argument.
+/// The source of the current time. Only the edge reads it. Other code takes the time as an argument.
 #[derive(Debug, Clone)]
 pub enum Clock {
     /// The system's time.
     System,
-    /// A time that somebody sets: milliseconds since 1970.
+    /// A fixed time for tests: milliseconds since 1970.
     Set(Arc<AtomicI64>),
 }
 
 impl Clock {
-    /// Now.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => Timestamp::now(),

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Everything that a function is told by its environment.
+/// The configuration of every function.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `TABLE_NAME`
@@ -23,36 +23,36 @@ pub struct Config {
     pub auth: AuthConfig,
     /// `PORTAL_DOMAIN`, `PORTAL_DOMAIN_TARGET`, `ALLOW_SPECIAL_USE_DOMAINS`
     pub names: HostPolicy,
-    /// `PORTAL_ADDRESSES`: what an apex name's `A` and `AAAA` records should say.
+    /// `PORTAL_ADDRESSES`: the values of an apex name's `A` and `AAAA` records.
     pub addresses: Vec<IpAddr>,
-    /// `CERTIFICATE_AUTHORITIES`: whom a CAA record must let issue.
+    /// `CERTIFICATE_AUTHORITIES`: the issuers that CAA records must allow.
     pub certificate_authorities: Vec<String>,
-    /// `MAX_DOMAINS`: of one agency.
+    /// `MAX_DOMAINS`: the limit of one agency.
     pub max_domains: u32,
     /// `DNS_…`
     pub dns: DnsConfig,
     /// `API_BASE_PATH`: a prefix that paths may have, `/api` for example.
     pub base_path: Option<String>,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, where it is not AWS's own.
+    /// `AWS_ENDPOINT_URL_DYNAMODB`: an endpoint other than AWS's.
     pub dynamodb_endpoint: Option<String>,
     /// `AWS_REGION`
     pub region: Option<String>,
 }
 
-/// How DNS is asked.
+/// The settings of DNS queries.
 #[derive(Debug, Clone)]
 pub struct DnsConfig {
-    /// `DNS_RESOLVERS`; where empty, the system's.
+    /// `DNS_RESOLVERS`. If empty, the system's resolvers.
     pub resolvers: Vec<SocketAddr>,
     /// `DNS_MODE`
     pub mode: DnsMode,
     /// `DNS_AUTHORITY_PORT`
     pub authority_port: u16,
-    /// `DNS_ALLOW_PRIVATE`: name servers may have addresses that are not public.
+    /// `DNS_ALLOW_PRIVATE`: queries may go to name servers with private addresses.
     pub allow_private: bool,
 }
 
-/// Whom DNS questions go to.
+/// The servers that DNS queries go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DnsMode {
     /// The zone's own name servers.
@@ -61,64 +61,58 @@ pub enum DnsMode {
     Recursive,
 }
 
-/// A variable that cannot be used.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Error {
+/// An environment variable that is missing or does not parse.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {reason}")]
+pub struct ConfigError {
     variable: &'static str,
     reason: String,
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.variable, self.reason)
+impl ConfigError {
+    fn new(variable: &'static str, reason: impl ToString) -> Self {
+        let reason = reason.to_string();
+        Self { variable, reason }
     }
 }
 
-/// What `main` prints of an error: a line for a person.
-impl fmt::Debug for Error {
+/// `main` prints the `Debug` text of an error, so it is the same line as `Display`.
+impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
-
-impl std::error::Error for Error {}
-
-type Result<T> = std::result::Result<T, Error>;
 
 impl Config {
     /// Reads the environment.
     ///
     /// # Errors
     /// The first variable that is missing or does not parse.
-    pub fn from_env() -> Result<Self> {
+    pub fn from_env() -> Result<Self, ConfigError> {
         Self::parse(&|name| env::var(name).ok())
     }
 
-    /// Reads variables from anywhere. An empty value is an unset one.
+    /// Reads variables through `lookup`. An empty value counts as unset.
     ///
     /// # Errors
     /// The first variable that is missing or does not parse.
-    pub fn parse(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+    pub fn parse(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = Variables(lookup);
         let portal_domain: Hostname = variables.required("PORTAL_DOMAIN")?;
         let target: Hostname = match variables.optional("PORTAL_DOMAIN_TARGET")? {
             Some(target) => target,
             None => parsed("PORTAL_DOMAIN", &format!("cname.{portal_domain}"))?,
         };
-        // Tokens and subdomains would be names on one level, and nothing could keep them apart.
+        // Otherwise tokens and subdomains would share one level, and their names could collide.
         if target == portal_domain {
-            let reason = "must differ from PORTAL_DOMAIN".to_owned();
-            return Err(Error {
-                variable: "PORTAL_DOMAIN_TARGET",
-                reason,
-            });
+            return Err(ConfigError::new(
+                "PORTAL_DOMAIN_TARGET",
+                "must differ from PORTAL_DOMAIN",
+            ));
         }
         if target.as_str().len() > 220 {
-            let reason = "must leave room for a token's label: 220 characters at most".to_owned();
-            return Err(Error {
-                variable: "PORTAL_DOMAIN_TARGET",
-                reason,
-            });
+            let reason = "must have at most 220 characters, to leave room for a token's label";
+            return Err(ConfigError::new("PORTAL_DOMAIN_TARGET", reason));
         }
         Ok(Self {
             table: variables.required("TABLE_NAME")?,
@@ -159,12 +153,13 @@ impl Config {
                 .or(variables.text("AWS_DEFAULT_REGION")),
         })
     }
+
     /// A domain as the API shows it, with its records.
     pub fn show(&self, domain: Domain) -> PortalDomain {
         domain.show(&self.names, &self.addresses)
     }
 
-    /// A path of the API as its clients write it.
+    /// A path of the API with the base path.
     pub fn path(&self, path: &str) -> String {
         format!("{}{path}", self.base_path.as_deref().unwrap_or_default())
     }
@@ -177,60 +172,52 @@ impl Variables<'_> {
         (self.0)(name).filter(|value| !value.trim().is_empty())
     }
 
-    fn optional<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Option<T>> {
+    fn optional<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Option<T>, ConfigError> {
         self.text(name).map(|value| parsed(name, &value)).transpose()
     }
 
-    fn required<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<T> {
-        self.optional(name)?.ok_or_else(|| Error {
-            variable: name,
-            reason: "is required".to_owned(),
-        })
+    fn required<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<T, ConfigError> {
+        self.optional(name)?
+            .ok_or_else(|| ConfigError::new(name, "is required"))
     }
 
-    fn or<T: FromStr<Err: fmt::Display>>(&self, name: &'static str, default: &str) -> Result<T> {
+    fn or<T: FromStr<Err: fmt::Display>>(&self, name: &'static str, default: &str) -> Result<T, ConfigError> {
         parsed(name, self.text(name).as_deref().unwrap_or(default))
     }
 
-    fn list<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Vec<T>> {
+    fn list<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Vec<T>, ConfigError> {
         let text = self.text(name).unwrap_or_default();
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         entries.map(|entry| parsed(name, entry)).collect()
     }
 
-    fn keys(&self) -> Result<KeySource> {
+    fn keys(&self) -> Result<KeySource, ConfigError> {
         const SOURCES: [&str; 3] = ["AUTH_JWKS_URL", "AUTH_JWKS", "AUTH_HS256_SECRET"];
         match SOURCES.map(|name| self.text(name)) {
             [Some(url), None, None] => Ok(KeySource::Url(parsed(SOURCES[0], &url)?)),
             [None, Some(document), None] => Ok(KeySource::Document(parsed(SOURCES[1], &document)?)),
-            // A secret is its bytes, white space included.
+            // White space at both ends belongs to the secret, so it is not trimmed.
             [None, None, Some(secret)] => match secret.parse() {
                 Ok(secret) => Ok(KeySource::Secret(secret)),
-                Err(reason) => Err(Error {
-                    variable: SOURCES[2],
-                    reason,
-                }),
+                Err(reason) => Err(ConfigError::new(SOURCES[2], reason)),
             },
-            _ => Err(Error {
-                variable: SOURCES[0],
-                reason: "exactly one of AUTH_JWKS_URL, AUTH_JWKS and AUTH_HS256_SECRET is required"
-                    .to_owned(),
-            }),
+            _ => Err(ConfigError::new(
+                SOURCES[0],
+                "exactly one of AUTH_JWKS_URL, AUTH_JWKS and AUTH_HS256_SECRET is required",
+            )),
         }
     }
 }
 
-fn parsed<T: FromStr<Err: fmt::Display>>(variable: &'static str, value: &str) -> Result<T> {
-    value.trim().parse().map_err(|error: T::Err| Error {
-        variable,
-        reason: error.to_string(),
-    })
+fn parsed<T: FromStr<Err: fmt::Display>>(variable: &'static str, value: &str) -> Result<T, ConfigError> {
+    let parsed = value.trim().parse();
+    parsed.map_err(|error: T::Err| ConfigError::new(variable, error))
 }
 
 impl FromStr for DnsMode {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "authoritative" => Ok(Self::Authoritative),
             "recursive" => Ok(Self::Recursive),
@@ -244,22 +231,16 @@ struct BasePath(String);
 impl FromStr for BasePath {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = text.trim_end_matches('/');
-        let plain = |segment: &str| {
-            !segment.is_empty()
-                && segment
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
-                && segment != "."
-                && segment != ".."
-        };
+        let is_plain_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        let plain = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain_byte);
         let mut segments = path.split('/');
         if segments.next() != Some("") || !segments.clone().all(plain) || segments.clone().count() == 0 {
             return Err("must be a path such as /api");
         }
         if matches!(segments.next(), Some("agency" | "portal" | "health")) {
-            return Err("must not begin like the API's own paths");
+            return Err("must not begin with /agency, /portal or /health");
         }
         Ok(Self(path.to_owned()))
     }
@@ -270,7 +251,7 @@ mod tests {
     use super::*;
 
     /// The least that must be set, with these variables over it.
-    fn parse(variables: &[(&str, &str)]) -> Result<Config> {
+    fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let least = [
             ("TABLE_NAME", "agency"),
             ("AUTH_ISSUER", "https://id.example.com/"),

@@ -1,4 +1,4 @@
-//! Hashes, by the library that TLS links.
+//! Hashes.
 
 use aws_lc_rs::digest;
 

@@ -1,5 +1,5 @@
-//! JSON in which no object has a name twice: which of them was meant, nobody can tell, and two parsers that take
-//! different ones read different things (RFC 8259, section 4; for tokens RFC 7519, section 4).
+//! A JSON parser that rejects duplicate names in objects. Parsers disagree on which duplicate counts (RFC 8259, section 4;
+//! for tokens RFC 7519, section 4).
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
-/// Parses one JSON value and nothing after it.
+/// Parses one JSON value.
 ///
 /// # Errors
-/// What is no JSON, nests over 127 deep, or has a name twice in one object, at any depth.
+/// Invalid JSON, text after the value, a depth over 127, or a duplicate name in an object at any depth.
 pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice(bytes).map(|Strict(value)| value)
 }
@@ -70,7 +70,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some((name, Strict(value))) = map.next_entry::<String, _>()? {
             if object.insert(name, value).is_some() {
-                return Err(Error::custom("a name stands twice in one object"));
+                return Err(Error::custom("duplicate name in an object"));
             }
         }
         Ok(Value::Object(object))

@@ -1,5 +1,5 @@
-//! What every function shares. The README's map tells what belongs where.
-
+//! The library of all functions: configuration, authentication, models, the table and the HTTP edge.
+#![warn(missing_docs)]
 #![warn(missing_docs)]
 
 pub mod app;

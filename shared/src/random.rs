@@ -1,19 +1,19 @@
-//! The system's random source. What depends on it takes its values as arguments.
+//! Random values from the system's source. Models take them as arguments.
 
 use aws_lc_rs::rand;
 
 /// 128 random bits.
 pub fn bits() -> [u8; 16] {
     let mut bits = [0; 16];
-    // The system's source fails only where the kernel has none; to go on with guessable bits would be worse.
+    // The system's source fails only if the kernel has none. Predictable bits would be worse than a panic.
     #[expect(clippy::expect_used)]
-    rand::fill(&mut bits).expect("the system's random source answers");
+    rand::fill(&mut bits).expect("the system has a random source");
     bits
 }
 
-/// A random number below `bound`, which is not zero.
+/// A random number below `bound`. `bound` must not be zero.
 pub fn below(bound: u32) -> u32 {
-    // The bias of a 128-bit number's remainder is below 2^-96.
+    // The modulo bias of a 128-bit number is below 2^-96.
     (u128::from_be_bytes(bits()) % u128::from(bound.max(1))) as u32
 }
 

@@ -1,7 +1,7 @@
-//! Logs and metrics: one JSON object a line, in the form that Lambda's own log format has.
+//! Logs and metrics: one JSON object per line, in Lambda's JSON log format.
 //!
-//! Events of the target [`METRICS`] are log lines and metrics at once: CloudWatch makes metrics of the fields that
-//! [`UNITS`] names, by its embedded metric format. They are written whatever the level is, as alarms depend on them.
+//! Events of the target [`METRICS`] are log lines and metrics: CloudWatch extracts the fields in [`UNITS`] by its embedded
+//! metric format. They are written at every log level, because alarms depend on them.
 
 use std::{
     env, fmt, io, panic,
@@ -42,16 +42,16 @@ use tracing_subscriber::{
 
 use crate::auth::Tenant;
 
-/// The target of events whose fields are metrics.
+/// The target of events with metrics.
 pub const METRICS: &str = "metrics";
 
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "AgencyApi";
 
-/// The metrics' one dimension: the function's name.
+/// The only dimension of the metrics: the function's name.
 pub const DIMENSION: &str = "FunctionName";
 
-/// Every metric and its unit, as CloudWatch names it. The field of the event has the same name.
+/// The metrics and their CloudWatch units. A metric has the name of its field.
 pub const UNITS: &[(&str, &str)] = &[
     // A request.
     ("latencyMs", "Milliseconds"),
@@ -75,27 +75,27 @@ pub const UNITS: &[(&str, &str)] = &[
     ("ms", "Milliseconds"),
 ];
 
-/// The crates that are ours. Others' lines below `INFO` are never written: they may have tokens and bodies in them.
+/// Our own crates. JsonLines of other crates below `INFO` are never written, because they can contain tokens and bodies.
 pub const OURS: &[&str] = &[
     METRICS, "shared", "agency", "branding", "clients", "portal", "domains", "reverify",
 ];
 
-/// Writes logs to the standard output, from the level of `RUST_LOG`, else `AWS_LAMBDA_LOG_LEVEL`, else `INFO`.
+/// Writes logs to the standard output. The level is `RUST_LOG`, else `AWS_LAMBDA_LOG_LEVEL`, else `INFO`.
 pub fn init() {
     let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
     let directives = set("RUST_LOG").or_else(|| set("AWS_LAMBDA_LOG_LEVEL"));
     let function = set("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "local".to_owned());
     let layer = layer(directives.as_deref().unwrap_or("info"), function, io::stdout);
-    // A second call, as by tests of one process, finds a subscriber and leaves it.
+    // Tests call this several times in one process. The first subscriber stays.
     let _ = tracing_subscriber::registry().with(layer).try_init();
-    // Where, and not why: a panic's own words may quote what was sent.
+    // Only the location is logged, because a panic's message can contain request data.
     panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(at, "panicked");
     }));
 }
 
-/// What writes the lines of `function`, from the levels that `directives` name (as `RUST_LOG` does).
+/// The layer that writes the log lines of `function`. `directives` has the syntax of `RUST_LOG`.
 pub fn layer<S, W>(directives: &str, function: String, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -105,22 +105,21 @@ where
     if let Ok(metrics) = format!("{METRICS}=info").parse() {
         levels = levels.add_directive(metrics);
     }
-    let careful = filter_fn(|line| {
-        let of = line.target().split("::").next().unwrap_or_default();
-        *line.level() <= Level::INFO || OURS.contains(&of)
+    let hides_payloads = filter_fn(|line| {
+        let crate_name = line.target().split("::").next().unwrap_or_default();
+        *line.level() <= Level::INFO || OURS.contains(&crate_name)
     });
     tracing_subscriber::fmt::layer()
-        .event_format(Lines { function })
+        .event_format(JsonLines { function })
         .with_writer(writer)
-        .with_filter(levels.and(careful))
+        .with_filter(levels.and(hides_payloads))
 }
 
-/// The form of a line.
-struct Lines {
+struct JsonLines {
     function: String,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for JsonLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -128,31 +127,30 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         const MILLIS: &[BorrowedFormatItem<'_>] =
             format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-        let mut fields = Fields(Map::new());
+        let mut fields = FieldVisitor(Map::new());
         event.record(&mut fields);
         let mut line = fields.0;
         let now = OffsetDateTime::now_utc();
         if event.metadata().target() == METRICS {
             self.embed(&mut line, now);
         }
-        line.insert(
-            "timestamp".to_owned(),
-            now.format(MILLIS).unwrap_or_default().into(),
-        );
-        line.insert("level".to_owned(), event.metadata().level().as_str().into());
-        line.insert("target".to_owned(), event.metadata().target().into());
+        let metadata = event.metadata();
+        let mut put = |name: &str, value: String| line.insert(name.to_owned(), value.into());
+        put("timestamp", now.format(MILLIS).unwrap_or_default());
+        put("level", metadata.level().to_string());
+        put("target", metadata.target().to_owned());
         let _ = CURRENT.try_with(|scope| {
-            line.insert("requestId".to_owned(), scope.0.request_id.as_str().into());
+            put("requestId", scope.0.request_id.clone());
             if let Some(tenant) = scope.0.tenant.get() {
-                line.insert("tenant".to_owned(), tenant.as_str().into());
+                put("tenant", tenant.clone());
             }
         });
         writeln!(out, "{}", Value::Object(line))
     }
 }
 
-impl Lines {
-    /// Adds what makes metrics of the line's fields.
+impl JsonLines {
+    /// Adds the embedded metric format's definition of the line's metrics.
     fn embed(&self, line: &mut Map<String, Value>, now: OffsetDateTime) {
         let metrics: Vec<_> = UNITS
             .iter()
@@ -168,15 +166,15 @@ impl Lines {
     }
 }
 
-struct Fields(Map<String, Value>);
+struct FieldVisitor(Map<String, Value>);
 
-impl Fields {
+impl FieldVisitor {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
         self.0.insert(field.name().to_owned(), value.into());
     }
 }
 
-impl Visit for Fields {
+impl Visit for FieldVisitor {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, value);
     }
@@ -206,12 +204,12 @@ tokio::task_local! {
     static CURRENT: Scope;
 }
 
-/// One request: what its lines have in common, and what it asked of DynamoDB. Cheap to clone.
+/// The log context and the DynamoDB measurements of one request. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Scope(Arc<Measured>);
+pub struct Scope(Arc<Measurements>);
 
 #[derive(Debug)]
-struct Measured {
+struct Measurements {
     request_id: String,
     tenant: OnceLock<String>,
     dynamodb_micros: AtomicU64,
@@ -219,9 +217,9 @@ struct Measured {
 }
 
 impl Scope {
-    /// A request that begins.
+    /// The scope of a request with this id.
     pub fn new(request_id: impl Into<String>) -> Self {
-        Self(Arc::new(Measured {
+        Self(Arc::new(Measurements {
             request_id: request_id.into(),
             tenant: OnceLock::new(),
             dynamodb_micros: AtomicU64::new(0),
@@ -229,33 +227,33 @@ impl Scope {
         }))
     }
 
-    /// Does the work of the request.
+    /// Runs the request's work in this scope.
     pub async fn run<F: Future>(&self, work: F) -> F::Output {
         CURRENT.scope(self.clone(), work).await
     }
 
-    /// How long calls of DynamoDB took, the SDK's retries and waits included; calls at one time count each.
+    /// The total duration of the DynamoDB calls, including the SDK's retries and backoff. Concurrent calls are added up.
     pub fn dynamodb_time(&self) -> Duration {
         Duration::from_micros(self.0.dynamodb_micros.load(Ordering::Relaxed))
     }
 
-    /// Requests that were sent to DynamoDB, each retry one.
+    /// The number of requests to DynamoDB, including retries.
     pub fn dynamodb_requests(&self) -> u64 {
         self.0.dynamodb_requests.load(Ordering::Relaxed)
     }
 }
 
-/// Tells for whom the current request is, now that its token has been verified.
+/// Adds the tenant to the log lines of the current request.
 pub fn tenant(tenant: &Tenant) {
     let id = match tenant {
         Tenant::Agency(org) => org.to_string(),
         Tenant::Client(client) => client.to_string(),
-        Tenant::Nobody => return,
+        Tenant::NoOrganization => return,
     };
     let _ = CURRENT.try_with(|scope| scope.0.tenant.set(id));
 }
 
-/// Whether nobody asked this before in this process.
+/// True on the process's first call.
 pub fn is_cold_start() -> bool {
     static WARM: AtomicBool = AtomicBool::new(false);
     !WARM.swap(true, Ordering::Relaxed)
@@ -266,20 +264,20 @@ pub fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
-/// Measures, in the current scope, what a client asks of DynamoDB.
+/// The interceptor that measures DynamoDB calls in the current scope.
 #[derive(Debug)]
-pub struct Meter;
+pub struct DynamoDbMeter;
 
 #[derive(Debug)]
-struct Since(Instant);
+struct StartedAt(Instant);
 
-impl Storable for Since {
+impl Storable for StartedAt {
     type Storer = StoreReplace<Self>;
 }
 
-impl Intercept for Meter {
+impl Intercept for DynamoDbMeter {
     fn name(&self) -> &'static str {
-        "Meter"
+        "DynamoDbMeter"
     }
 
     fn read_before_execution(
@@ -287,7 +285,7 @@ impl Intercept for Meter {
         _: &BeforeSerializationInterceptorContextRef<'_>,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        config.interceptor_state().store_put(Since(Instant::now()));
+        config.interceptor_state().store_put(StartedAt(Instant::now()));
         Ok(())
     }
 
@@ -307,8 +305,8 @@ impl Intercept for Meter {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if let Some(Since(since)) = config.load::<Since>() {
-            let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if let Some(StartedAt(start)) = config.load::<StartedAt>() {
+            let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
             let _ = CURRENT.try_with(|scope| scope.0.dynamodb_micros.fetch_add(micros, Ordering::Relaxed));
         }
         Ok(())

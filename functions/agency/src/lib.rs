@@ -1,4 +1,4 @@
-//! Agency mode: `enable`, the overview and the audit log.
+//! The functions of an agency: `enable`, the overview and the audit log.
 
 use axum::extract::State;
 use shared::{
@@ -10,7 +10,7 @@ use shared::{
         reply::Json,
     },
     models::{
-        agency::{Agency, Overview},
+        agency::{AgencyResource, Overview},
         audit::AuditEntry,
     },
     problems,
@@ -32,22 +32,25 @@ problems!(AuditProblems: USER ADMIN AGENCY PAGED);
 
 /// Enable agency mode
 ///
-/// Makes the caller's organization an agency. Repeating it changes nothing. A body is ignored.
+/// Enables agency mode for the caller's organization. A repeated call changes nothing. A body is ignored.
 #[utoipa::path(
     post,
     path = "/agency/enable",
     operation_id = "enableAgency",
     tag = "Agency",
-    responses((status = 200, description = "The agency", body = Agency), EnableProblems)
+    responses((status = 200, description = "The agency", body = AgencyResource), EnableProblems)
 )]
-async fn enable_agency(State(app): State<App>, Admin(caller): Admin) -> Result<Json<Agency>, Problem> {
+async fn enable_agency(
+    State(app): State<App>,
+    Admin(caller): Admin,
+) -> Result<Json<AgencyResource>, Problem> {
     if !matches!(caller.principal.tenant, Tenant::Agency(_)) {
         return Err(ProblemCode::ClientOrganization.into());
     }
     Ok(Json(app.store.agency(&caller)?.enable().await?))
 }
 
-/// The agency at a glance
+/// Get a summary of the agency
 #[utoipa::path(
     get,
     path = "/agency/overview",
@@ -59,7 +62,7 @@ async fn get_overview(State(app): State<App>, Member(caller): Member) -> Result<
     Ok(Json(app.store.agency(&caller)?.overview().await?))
 }
 
-/// The audit log, newest first
+/// List the audit log, newest first
 #[utoipa::path(
     get,
     path = "/agency/audit",

@@ -22,9 +22,9 @@ pub fn router() -> OpenApiRouter<App> {
 problems!(GetProblems: USER AGENCY);
 problems!(PutProblems: USER ADMIN AGENCY BODY, [Stale]);
 
-/// The branding
+/// Get the branding
 ///
-/// Before the first `PUT` every setting is `null`.
+/// Before the first `PUT`, every setting is `null`.
 #[utoipa::path(
     get,
     path = "/agency/branding",
@@ -33,8 +33,8 @@ problems!(PutProblems: USER ADMIN AGENCY BODY, [Stale]);
     params(IfNoneMatchParams),
     responses(
         (status = 200, description = "The branding", body = Branding,
-            headers(("etag" = String, description = "New with every accepted `PUT`"))),
-        (status = 304, description = "The known `ETag` is still right"),
+            headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),
+        (status = 304, description = "The `ETag` in `if-none-match` is current"),
         GetProblems
     )
 )]
@@ -42,9 +42,9 @@ async fn get_branding(State(app): State<App>, Member(caller): Member) -> Result<
     Ok(Tagged::new(app.store.agency(&caller)?.branding().await?))
 }
 
-/// Change the branding
+/// Update the branding
 ///
-/// Settings that are absent stay as they are; `null` or `""` clears one.
+/// An absent setting stays unchanged. `null` or `""` clears a setting.
 #[utoipa::path(
     put,
     path = "/agency/branding",
@@ -53,8 +53,8 @@ async fn get_branding(State(app): State<App>, Member(caller): Member) -> Result<
     params(IfMatchParams),
     request_body(content = BrandingUpdate, example = json!({"primaryColor": "#0b5fff", "logoUrl": "https://cdn.acme.com/logo.svg", "footerText": null})),
     responses(
-        (status = 200, description = "The branding as it is now", body = Branding,
-            headers(("etag" = String, description = "New with every accepted `PUT`"))),
+        (status = 200, description = "The updated branding", body = Branding,
+            headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),
         PutProblems
     )
 )]

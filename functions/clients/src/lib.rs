@@ -32,15 +32,16 @@ problems!(GetProblems: USER AGENCY, [NotFound]);
 problems!(UpdateProblems: USER ADMIN AGENCY BODY, [NotFound, SlugTaken]);
 problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
 
-/// The clients, oldest first
+/// List the clients, oldest first
 ///
-/// With `slug`: the one client that has it, or none; not together with `limit` or `cursor`.
+/// With `slug`, the list contains only the client with this slug, if there is one. Do not combine it with `limit` or
+/// `cursor`.
 #[utoipa::path(
     get,
     path = "/agency/clients",
     operation_id = "listClients",
     tag = "Clients",
-    params(PageParams, ("slug" = Option<String>, Query, description = "The slug of the wanted client")),
+    params(PageParams, ("slug" = Option<String>, Query, description = "The slug of a client")),
     responses((status = 200, description = "A page of clients", body = Page<ClientOrg>), ListProblems)
 )]
 async fn list_clients(
@@ -51,7 +52,7 @@ async fn list_clients(
     let page = query.page(&caller)?;
     if let Some(slug) = query.optional("slug")? {
         if query.has("limit") || query.has("cursor") {
-            return Err(invalid("The parameter slug does not go with limit or cursor."));
+            return Err(invalid("Remove limit and cursor, or remove slug."));
         }
         let agency = app.store.agency(&caller)?;
         let client = agency.client_by_slug(slug.parse().ok().as_ref()).await?;
@@ -73,8 +74,8 @@ async fn list_clients(
     request_body(content = ClientOrgCreate, example = json!({"name": "Bäckerei Müller"})),
     responses(
         (status = 201, description = "The client", body = ClientOrg, headers(
-            ("location" = String, description = "Its path"),
-            ("idempotency-replayed" = bool, description = "`true` where this is the answer to an earlier request"))),
+            ("location" = String, description = "The path of the client"),
+            ("idempotency-replayed" = bool, description = "`true` if this is the response of an earlier request"))),
         CreateProblems
     )
 )]
@@ -94,7 +95,7 @@ async fn create_client(
     Ok(CreatedAt { created, location })
 }
 
-/// A client
+/// Get a client
 #[utoipa::path(
     get,
     path = "/agency/clients/{clientOrgId}",
@@ -111,7 +112,7 @@ async fn get_client(
     Ok(Json(app.store.agency(&caller)?.client(id).await?))
 }
 
-/// Change a client
+/// Update a client
 #[utoipa::path(
     patch,
     path = "/agency/clients/{clientOrgId}",
@@ -119,7 +120,7 @@ async fn get_client(
     tag = "Clients",
     params(("clientOrgId" = String, Path, description = "The client's id")),
     request_body(content = ClientOrgUpdate, example = json!({"name": "Bäckerei Müller GmbH", "slug": "mueller"})),
-    responses((status = 200, description = "The client as it is now", body = ClientOrg), UpdateProblems)
+    responses((status = 200, description = "The updated client", body = ClientOrg), UpdateProblems)
 )]
 async fn update_client(
     State(app): State<App>,
@@ -130,16 +131,16 @@ async fn update_client(
     Ok(Json(app.store.agency(&caller)?.update_client(id, &update).await?))
 }
 
-/// Delete a client for good
+/// Delete a client permanently
 ///
-/// Its users see no portal any more, and its slug is free at once.
+/// Its users lose access to the portal at once. Another client can use its slug at once.
 #[utoipa::path(
     delete,
     path = "/agency/clients/{clientOrgId}",
     operation_id = "deleteClient",
     tag = "Clients",
     params(("clientOrgId" = String, Path, description = "The client's id")),
-    responses((status = 204, description = "It is gone"), DeleteProblems)
+    responses((status = 204, description = "The client is deleted"), DeleteProblems)
 )]
 async fn delete_client(
     State(app): State<App>,

@@ -1,4 +1,4 @@
-//! What a portal shows: its configuration, its context, and what a visitor may see without a token.
+//! The portal: its configuration, its context and the public operations.
 
 use axum::{
     extract::State,
@@ -44,9 +44,9 @@ problems!(PutConfigProblems: USER ADMIN AGENCY BODY, [Stale]);
 problems!(ContextProblems: USER, [NoPortal]);
 problems!(PublicProblems: PUBLIC);
 
-/// The portal configuration
+/// Get the portal configuration
 ///
-/// Before the first `PUT` every setting has its default.
+/// Before the first `PUT`, every setting has its default.
 #[utoipa::path(
     get,
     path = "/agency/portal-config",
@@ -55,8 +55,8 @@ problems!(PublicProblems: PUBLIC);
     params(IfNoneMatchParams),
     responses(
         (status = 200, description = "The configuration", body = PortalConfig,
-            headers(("etag" = String, description = "New with every accepted `PUT`"))),
-        (status = 304, description = "The known `ETag` is still right"),
+            headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),
+        (status = 304, description = "The `ETag` in `if-none-match` is current"),
         GetConfigProblems
     )
 )]
@@ -67,9 +67,9 @@ async fn get_portal_config(
     Ok(Tagged::new(app.store.agency(&caller)?.portal_config().await?))
 }
 
-/// Change the portal configuration
+/// Update the portal configuration
 ///
-/// Settings that are absent stay as they are; `null` brings the default back.
+/// An absent setting stays unchanged. `null` restores the default.
 #[utoipa::path(
     put,
     path = "/agency/portal-config",
@@ -78,8 +78,8 @@ async fn get_portal_config(
     params(IfMatchParams),
     request_body(content = PortalConfigUpdate, example = json!({"featureTerminal": true, "infrastructureVisibility": "summary"})),
     responses(
-        (status = 200, description = "The configuration as it is now", body = PortalConfig,
-            headers(("etag" = String, description = "New with every accepted `PUT`"))),
+        (status = 200, description = "The updated configuration", body = PortalConfig,
+            headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),
         PutConfigProblems
     )
 )]
@@ -92,7 +92,7 @@ async fn put_portal_config(
     Ok(Tagged::new(agency.put_portal_config(body, &if_match).await?))
 }
 
-/// All that a portal's front end needs to start
+/// Get all data that a portal's front end needs to start
 ///
 /// For the agency's users and for the users of its client organizations.
 #[utoipa::path(
@@ -103,8 +103,8 @@ async fn put_portal_config(
     params(IfNoneMatchParams),
     responses(
         (status = 200, description = "The context", body = PortalContext,
-            headers(("etag" = String, description = "It follows the content"))),
-        (status = 304, description = "The known `ETag` is still right"),
+            headers(("etag" = String, description = "A hash of the content"))),
+        (status = 304, description = "The `ETag` in `if-none-match` is current"),
         ContextProblems
     )
 )]
@@ -115,9 +115,9 @@ async fn get_portal_context(
     Ok(Tagged::by_content(app.store.portal_context(&caller).await?))
 }
 
-/// The branding of the portal at a host name
+/// Get the branding of the portal at a host name
 ///
-/// For the login page, before anyone has logged in.
+/// For the login page, before the user has logged in.
 #[utoipa::path(
     get,
     path = "/portal/branding",
@@ -128,14 +128,13 @@ async fn get_portal_context(
     security(())
 )]
 async fn get_public_branding(State(app): State<App>, query: Query) -> Result<Response, Problem> {
-    let host = host(query.required("host")?)?;
-    let branding: PublicBranding = app.store.public_branding(&host).await?.into();
+    let branding = public_branding(&app, &query).await?;
     Ok(([(CACHE_CONTROL, PUBLIC)], Json(branding)).into_response())
 }
 
-/// The branding of the portal at a host name, as a stylesheet
+/// Get the branding of the portal at a host name as a style sheet
 ///
-/// Custom properties for what is set, then the agency's own stylesheet.
+/// It contains a custom property for each setting that is set, and then the agency's own style sheet.
 #[utoipa::path(
     get,
     path = "/portal/theme.css",
@@ -143,21 +142,20 @@ async fn get_public_branding(State(app): State<App>, query: Query) -> Result<Res
     tag = "Public",
     params(("host" = String, Query, description = "The portal's host name")),
     responses(
-        (status = 200, description = "The stylesheet", body = String, content_type = "text/css"),
+        (status = 200, description = "The style sheet", body = String, content_type = "text/css"),
         PublicProblems
     ),
     security(())
 )]
 async fn get_theme_css(State(app): State<App>, query: Query) -> Result<Response, Problem> {
-    let host = host(query.required("host")?)?;
-    let css = theme::stylesheet(&app.store.public_branding(&host).await?.into());
+    let css = theme::stylesheet(&public_branding(&app, &query).await?);
     let kind = HeaderValue::from_static("text/css; charset=utf-8");
     Ok(([(CACHE_CONTROL, PUBLIC), (CONTENT_TYPE, kind)], css).into_response())
 }
 
-/// Whether a certificate may be issued for a host name
+/// Check whether a certificate may be issued for a host name
 ///
-/// For an edge proxy that gets certificates on demand. Neither answer has a body.
+/// For an edge proxy that gets certificates on demand. The responses have no body.
 #[utoipa::path(
     get,
     path = "/portal/tls-check",
@@ -165,8 +163,8 @@ async fn get_theme_css(State(app): State<App>, query: Query) -> Result<Response,
     tag = "Public",
     params(("domain" = String, Query, description = "The host name")),
     responses(
-        (status = 200, description = "It is a portal's"),
-        (status = 404, description = "It is not"),
+        (status = 200, description = "A portal serves this host name"),
+        (status = 404, description = "No portal serves this host name"),
         TlsProblems
     ),
     security(())
@@ -185,7 +183,7 @@ async fn check_tls(State(app): State<App>, query: Query) -> Result<Response, Pro
 
 problems!(TlsProblems: , [InvalidParameter, Internal, Unavailable, Timeout]);
 
-/// The answer to a probe.
+/// The response to a probe.
 #[derive(Serialize, ToSchema)]
 struct Health {
     /// Always `ok`.
@@ -193,20 +191,21 @@ struct Health {
     status: &'static str,
 }
 
-/// Whether the function runs
+/// Check whether the function runs
 #[utoipa::path(
     get,
     path = "/health",
     operation_id = "getHealth",
     tag = "Public",
-    responses((status = 200, description = "It does", body = Health)),
+    responses((status = 200, description = "The function runs", body = Health)),
     security(())
 )]
 async fn get_health() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// A host name of a look-up; what is none has no portal.
-fn host(text: &str) -> Result<Hostname, Problem> {
-    Hostname::parse(text).map_err(|_| ProblemCode::NoPortal.into())
+/// The branding at `host`. A text that is not a host name is `no-portal`, like an unknown host name.
+async fn public_branding(app: &App, query: &Query) -> Result<PublicBranding, Problem> {
+    let hostname = Hostname::parse(query.required("host")?).map_err(|_| ProblemCode::NoPortal)?;
+    Ok(app.store.public_branding(&hostname).await?.into())
 }

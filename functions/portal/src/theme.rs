@@ -1,35 +1,25 @@
-//! Branding as a stylesheet.
+//! The branding as a style sheet.
 
-use std::fmt::Display;
+use shared::models::{image_url::ImageUrl, portal::PublicBranding};
 
-use shared::models::portal::PublicBranding;
-
-/// Custom properties for what is set, and then the agency's own stylesheet.
+/// A custom property for each setting that is set, and then the agency's own style sheet.
 ///
-/// The values cannot end their declarations: a URL has neither quotes, brackets nor backslashes in it, and a font
-/// family no block, no semicolon outside a string and no function.
+/// No value can end its declaration: a URL has no quotes, brackets or backslashes, and a font family has no blocks, no
+/// functions and no semicolons outside strings.
 pub fn stylesheet(branding: &PublicBranding) -> String {
-    let url = |url: &dyn Display| format!("url(\"{url}\")");
+    let text = |value: &dyn ToString| value.to_string();
+    let url = |url: &ImageUrl| format!("url(\"{url}\")");
     let properties = [
-        ("primary", branding.primary_color.map(|color| color.to_string())),
-        ("accent", branding.accent_color.map(|color| color.to_string())),
-        (
-            "on-primary",
-            branding.on_primary_color.map(|color| color.to_string()),
-        ),
-        (
-            "on-accent",
-            branding.on_accent_color.map(|color| color.to_string()),
-        ),
+        ("primary", branding.primary_color.map(|color| text(&color))),
+        ("accent", branding.accent_color.map(|color| text(&color))),
+        ("on-primary", branding.on_primary_color.map(|color| text(&color))),
+        ("on-accent", branding.on_accent_color.map(|color| text(&color))),
         (
             "font-family",
-            branding.font_family.as_ref().map(|font| font.to_string()),
+            branding.font_family.as_ref().map(|font| text(font)),
         ),
-        ("logo", branding.logo_url.as_ref().map(|logo| url(logo))),
-        (
-            "login-bg",
-            branding.login_bg_url.as_ref().map(|picture| url(picture)),
-        ),
+        ("logo", branding.logo_url.as_ref().map(url)),
+        ("login-bg", branding.login_bg_url.as_ref().map(url)),
     ];
     let mut css = ":root {\n".to_owned();
     for (name, value) in properties {

@@ -22,10 +22,7 @@ impl Group {
                 servers.sort_unstable();
                 Self::new(&servers.join(" "))
             }
-            _ => {
-                let name = domain.hostname.as_str();
-                Self::new(psl::domain_str(name).unwrap_or(name))
-            }
+            _ => Self::new(domain.hostname.registrable()),
         }
     }
 }

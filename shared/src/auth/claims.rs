@@ -1,21 +1,21 @@
-//! What the claims of a verified token say: for whom it is, when, and who the caller is.
+//! The claims of a verified token: issuer, audience, times, user, organization and role.
 //!
-//! Identity providers name and shape their claims in their own ways; the names and the words for roles are settings.
+//! Identity providers name their claims differently, so the names and the words for roles are settings.
 
-use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
+use std::{collections::HashMap, str::FromStr, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{AuthConfig, AuthError, Principal, Tenant};
+use super::{AuthConfig, AuthError, Principal, Tenant, reject};
 use crate::models::{
     id::{ClientOrgId, OrgId},
     time::Timestamp,
 };
 
-/// How far the issuer's clock may be from ours.
+/// The tolerated difference between the issuer's clock and ours.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// What a user may do; a later one may all that an earlier one may.
+/// A user's role, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Reads.
@@ -27,19 +27,13 @@ pub enum Role {
 }
 
 impl Role {
-    /// The role's word in this API.
+    /// The role's name in this API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Member => "member",
             Self::Admin => "admin",
             Self::Owner => "owner",
         }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -50,20 +44,20 @@ impl FromStr for Role {
         [Self::Member, Self::Admin, Self::Owner]
             .into_iter()
             .find(|role| role.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is none of owner, admin and member"))
+            .ok_or_else(|| format!("`{text}` is not owner, admin or member"))
     }
 }
 
-/// The names that the identity provider gives to the claims.
+/// The identity provider's names of the claims.
 #[derive(Debug, Clone)]
 pub struct ClaimNames {
     /// The organization.
     pub org: ClaimName,
     /// The role or roles.
     pub role: ClaimName,
-    /// For whom the token is.
+    /// The audience.
     pub audience: ClaimName,
-    /// The client organization, where the provider has a claim of its own for it.
+    /// The client organization, if the provider has a separate claim for it.
     pub client: Option<ClaimName>,
 }
 
@@ -78,9 +72,9 @@ impl Default for ClaimNames {
     }
 }
 
-/// One claim's name, tried whole first (some are URLs), then as a path with dots.
+/// The name of a claim. It is tried as a whole first (some names are URLs), then as a path with dots.
 ///
-/// In a path `*` is the only member of an object, whatever its name: `organization.*.id`.
+/// In a path, `*` stands for the only member of an object: `organization.*.id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimName(String);
 
@@ -89,14 +83,14 @@ impl FromStr for ClaimName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err("a claim's name is not empty and has no white space".to_owned());
+            return Err("must not be empty and must not contain white space".to_owned());
         }
         Ok(Self(text.to_owned()))
     }
 }
 
 impl ClaimName {
-    /// The claim of this name; `null` is as good as none.
+    /// The claim of this name. `null` counts as absent.
     fn find<'a>(&self, claims: &'a Map<String, Value>) -> Result<Option<&'a Value>, AuthError> {
         let found = match claims.get(&self.0) {
             Some(value) => Some(value),
@@ -111,9 +105,7 @@ impl ClaimName {
         while let Some(step) = steps.next() {
             let value = match (step, object.len()) {
                 ("*", 2..) => {
-                    return Err(AuthError::InvalidToken(
-                        "The token names several organizations; ask for one with a single one.",
-                    ));
+                    return reject("The token names several organizations. Request a token for one.");
                 }
                 ("*", _) => object.values().next(),
                 (name, _) => object.get(name),
@@ -127,7 +119,7 @@ impl ClaimName {
     }
 }
 
-/// The identity provider's words for the roles; by default they are our own.
+/// The identity provider's words for the roles. The default is the names in this API.
 #[derive(Debug, Clone)]
 pub struct RoleMap(HashMap<String, Role>);
 
@@ -138,7 +130,7 @@ impl Default for RoleMap {
     }
 }
 
-/// `org:admin=admin,org:member=member`; only these words map then.
+/// `org:admin=admin,org:member=member`. Only these words map to a role.
 impl FromStr for RoleMap {
     type Err = String;
 
@@ -149,9 +141,9 @@ impl FromStr for RoleMap {
                 .rsplit_once('=')
                 .map(|(word, role)| (word.trim(), role.trim()))
                 .filter(|(word, _)| !word.is_empty())
-                .ok_or_else(|| format!("`{pair}` is not of the form word=role"))?;
+                .ok_or_else(|| format!("`{pair}` does not have the form word=role"))?;
             if words.insert(word.to_owned(), role.parse()?).is_some() {
-                return Err(format!("`{word}` is there twice"));
+                return Err(format!("`{word}` is repeated"));
             }
         }
         Ok(Self(words))
@@ -159,11 +151,11 @@ impl FromStr for RoleMap {
 }
 
 impl RoleMap {
-    /// The highest role that a claim maps to; a member's where none does.
+    /// The highest role that a claim maps to. The default is `member`.
     fn role(&self, claim: Option<&Value>) -> Role {
         let map = |word: &str| self.0.get(word).copied();
         match claim {
-            // A word of a map may have spaces in it.
+            // A word of the map may contain spaces.
             Some(Value::String(text)) => text.split(' ').chain([text.as_str()]).filter_map(map).max(),
             Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).filter_map(map).max(),
             _ => None,
@@ -172,10 +164,9 @@ impl RoleMap {
     }
 }
 
-/// Who the caller is, by the claims of a token whose signature is right.
+/// The principal of a token with a valid signature.
 ///
-/// The organization is required of a client's user too: the token of a user without one is refused, whatever the
-/// client's claim says.
+/// The organization claim is also required for a client's user.
 pub(super) fn principal(
     claims: &Map<String, Value>,
     config: &AuthConfig,
@@ -183,27 +174,21 @@ pub(super) fn principal(
 ) -> Result<Principal, AuthError> {
     let AuthConfig { claims: names, .. } = config;
     if claims.get("iss").and_then(Value::as_str) != Some(&config.issuer) {
-        return Err(AuthError::InvalidToken(
-            "The token is not from the issuer that is trusted here.",
-        ));
+        return reject("The issuer of the token is not trusted.");
     }
     if !is_for(names.audience.find(claims)?, &config.audience) {
-        return Err(AuthError::InvalidToken("The token is not for this audience."));
+        return reject("The token is not for this audience.");
     }
     let user = claims
         .get("sub")
         .and_then(Value::as_str)
         .filter(|user| !user.is_empty())
         .ok_or(AuthError::InvalidToken("The token has no sub."))?;
-    let tenant = tenant(
-        names.org.find(claims)?,
-        names
-            .client
-            .as_ref()
-            .map(|name| name.find(claims))
-            .transpose()?
-            .flatten(),
-    )?;
+    let client = match &names.client {
+        Some(name) => name.find(claims)?,
+        None => None,
+    };
+    let tenant = tenant(names.org.find(claims)?, client)?;
     let role = config.roles.role(names.role.find(claims)?);
     check_times(claims, now)?;
     Ok(Principal {
@@ -213,7 +198,7 @@ pub(super) fn principal(
     })
 }
 
-/// Whether the audience is ours: a string that is, or strings of which one is.
+/// Whether the audience equals ours, or is an array of strings that contains ours.
 fn is_for(audience: Option<&Value>, ours: &str) -> bool {
     match audience {
         Some(Value::String(audience)) => audience == ours,
@@ -242,7 +227,7 @@ fn tenant(org: Option<&Value>, client: Option<&Value>) -> Result<Tenant, AuthErr
         Some(client) => client
             .as_str()
             .and_then(client_id)
-            .map_or(Tenant::Nobody, Tenant::Client),
+            .map_or(Tenant::NoOrganization, Tenant::Client),
     })
 }
 
@@ -259,10 +244,10 @@ fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), AuthEr
     };
     let (nbf, iat, exp) = (time("nbf")?, time("iat")?, time("exp")?);
     if nbf.is_some_and(|nbf| nbf > seconds(now + LEEWAY)) {
-        return Err(AuthError::InvalidToken("The token is not valid yet."));
+        return reject("The token is not valid yet.");
     }
     if iat.is_some_and(|iat| iat > seconds(now + LEEWAY)) {
-        return Err(AuthError::InvalidToken("The token was issued in the future."));
+        return reject("The token was issued in the future.");
     }
     let exp = exp.ok_or(AuthError::InvalidToken("The token has no exp."))?;
     if exp <= seconds(now - LEEWAY) {
@@ -376,9 +361,9 @@ mod tests {
             ("admin", "form"),
             ("=admin", "form"),
             ("a=admin,", "form"),
-            ("a=root", "none of owner"),
-            ("a=", "none of owner"),
-            ("a=admin,a=owner", "twice"),
+            ("a=root", "not owner"),
+            ("a=", "not owner"),
+            ("a=admin,a=owner", "repeated"),
         ] {
             let error = text.parse::<RoleMap>().unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
@@ -422,7 +407,7 @@ mod tests {
             json!(0),
             json!({}),
         ] {
-            assert_eq!(of(client.clone()), Tenant::Nobody, "{client}");
+            assert_eq!(of(client.clone()), Tenant::NoOrganization, "{client}");
         }
         assert!(tenant(Some(&json!("a b")), Some(&json!(CLIENT))).is_err());
     }

@@ -26,7 +26,7 @@ use tokio::{
 use super::{Jwks, JwksUrl, Secret};
 
 /// An issuer's key.
-pub(super) struct Signer {
+pub(super) struct TestIssuer {
     kid: &'static str,
     key: SigningKey,
 }
@@ -38,9 +38,9 @@ enum SigningKey {
     Mac(String),
 }
 
-impl Signer {
+impl TestIssuer {
     pub(super) fn rsa() -> &'static Self {
-        static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer {
+        static SIGNER: LazyLock<TestIssuer> = LazyLock::new(|| TestIssuer {
             kid: "rsa",
             key: SigningKey::Rsa(rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap()),
         });
@@ -48,7 +48,7 @@ impl Signer {
     }
 
     pub(super) fn ec() -> &'static Self {
-        static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer {
+        static SIGNER: LazyLock<TestIssuer> = LazyLock::new(|| TestIssuer {
             kid: "ec",
             key: SigningKey::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()),
         });
@@ -56,7 +56,7 @@ impl Signer {
     }
 
     pub(super) fn ed() -> &'static Self {
-        static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer {
+        static SIGNER: LazyLock<TestIssuer> = LazyLock::new(|| TestIssuer {
             kid: "ed",
             key: SigningKey::Ed(Ed25519KeyPair::generate().unwrap()),
         });
@@ -64,8 +64,8 @@ impl Signer {
     }
 
     pub(super) fn mac() -> &'static Self {
-        static SIGNER: LazyLock<Signer> =
-            LazyLock::new(|| Signer::secret("a secret of more than thirty-two bytes".to_owned()));
+        static SIGNER: LazyLock<TestIssuer> =
+            LazyLock::new(|| TestIssuer::secret("a secret of more than thirty-two bytes".to_owned()));
         &SIGNER
     }
 
@@ -146,16 +146,16 @@ impl Signer {
 }
 
 /// The JWKS document of these keys.
-pub(super) fn document(signers: &[&Signer]) -> String {
+pub(super) fn document(signers: &[&TestIssuer]) -> String {
     let keys: Vec<_> = signers.iter().map(|signer| signer.jwk()).collect();
     json!({ "keys": keys }).to_string()
 }
 
 /// The set of these keys, or of one secret.
-pub(super) fn jwks(signers: &[&Signer]) -> Jwks {
+pub(super) fn jwks(signers: &[&TestIssuer]) -> Jwks {
     match signers {
         [
-            Signer {
+            TestIssuer {
                 key: SigningKey::Mac(secret),
                 ..
             },
@@ -165,7 +165,7 @@ pub(super) fn jwks(signers: &[&Signer]) -> Jwks {
 }
 
 /// A JWKS endpoint on this machine, as good or bad as a test wants it.
-pub(super) struct Endpoint {
+pub(super) struct JwksServer {
     port: u16,
     hits: Arc<AtomicUsize>,
     manner: Arc<Mutex<Manner>>,
@@ -180,7 +180,7 @@ struct Manner {
     open: bool,
 }
 
-impl Endpoint {
+impl JwksServer {
     pub(super) async fn start(body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Self {

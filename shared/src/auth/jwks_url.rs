@@ -1,4 +1,4 @@
-//! Keys from the identity provider's JWKS endpoint: when they are fetched, and what holds while they cannot be.
+//! Keys from the identity provider's JWKS endpoint: fetches, refreshes and outages.
 
 use std::{
     fmt,
@@ -20,20 +20,20 @@ use url::{Host, Url};
 use super::keys::Jwks;
 use crate::models::time::Timestamp;
 
-/// From this age on, keys are fetched anew by the request that needs them.
+/// The age at which the next request refreshes the keys.
 const REFRESH: Duration = Duration::from_secs(10 * 60);
-/// The longest that keys outlive the endpoint.
+/// The age at which keys expire while the endpoint is unavailable.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-/// The shortest time between two fetches.
+/// The minimum time between two fetches.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// The same where there are no keys at all: longer than a fetch takes, so that all who wait for one share its end.
+/// The minimum time between two fetches without any keys. It is longer than a fetch, so that waiting requests share it.
 const INTERVAL_WITHOUT_KEYS: Duration = Duration::from_secs(5);
-/// The longest that a fetch takes.
+/// The time limit of a fetch.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// The largest document that is read, in bytes.
+/// The largest document, in bytes.
 const MAX_SIZE: usize = 256 * 1024;
 
-/// The address of a JWKS endpoint: `https`, or `http` on this machine.
+/// The URL of a JWKS endpoint: `https`, or `http` on a loopback host.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JwksUrl {
     uri: Uri,
@@ -50,9 +50,9 @@ impl FromStr for JwksUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| format!("no URL: {error}"))?;
+        let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
         let loopback = match url.host() {
-            None => return Err("a URL without a host".to_owned()),
+            None => return Err("the URL has no host".to_owned()),
             Some(Host::Domain(name)) => name == "localhost",
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -60,12 +60,15 @@ impl FromStr for JwksUrl {
         match url.scheme() {
             "https" => {}
             "http" if loopback => {}
-            _ => return Err("only https, or http to this machine".to_owned()),
+            _ => return Err("must be https, or http to a loopback host".to_owned()),
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-            return Err("a URL with user information or a fragment".to_owned());
+            return Err("the URL must not have user information or a fragment".to_owned());
         }
-        let uri = url.as_str().parse().map_err(|error| format!("no URL: {error}"))?;
+        let uri = url
+            .as_str()
+            .parse()
+            .map_err(|error| format!("not a URL: {error}"))?;
         Ok(Self {
             uri,
             timeout: TIMEOUT,
@@ -75,7 +78,7 @@ impl FromStr for JwksUrl {
 
 #[cfg(test)]
 impl JwksUrl {
-    /// With another bound than two seconds.
+    /// Sets the time limit of a fetch.
     pub(super) fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
@@ -86,24 +89,24 @@ impl JwksUrl {
 pub(super) struct RemoteKeys {
     url: JwksUrl,
     connector: Connector,
-    state: RwLock<State>,
-    /// Held by the request that decides to fetch and fetches; the others wait here and look again.
+    state: RwLock<CachedKeys>,
+    /// Held during a fetch. Other requests wait for it, and then use its result.
     turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct State {
+struct CachedKeys {
     keys: Option<(Arc<Jwks>, Timestamp)>,
-    /// When the last fetch began.
+    /// The start of the last fetch.
     tried: Option<Timestamp>,
-    /// It has not ended well, or not ended.
+    /// The last fetch failed or is not finished.
     failed: bool,
 }
 
 impl RemoteKeys {
     pub(super) fn new(url: JwksUrl) -> Self {
         let connector = Connector::builder()
-            // A function is frozen between requests: a connection that was kept would be dead at the next fetch.
+            // Lambda freezes the function between requests, so a pooled connection would be dead at the next fetch.
             .pool_max_idle_per_host(0)
             .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
             .build();
@@ -115,10 +118,10 @@ impl RemoteKeys {
         }
     }
 
-    /// The keys, fetched anew where they are old or do not fit and it is time.
+    /// The keys. They are fetched first if they are old or do not fit, and the minimum time has passed.
     ///
-    /// Returned keys may still not fit: the endpoint was asked not long ago and has no such key. `None`: there are no
-    /// keys, or none fits and the endpoint could not be asked.
+    /// The returned keys may not fit: then a recent fetch did not bring a fitting key. `None` if there are no keys, or if
+    /// none fits and the last fetch failed.
     pub(super) async fn get(&self, fits: impl Fn(&Jwks) -> bool, now: Timestamp) -> Option<Arc<Jwks>> {
         let state = self.state();
         if let Some((keys, fetched)) = state.usable(now)
@@ -137,7 +140,7 @@ impl RemoteKeys {
     }
 
     async fn refresh(&self, now: Timestamp) {
-        // Noted before the first await: a request that is dropped on its way has still used up this fetch.
+        // Recorded before the first await, so that a request that is dropped during the fetch still counts as a fetch.
         self.update(|state| {
             state.tried = Some(now);
             state.failed = true;
@@ -149,16 +152,12 @@ impl RemoteKeys {
             }),
             Err(error) => {
                 let url = self.url.uri.to_string();
-                tracing::warn!(
-                    url,
-                    error,
-                    "the keys of the identity provider could not be fetched"
-                );
+                tracing::warn!(url, error, "JWKS fetch failed");
             }
         }
     }
 
-    /// One fetch: no redirects, nothing but a `200`, bounded in time and size.
+    /// One fetch, limited in time and size. Redirects and any status except `200` are errors.
     async fn fetch(&self) -> Result<Jwks, String> {
         let request = http::Request::get(&self.url.uri)
             .header(header::ACCEPT, "application/json")
@@ -180,20 +179,20 @@ impl RemoteKeys {
         };
         let body = tokio::time::timeout(self.url.timeout, exchange)
             .await
-            .map_err(|_| format!("no answer within {:?}", self.url.timeout))??;
+            .map_err(|_| format!("no response within {:?}", self.url.timeout))??;
         Jwks::parse(&body)
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> CachedKeys {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn update(&self, change: impl FnOnce(&mut State)) {
+    fn update(&self, change: impl FnOnce(&mut CachedKeys)) {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-impl State {
+impl CachedKeys {
     fn usable(&self, now: Timestamp) -> Option<(Arc<Jwks>, Timestamp)> {
         self.keys
             .clone()
@@ -210,7 +209,7 @@ impl State {
     }
 }
 
-/// The distance of two times: after a clock was set back, keys from the future are old too.
+/// The absolute distance of two times, so that keys with a future time expire too after the clock is set back.
 fn age(then: Timestamp, now: Timestamp) -> Duration {
     now.since(then).max(then.since(now))
 }
@@ -219,7 +218,7 @@ fn age(then: Timestamp, now: Timestamp) -> Duration {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{
-        super::fixtures::{Endpoint, Signer, document},
+        super::fixtures::{JwksServer, TestIssuer, document},
         *,
     };
 
@@ -233,8 +232,8 @@ mod tests {
         move |keys| keys.named(Some(kid)).next().is_some()
     }
 
-    async fn endpoint() -> (Endpoint, RemoteKeys) {
-        let endpoint = Endpoint::start(&document(&[Signer::rsa(), Signer::ec()])).await;
+    async fn endpoint() -> (JwksServer, RemoteKeys) {
+        let endpoint = JwksServer::start(&document(&[TestIssuer::rsa(), TestIssuer::ec()])).await;
         let keys = RemoteKeys::new(endpoint.url());
         (endpoint, keys)
     }
@@ -283,7 +282,7 @@ mod tests {
     async fn keys_of_ten_minutes_are_fetched_within_the_request() {
         let (endpoint, keys) = endpoint().await;
         keys.get(has("rsa"), START).await.unwrap();
-        endpoint.serve(&document(&[Signer::ed()]));
+        endpoint.serve(&document(&[TestIssuer::ed()]));
         assert!(has("rsa")(&keys.get(has("rsa"), after(599)).await.unwrap()));
         assert!(!has("rsa")(&keys.get(has("rsa"), after(600)).await.unwrap()));
         assert_eq!(endpoint.hits(), 2);
@@ -293,7 +292,7 @@ mod tests {
     async fn a_new_key_is_found_by_its_unknown_name() {
         let (endpoint, keys) = endpoint().await;
         keys.get(has("rsa"), START).await.unwrap();
-        endpoint.serve(&document(&[Signer::ed()]));
+        endpoint.serve(&document(&[TestIssuer::ed()]));
         assert!(!has("ed")(&keys.get(has("ed"), after(29)).await.unwrap()));
         assert_eq!(endpoint.hits(), 1);
         assert!(has("ed")(&keys.get(has("ed"), after(30)).await.unwrap()));
@@ -347,7 +346,7 @@ mod tests {
         }
         assert_eq!(endpoint.hits(), 1 + 4);
         assert!(keys.get(has("rsa"), after(day)).await.is_none());
-        endpoint.serve(&document(&[Signer::rsa()]));
+        endpoint.serve(&document(&[TestIssuer::rsa()]));
         assert!(keys.get(has("rsa"), after(day + 10)).await.is_some());
     }
 
@@ -370,13 +369,13 @@ mod tests {
             assert!(keys.get(has("rsa"), after(seconds)).await.is_none());
         }
         assert_eq!(endpoint.hits(), 1);
-        endpoint.serve(&document(&[Signer::rsa()]));
+        endpoint.serve(&document(&[TestIssuer::rsa()]));
         assert!(keys.get(has("rsa"), after(5)).await.is_some());
     }
 
     #[tokio::test]
     async fn a_dropped_request_uses_up_its_fetch() {
-        let endpoint = Endpoint::start("").await;
+        let endpoint = JwksServer::start("").await;
         endpoint.stall();
         let keys = RemoteKeys::new(endpoint.url().with_timeout(Duration::from_secs(600)));
         let request = keys.get(has("rsa"), START);
@@ -398,30 +397,30 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_endpoint_is_given_up() {
-        let endpoint = Endpoint::start("").await;
+        let endpoint = JwksServer::start("").await;
         endpoint.stall();
         let keys = RemoteKeys::new(endpoint.url().with_timeout(Duration::from_millis(50)));
         assert!(
             keys.fetch()
                 .await
                 .unwrap_err()
-                .starts_with("no answer within 50ms")
+                .starts_with("no response within 50ms")
         );
     }
 
     #[tokio::test]
     async fn a_body_that_trickles_is_given_up() {
-        let endpoint = Endpoint::start("").await;
+        let endpoint = JwksServer::start("").await;
         endpoint.answer("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{");
         endpoint.hold_open();
         let keys = RemoteKeys::new(endpoint.url().with_timeout(Duration::from_millis(50)));
-        assert!(keys.fetch().await.unwrap_err().starts_with("no answer within"));
+        assert!(keys.fetch().await.unwrap_err().starts_with("no response within"));
     }
 
     #[tokio::test]
     async fn a_document_is_read_to_its_limit_and_no_further() {
         let (endpoint, keys) = endpoint().await;
-        let document = document(&[Signer::rsa()]);
+        let document = document(&[TestIssuer::rsa()]);
         let blanks = " ".repeat(MAX_SIZE - document.len());
         endpoint.serve(&format!("{document}{blanks}"));
         assert!(keys.fetch().await.is_ok());
@@ -437,7 +436,7 @@ mod tests {
     #[tokio::test]
     async fn a_redirect_is_not_followed() {
         let (endpoint, keys) = endpoint().await;
-        let other = Endpoint::start(&document(&[Signer::rsa()])).await;
+        let other = JwksServer::start(&document(&[TestIssuer::rsa()])).await;
         for status in [301, 302, 303, 307, 308] {
             let location = other.url().uri;
             endpoint.answer(&format!(

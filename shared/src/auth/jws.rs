@@ -1,13 +1,13 @@
-//! A token's text: a JWS in its compact form (RFC 7515, section 7.1), and its signature.
+//! Tokens: a JWS in its compact form (RFC 7515, section 7.1), and its signature.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
 use serde_json::Value;
 
-use super::keys::Key;
+use super::keys::VerificationKey;
 use crate::json;
 
-/// A token taken apart; nothing in it is to be believed before [`Jws::verify`].
+/// A parsed token. Its content is not trusted before [`Jws::verify`].
 pub(super) struct Jws<'a> {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<String>,
@@ -17,9 +17,9 @@ pub(super) struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    /// Takes a token apart and reads its header.
+    /// Parses a token and its header.
     ///
-    /// The header's `jku`, `jwk`, `x5u` and `x5c` are never looked at: a token does not bring its own key.
+    /// The header's `jku`, `jwk`, `x5u` and `x5c` are ignored: a token cannot select its own key.
     pub(super) fn parse(token: &'a str) -> Result<Self, &'static str> {
         const FORM: &str = "The token is not a JWS of three parts.";
         let (signed, signature) = token.rsplit_once('.').ok_or(FORM)?;
@@ -34,7 +34,7 @@ impl<'a> Jws<'a> {
         let Some(Value::Object(header)) = header else {
             return Err("The header of the token is not a JSON object with distinct names.");
         };
-        // Extensions that must be understood (RFC 7515, section 4.1.11; RFC 7797): there are none here.
+        // No critical extension is supported (RFC 7515, section 4.1.11; RFC 7797).
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err("The token uses an extension that is not supported.");
         }
@@ -59,12 +59,12 @@ impl<'a> Jws<'a> {
         })
     }
 
-    /// The payload, if the token's algorithm is the key's and the signature is right.
-    pub(super) fn verify(&self, key: &Key) -> Result<Vec<u8>, &'static str> {
+    /// The payload, if the token's algorithm is the key's and the signature is valid.
+    pub(super) fn verify(&self, key: &VerificationKey) -> Result<Vec<u8>, &'static str> {
         if self.algorithm != key.algorithm {
-            return Err("The algorithm of the token is not the one of its key.");
+            return Err("The algorithm of the token is not the algorithm of its key.");
         }
-        // The signature alone: the library's checks of the claims read the system's clock and let too much pass.
+        // The library's own checks of the claims are not used: they read the system's clock and are too lenient.
         match crypto::verify(self.signature, self.signed.as_bytes(), &key.key, key.algorithm) {
             Ok(true) => {}
             Ok(false) | Err(_) => return Err("The signature of the token is not valid."),
@@ -81,18 +81,23 @@ mod tests {
     use serde_json::json;
 
     use super::{
-        super::fixtures::{Signer, jwks},
+        super::fixtures::{TestIssuer, jwks},
         *,
     };
 
-    fn payload(token: &str, signer: &Signer) -> Result<Vec<u8>, &'static str> {
+    fn payload(token: &str, signer: &TestIssuer) -> Result<Vec<u8>, &'static str> {
         let keys = jwks(&[signer]);
         Jws::parse(token)?.verify(keys.named(None).next().unwrap())
     }
 
     #[test]
     fn a_signature_of_each_algorithm_is_taken_and_each_flipped_bit_is_not() {
-        for signer in [Signer::rsa(), Signer::ec(), Signer::ed(), Signer::mac()] {
+        for signer in [
+            TestIssuer::rsa(),
+            TestIssuer::ec(),
+            TestIssuer::ed(),
+            TestIssuer::mac(),
+        ] {
             let token = signer.sign(r#"{"a":1}"#);
             assert_eq!(payload(&token, signer).unwrap(), br#"{"a":1}"#);
             for at in 0..token.len() {
@@ -108,20 +113,20 @@ mod tests {
 
     #[test]
     fn only_base64url_without_padding_is_read() {
-        let token = Signer::ed().sign(r#"{"a":1}"#);
+        let token = TestIssuer::ed().sign(r#"{"a":1}"#);
         for changed in [
             format!("{token}="),
             format!("{token}\n"),
             format!(" {token}"),
             format!("{token}A"),
         ] {
-            assert!(payload(&changed, Signer::ed()).is_err(), "{changed}");
+            assert!(payload(&changed, TestIssuer::ed()).is_err(), "{changed}");
         }
         // 64 octets leave four unused bits in the last character; they must be zero.
         let last = token.chars().last().unwrap();
         let next = char::from(last as u8 + 1);
         let changed = format!("{}{next}", &token[..token.len() - 1]);
-        assert!(payload(&changed, Signer::ed()).is_err());
+        assert!(payload(&changed, TestIssuer::ed()).is_err());
     }
 
     #[test]
@@ -133,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_header_that_asks_for_more_than_a_signature_is_refused() {
-        let ed = Signer::ed();
+        let ed = TestIssuer::ed();
         for (header, reason) in [
             (r#"{"alg":"EdDSA","crit":["exp"]}"#, "extension"),
             (r#"{"alg":"EdDSA","crit":[]}"#, "extension"),
@@ -151,8 +156,8 @@ mod tests {
             (r#"["EdDSA"]"#, "distinct"),
             (r#"{"alg":"EdDSA","kid":1}"#, "kid"),
             (r#"{"alg":"EdDSA","kid":null}"#, "kid"),
-            (r#"{"alg":"HS256"}"#, "one of its key"),
-            (r#"{"alg":"RS256"}"#, "one of its key"),
+            (r#"{"alg":"HS256"}"#, "algorithm of its key"),
+            (r#"{"alg":"RS256"}"#, "algorithm of its key"),
         ] {
             let error = payload(&ed.sign_as(header, "{}"), ed).unwrap_err();
             assert!(error.contains(reason), "{header}: {error}");
@@ -161,9 +166,9 @@ mod tests {
 
     #[test]
     fn a_public_key_is_no_secret() {
-        let rsa = Signer::rsa();
+        let rsa = TestIssuer::rsa();
         let n = rsa.jwk()["n"].as_str().unwrap().to_owned();
-        let forger = Signer::secret(n);
+        let forger = TestIssuer::secret(n);
         let token = forger.sign_as(&json!({"alg": "HS256", "kid": "rsa"}).to_string(), "{}");
         assert!(payload(&token, rsa).is_err());
     }

@@ -1,4 +1,4 @@
-//! The keys that may sign tokens: a JWK set (RFC 7517) or a secret, each key for one algorithm alone.
+//! The keys that verify tokens: a JWK set (RFC 7517) or a secret. Each key has exactly one algorithm.
 
 use std::str::FromStr;
 
@@ -10,59 +10,63 @@ use serde_json::Value;
 
 use super::jwks_url::JwksUrl;
 
-/// Where the keys come from.
+/// The source of the keys.
 #[derive(Debug, Clone)]
 pub enum KeySource {
     /// The identity provider's JWKS endpoint.
     Url(JwksUrl),
-    /// A JWKS document that the operator keeps up to date.
+    /// A JWKS document in the configuration.
     Document(Jwks),
-    /// A secret shared with whoever signs: local work and tests.
+    /// A secret shared with the issuer: for local development and tests.
     Secret(Secret),
 }
 
-/// The usable keys of a JWK set: at least one.
+/// The usable keys of a JWK set. Not empty.
 #[derive(Debug, Clone)]
-pub struct Jwks(Vec<Key>);
+pub struct Jwks(Vec<VerificationKey>);
 
 /// A secret for HS256.
 #[derive(Debug, Clone)]
 pub struct Secret(DecodingKey);
 
-/// A key with its name and the one algorithm that it is used with.
+/// A key with its `kid` and its only algorithm.
 #[derive(Debug, Clone)]
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     kid: Option<String>,
     pub(super) algorithm: Algorithm,
     pub(super) key: DecodingKey,
 }
 
 impl Jwks {
-    /// Reads a JWK set, skipping each key that is not for signatures of a supported algorithm.
+    /// Parses a JWK set. Unusable keys are skipped.
     ///
-    /// Fails, with a sentence, where no key is left: such a set is worth no more than none.
+    /// # Errors
+    /// A sentence, if the text is not a JWK set or no key is usable.
     pub fn parse(document: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Document {
             keys: Vec<Value>,
         }
         let Document { keys } =
-            serde_json::from_slice(document).map_err(|error| format!("no JWK set: {error}"))?;
+            serde_json::from_slice(document).map_err(|error| format!("not a JWK set: {error}"))?;
         let mut reasons = Vec::new();
         let usable: Vec<_> = keys
             .into_iter()
-            .filter_map(|jwk| Key::try_from(jwk).map_err(|reason| reasons.push(reason)).ok())
+            .filter_map(|jwk| {
+                VerificationKey::try_from(jwk)
+                    .map_err(|reason| reasons.push(reason))
+                    .ok()
+            })
             .collect();
         if usable.is_empty() {
-            let reason = reasons.first().copied().unwrap_or("it has none");
+            let reason = reasons.first().copied().unwrap_or("the set is empty");
             return Err(format!("no usable key in the JWK set: {reason}"));
         }
         Ok(Self(usable))
     }
 
-    /// The keys that a token may mean: those of the name; without a name, or where the set's only key has none, the
-    /// only key.
-    pub(super) fn named(&self, kid: Option<&str>) -> impl Iterator<Item = &Key> {
+    /// The keys with this `kid`. If the token or the set's only key has no `kid`: the only key of the set.
+    pub(super) fn named(&self, kid: Option<&str>) -> impl Iterator<Item = &VerificationKey> {
         let only = self.0.len() == 1;
         self.0.iter().filter(move |key| match (kid, key.kid.as_deref()) {
             (Some(wanted), Some(name)) => wanted == name,
@@ -71,7 +75,7 @@ impl Jwks {
     }
 }
 
-/// A document in a setting: 2,048 bytes at most, the environment of a function is small.
+/// A document in the environment: at most 2,048 bytes, because Lambda limits the environment's size.
 impl FromStr for Jwks {
     type Err = String;
 
@@ -83,7 +87,7 @@ impl FromStr for Jwks {
     }
 }
 
-/// At least 32 bytes (RFC 7518, section 3.2), used as they are.
+/// At least 32 bytes (RFC 7518, section 3.2), including white space.
 impl FromStr for Secret {
     type Err = String;
 
@@ -97,7 +101,7 @@ impl FromStr for Secret {
 
 impl From<Secret> for Jwks {
     fn from(Secret(key): Secret) -> Self {
-        Self(vec![Key {
+        Self(vec![VerificationKey {
             kid: None,
             algorithm: Algorithm::HS256,
             key,
@@ -121,7 +125,7 @@ struct Jwk {
     d: Option<IgnoredAny>,
 }
 
-impl TryFrom<Value> for Key {
+impl TryFrom<Value> for VerificationKey {
     type Error = &'static str;
 
     fn try_from(jwk: Value) -> Result<Self, &'static str> {
@@ -133,7 +137,7 @@ impl TryFrom<Value> for Key {
             .key_ops
             .is_some_and(|ops| !ops.iter().any(|op| op == "verify"))
         {
-            return Err("its key_ops are without verify");
+            return Err("its key_ops do not include verify");
         }
         if jwk.d.is_some() {
             return Err("it is a private key");
@@ -142,10 +146,10 @@ impl TryFrom<Value> for Key {
             ("RSA", _) => (Algorithm::RS256, "RS256", rsa(jwk.n, jwk.e)?),
             ("EC", Some("P-256")) => (Algorithm::ES256, "ES256", p256(jwk.x, jwk.y)?),
             ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, "EdDSA", ed25519(jwk.x)?),
-            _ => return Err("its kind is none of RSA, P-256 and Ed25519"),
+            _ => return Err("its kind is not RSA, P-256 or Ed25519"),
         };
         if jwk.alg.is_some_and(|alg| alg != name) {
-            return Err("its alg is none of RS256, ES256 and EdDSA, or not its kind's");
+            return Err("its alg does not match its kind, or is not RS256, ES256 or EdDSA");
         }
         Ok(Self {
             kid: jwk.kid,
@@ -157,7 +161,7 @@ impl TryFrom<Value> for Key {
 
 /// RFC 7518, section 6.3.1; 2,048 to 8,192 bits.
 fn rsa(n: Option<String>, e: Option<String>) -> Result<DecodingKey, &'static str> {
-    // Some issuers write a zero octet in front; the library takes none.
+    // Some issuers write leading zero octets, which the library rejects.
     let number = |text| {
         let octets = octets(text)?;
         let zeros = octets.iter().take_while(|octet| **octet == 0).count();
@@ -168,9 +172,9 @@ fn rsa(n: Option<String>, e: Option<String>) -> Result<DecodingKey, &'static str
         .first()
         .map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
     if !(2048..=8192).contains(&bits) {
-        return Err("its modulus has not 2048 to 8192 bits");
+        return Err("its modulus does not have 2048 to 8192 bits");
     }
-    // An exponent of 1 would make any message its own signature.
+    // With an exponent of 1, every message would be its own signature.
     if e.len() > 4 || e == [1] || e.last().is_none_or(|last| last % 2 == 0) {
         return Err("its exponent is out of range");
     }
@@ -181,7 +185,7 @@ fn rsa(n: Option<String>, e: Option<String>) -> Result<DecodingKey, &'static str
 fn p256(x: Option<String>, y: Option<String>) -> Result<DecodingKey, &'static str> {
     let (x, y) = (octets(x)?, octets(y)?);
     if x.len() != 32 || y.len() != 32 {
-        return Err("its coordinates have not 32 octets each");
+        return Err("its coordinates do not have 32 octets each");
     }
     let point = [&[4], x.as_slice(), &y].concat();
     ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).map_err(|_| "its point is not on the curve")?;
@@ -191,7 +195,7 @@ fn p256(x: Option<String>, y: Option<String>) -> Result<DecodingKey, &'static st
 /// RFC 8037, section 2.
 fn ed25519(x: Option<String>) -> Result<DecodingKey, &'static str> {
     let x = octets(x)?;
-    ParsedPublicKey::new(&ED25519, &x).map_err(|_| "its x is no Ed25519 key")?;
+    ParsedPublicKey::new(&ED25519, &x).map_err(|_| "its x is not an Ed25519 key")?;
     Ok(DecodingKey::from_ed_der(&x))
 }
 
@@ -208,15 +212,15 @@ mod tests {
     use serde_json::json;
 
     use super::{
-        super::fixtures::{Signer, jwks},
+        super::fixtures::{TestIssuer, jwks},
         *,
     };
 
     fn reason(jwk: Value) -> &'static str {
-        Key::try_from(jwk).unwrap_err()
+        VerificationKey::try_from(jwk).unwrap_err()
     }
 
-    fn changed(signer: &Signer, change: Value) -> Value {
+    fn changed(signer: &TestIssuer, change: Value) -> Value {
         let mut jwk = signer.jwk();
         let Value::Object(change) = change else {
             panic!("an object")
@@ -227,29 +231,35 @@ mod tests {
 
     #[test]
     fn a_key_is_for_its_algorithm_or_its_kinds() {
-        for signer in [Signer::rsa(), Signer::ec(), Signer::ed()] {
-            assert_eq!(Key::try_from(signer.jwk()).unwrap().algorithm, signer.algorithm());
+        for signer in [TestIssuer::rsa(), TestIssuer::ec(), TestIssuer::ed()] {
+            assert_eq!(
+                VerificationKey::try_from(signer.jwk()).unwrap().algorithm,
+                signer.algorithm()
+            );
             let silent = changed(signer, json!({"alg": null, "use": null}));
-            assert_eq!(Key::try_from(silent).unwrap().algorithm, signer.algorithm());
+            assert_eq!(
+                VerificationKey::try_from(silent).unwrap().algorithm,
+                signer.algorithm()
+            );
             for alg in ["HS256", "none", "RS512", "PS256", "ES384", "RSA-OAEP", ""] {
                 let reason = reason(changed(signer, json!({"alg": alg})));
                 assert!(reason.starts_with("its alg"), "{reason}");
             }
         }
-        assert!(reason(changed(Signer::rsa(), json!({"alg": "ES256"}))).starts_with("its alg"));
+        assert!(reason(changed(TestIssuer::rsa(), json!({"alg": "ES256"}))).starts_with("its alg"));
     }
 
     #[test]
     fn keys_for_another_use_are_skipped() {
-        let rsa = Signer::rsa();
+        let rsa = TestIssuer::rsa();
         assert_eq!(reason(changed(rsa, json!({"use": "enc"}))), "its use is not sig");
         for key_ops in [json!([]), json!(["sign"]), json!(["encrypt", "wrapKey"])] {
             assert_eq!(
                 reason(changed(rsa, json!({"key_ops": key_ops}))),
-                "its key_ops are without verify"
+                "its key_ops do not include verify"
             );
         }
-        assert!(Key::try_from(changed(rsa, json!({"key_ops": ["sign", "verify"]}))).is_ok());
+        assert!(VerificationKey::try_from(changed(rsa, json!({"key_ops": ["sign", "verify"]}))).is_ok());
         assert_eq!(reason(changed(rsa, json!({"d": "AQAB"}))), "it is a private key");
     }
 
@@ -263,7 +273,7 @@ mod tests {
             json!({"kty": "EC"}),
             json!({"kty": "rsa"}),
         ] {
-            assert_eq!(reason(jwk), "its kind is none of RSA, P-256 and Ed25519");
+            assert_eq!(reason(jwk), "its kind is not RSA, P-256 or Ed25519");
         }
     }
 
@@ -278,33 +288,33 @@ mod tests {
             json!("RSA"),
             json!({}),
             json!({"kty": 1}),
-            changed(Signer::rsa(), json!({"kid": 7})),
-            changed(Signer::rsa(), json!({"alg": ["RS256"]})),
-            changed(Signer::rsa(), json!({"n": null})),
-            changed(Signer::rsa(), json!({"n": "!"})),
-            changed(Signer::rsa(), json!({"n": ""})),
-            changed(Signer::rsa(), json!({"n": short})),
-            changed(Signer::rsa(), json!({"n": long})),
-            changed(Signer::rsa(), json!({"e": ""})),
-            changed(Signer::rsa(), json!({"e": "AQ"})),
-            changed(Signer::rsa(), json!({"e": "AQAA"})),
-            changed(Signer::rsa(), json!({"e": "AQAAAAE"})),
-            changed(Signer::ec(), json!({"x": coordinate})),
-            changed(Signer::ec(), json!({"x": "AA"})),
-            changed(Signer::ec(), json!({"y": null})),
-            changed(Signer::ed(), json!({"x": "AA"})),
-            changed(Signer::ed(), json!({"x": null})),
+            changed(TestIssuer::rsa(), json!({"kid": 7})),
+            changed(TestIssuer::rsa(), json!({"alg": ["RS256"]})),
+            changed(TestIssuer::rsa(), json!({"n": null})),
+            changed(TestIssuer::rsa(), json!({"n": "!"})),
+            changed(TestIssuer::rsa(), json!({"n": ""})),
+            changed(TestIssuer::rsa(), json!({"n": short})),
+            changed(TestIssuer::rsa(), json!({"n": long})),
+            changed(TestIssuer::rsa(), json!({"e": ""})),
+            changed(TestIssuer::rsa(), json!({"e": "AQ"})),
+            changed(TestIssuer::rsa(), json!({"e": "AQAA"})),
+            changed(TestIssuer::rsa(), json!({"e": "AQAAAAE"})),
+            changed(TestIssuer::ec(), json!({"x": coordinate})),
+            changed(TestIssuer::ec(), json!({"x": "AA"})),
+            changed(TestIssuer::ec(), json!({"y": null})),
+            changed(TestIssuer::ed(), json!({"x": "AA"})),
+            changed(TestIssuer::ed(), json!({"x": null})),
         ] {
-            assert!(Key::try_from(jwk.clone()).is_err(), "{jwk}");
+            assert!(VerificationKey::try_from(jwk.clone()).is_err(), "{jwk}");
         }
     }
 
     #[test]
     fn a_zero_in_front_of_a_modulus_is_no_fault() {
-        let rsa = Signer::rsa();
+        let rsa = TestIssuer::rsa();
         let n = octets(rsa.jwk()["n"].as_str().map(str::to_owned)).unwrap();
         let padded = BASE64_URL_SAFE_NO_PAD.encode([&[0], n.as_slice()].concat());
-        assert!(Key::try_from(changed(rsa, json!({"n": padded}))).is_ok());
+        assert!(VerificationKey::try_from(changed(rsa, json!({"n": padded}))).is_ok());
     }
 
     #[test]
@@ -314,7 +324,7 @@ mod tests {
             json!({"kty": "oct", "k": "AA"}),
             json!({"kty": "RSA"}),
         ];
-        let keys: Vec<_> = garbage.iter().cloned().chain([Signer::ec().jwk()]).collect();
+        let keys: Vec<_> = garbage.iter().cloned().chain([TestIssuer::ec().jwk()]).collect();
         let set = Jwks::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
         assert_eq!(set.0.len(), 1);
 
@@ -337,16 +347,16 @@ mod tests {
 
     #[test]
     fn a_name_is_needed_where_there_are_several_keys() {
-        let set = jwks(&[Signer::rsa(), Signer::ec()]);
+        let set = jwks(&[TestIssuer::rsa(), TestIssuer::ec()]);
         assert_eq!(set.named(Some("ec")).count(), 1);
         assert_eq!(set.named(Some("ed")).count(), 0);
         assert_eq!(set.named(None).count(), 0);
 
-        let one = jwks(&[Signer::rsa()]);
+        let one = jwks(&[TestIssuer::rsa()]);
         assert_eq!(one.named(None).count(), 1);
         assert_eq!(one.named(Some("ec")).count(), 0);
 
-        let nameless = changed(Signer::rsa(), json!({"kid": null}));
+        let nameless = changed(TestIssuer::rsa(), json!({"kid": null}));
         let nameless = Jwks::parse(json!({"keys": [nameless]}).to_string().as_bytes()).unwrap();
         assert_eq!(nameless.named(Some("any")).count(), 1);
     }

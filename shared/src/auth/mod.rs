@@ -1,9 +1,9 @@
-//! Who is calling: from the `Authorization` header to a [`Principal`], by a JSON Web Token (RFC 7519, RFC 6750).
+//! Authentication: from the `Authorization` header to a [`Principal`], by a JSON Web Token (RFC 7519, RFC 6750).
 //!
-//! `jws` takes the token apart and checks its signature, `keys` and `jwks_url` have the keys for that, and `claims`
-//! says what a token with a right signature means.
+//! `jws` parses the token and verifies its signature, `keys` and `jwks_url` provide the keys, and `claims` reads the
+//! verified payload.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use serde_json::Value;
@@ -29,10 +29,10 @@ mod keys;
 /// The longest token, in bytes.
 const MAX_TOKEN: usize = 8192;
 
-/// A user who has shown a valid token.
+/// The user of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The token's subject; not empty.
+    /// The token's subject. Not empty.
     pub user: String,
     /// The user's role in the organization.
     pub role: Role,
@@ -40,59 +40,55 @@ pub struct Principal {
     pub tenant: Tenant,
 }
 
-/// For whom a user acts.
+/// The organization that a user acts for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tenant {
     /// An organization of the identity provider.
     Agency(OrgId),
-    /// A client organization; whether it exists is not known here.
+    /// A client organization. It may not exist.
     Client(ClientOrgId),
-    /// For no one: the claim of a client organization is there, but is no client organization's id.
-    Nobody,
+    /// No organization: the client claim is present, but it is not the id of a client organization.
+    NoOrganization,
 }
 
-/// Why a request has no principal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The error of an authentication. The texts are ASCII without quotes and backslashes, for `WWW-Authenticate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// There is no bearer token.
+    /// The request has no bearer token.
+    #[error("The request has no bearer token.")]
     MissingToken,
-    /// The token is refused; a sentence that may be shown, in ASCII without quotes and backslashes.
+    /// The token is rejected for this reason.
+    #[error("{0}")]
     InvalidToken(&'static str),
-    /// The token was valid once.
+    /// The token is valid except for its expired `exp`.
+    #[error("The token has expired.")]
     ExpiredToken,
-    /// The keys of the identity provider cannot be had, so that the token can be neither taken nor refused.
+    /// The identity provider's keys are unavailable, so the token cannot be verified.
+    #[error("The keys of the identity provider are unavailable.")]
     KeysUnavailable,
 }
 
-impl fmt::Display for AuthError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MissingToken => "The request has no bearer token.",
-            Self::InvalidToken(reason) => reason,
-            Self::ExpiredToken => "The token has expired.",
-            Self::KeysUnavailable => "The keys of the identity provider cannot be had.",
-        })
-    }
+/// An [`AuthError::InvalidToken`] as a result.
+fn reject<T>(reason: &'static str) -> Result<T, AuthError> {
+    Err(AuthError::InvalidToken(reason))
 }
 
-impl std::error::Error for AuthError {}
-
-/// Which tokens are taken, and how they are read.
+/// The rules for accepting and reading tokens.
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
-    /// What `iss` must equal.
+    /// The required `iss`.
     pub issuer: String,
-    /// What the audience must be or contain.
+    /// The required audience.
     pub audience: String,
-    /// Where keys come from.
+    /// The source of the keys.
     pub keys: KeySource,
-    /// The claims' names.
+    /// The names of the claims.
     pub claims: ClaimNames,
-    /// The words for roles.
+    /// The identity provider's words for the roles.
     pub roles: RoleMap,
 }
 
-/// Checks tokens. One is shared by all requests of a process.
+/// Verifies tokens. All requests of a process share one.
 #[derive(Debug)]
 pub struct Auth {
     config: AuthConfig,
@@ -106,7 +102,7 @@ enum Keys {
 }
 
 impl Auth {
-    /// With nothing fetched yet.
+    /// A verifier that has not fetched any keys yet.
     pub fn new(config: AuthConfig) -> Self {
         let keys = match config.keys.clone() {
             KeySource::Url(url) => Keys::Remote(Box::new(RemoteKeys::new(url))),
@@ -116,50 +112,48 @@ impl Auth {
         Self { config, keys }
     }
 
-    /// Fetches the keys ahead of the first request, within 2 s; if that fails, a request tries again.
+    /// Fetches the keys before the first request, within 2 s. If the fetch fails, a request retries it.
     pub async fn warm(&self, now: Timestamp) {
         if let Keys::Remote(keys) = &self.keys {
             keys.get(|_| true, now).await;
         }
     }
 
-    /// The user who sent these headers. Takes 2 s at most, and that only where keys are fetched.
+    /// The principal of a request with these headers. Takes up to 2 s if the keys must be fetched.
     pub async fn authenticate(&self, headers: &HeaderMap, now: Timestamp) -> Result<Principal, AuthError> {
         let payload = self.verify(token(headers)?, now).await?;
         match crate::json::parse(&payload) {
             Ok(Value::Object(claims)) => claims::principal(&claims, &self.config, now),
-            _ => Err(AuthError::InvalidToken(
-                "The payload of the token is not a JSON object with distinct names.",
-            )),
+            _ => reject("The payload of the token is not a JSON object with distinct names."),
         }
     }
 
-    /// The payload of a token whose signature is right.
+    /// The payload of a token with a valid signature.
     async fn verify(&self, token: &str, now: Timestamp) -> Result<Vec<u8>, AuthError> {
         let jws = Jws::parse(token).map_err(AuthError::InvalidToken)?;
         let kid = jws.kid.as_deref();
-        // A token without a name gives no reason to look for a new key.
+        // A token without `kid` does not cause a fetch of new keys.
         let fits = |keys: &Jwks| kid.is_none() || keys.named(kid).next().is_some();
         let keys = match &self.keys {
             Keys::Fixed(keys) => keys.clone(),
             Keys::Remote(keys) => keys.get(fits, now).await.ok_or(AuthError::KeysUnavailable)?,
         };
         let mut reason = match kid {
-            Some(_) => "The kid of the token names no key.",
-            None => "The token has no kid, and there are several keys.",
+            Some(_) => "The kid of the token does not match any key.",
+            None => "The token has no kid, but the issuer has several keys.",
         };
-        // Several keys may share a name (RFC 7517, section 4.5).
+        // Several keys may share a `kid` (RFC 7517, section 4.5).
         for key in keys.named(kid) {
             match jws.verify(key) {
                 Ok(payload) => return Ok(payload),
                 Err(error) => reason = error,
             }
         }
-        Err(AuthError::InvalidToken(reason))
+        reject(reason)
     }
 }
 
-/// The token of the one `Authorization` header (RFC 6750, section 2.1).
+/// The bearer token of the only `Authorization` header (RFC 6750, section 2.1).
 fn token(headers: &HeaderMap) -> Result<&str, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(AuthError::MissingToken)?;
@@ -176,7 +170,7 @@ fn token(headers: &HeaderMap) -> Result<&str, AuthError> {
         return Err(AuthError::MissingToken);
     }
     if token.len() > MAX_TOKEN {
-        return Err(AuthError::InvalidToken("The token has more than 8192 bytes."));
+        return reject("The token has more than 8192 bytes.");
     }
     Ok(token)
 }
@@ -191,7 +185,7 @@ mod tests {
     use serde_json::json;
 
     use super::{
-        fixtures::{Endpoint, Signer, document, jwks},
+        fixtures::{JwksServer, TestIssuer, document, jwks},
         *,
     };
 
@@ -211,7 +205,7 @@ mod tests {
 
     /// Takes tokens of the RSA key, with names and words as in the settings `org`, `role`, `aud`, `client` and `roles`.
     fn provider(settings: &[(&str, &str)]) -> Auth {
-        let mut config = config(KeySource::Document(jwks(&[Signer::rsa(), Signer::ec()])));
+        let mut config = config(KeySource::Document(jwks(&[TestIssuer::rsa(), TestIssuer::ec()])));
         for (name, value) in settings {
             match *name {
                 "org" => config.claims.org = value.parse().unwrap(),
@@ -255,7 +249,7 @@ mod tests {
     }
 
     async fn with_claims(auth: &Auth, changes: Value) -> Result<Principal, AuthError> {
-        authenticate(auth, &Signer::rsa().sign(&claims(changes))).await
+        authenticate(auth, &TestIssuer::rsa().sign(&claims(changes))).await
     }
 
     fn invalid(result: Result<Principal, AuthError>) -> &'static str {
@@ -277,11 +271,11 @@ mod tests {
     async fn a_token_of_each_kind_of_key_is_taken() {
         let expected = agency("user_1", Role::Admin, "org_1");
         let auth = Auth::new(config(KeySource::Document(jwks(&[
-            Signer::rsa(),
-            Signer::ec(),
-            Signer::ed(),
+            TestIssuer::rsa(),
+            TestIssuer::ec(),
+            TestIssuer::ed(),
         ]))));
-        for signer in [Signer::rsa(), Signer::ec(), Signer::ed()] {
+        for signer in [TestIssuer::rsa(), TestIssuer::ec(), TestIssuer::ed()] {
             assert_eq!(
                 authenticate(&auth, &signer.sign(&claims(json!({})))).await,
                 expected
@@ -290,7 +284,7 @@ mod tests {
         let secret = "a secret of more than thirty-two bytes".parse().unwrap();
         let auth = Auth::new(config(KeySource::Secret(secret)));
         assert_eq!(
-            authenticate(&auth, &Signer::mac().sign(&claims(json!({})))).await,
+            authenticate(&auth, &TestIssuer::mac().sign(&claims(json!({})))).await,
             expected
         );
     }
@@ -306,34 +300,34 @@ mod tests {
             ("none", "rsa"),
         ] {
             let header = json!({"alg": alg, "kid": kid}).to_string();
-            for signer in [Signer::rsa(), Signer::ec(), Signer::mac()] {
+            for signer in [TestIssuer::rsa(), TestIssuer::ec(), TestIssuer::mac()] {
                 let reason = invalid(authenticate(&auth, &signer.sign_as(&header, &claims)).await);
                 assert!(reason.contains("algorithm"), "{alg} {kid}: {reason}");
             }
         }
         let secret = "a secret of more than thirty-two bytes".parse().unwrap();
         let auth = Auth::new(config(KeySource::Secret(secret)));
-        invalid(authenticate(&auth, &Signer::rsa().sign(&claims)).await);
+        invalid(authenticate(&auth, &TestIssuer::rsa().sign(&claims)).await);
     }
 
     #[tokio::test]
     async fn a_token_needs_a_kid_where_there_are_several_keys() {
         let header = r#"{"alg":"RS256"}"#;
-        let token = Signer::rsa().sign_as(header, &claims(json!({})));
+        let token = TestIssuer::rsa().sign_as(header, &claims(json!({})));
         let reason = invalid(authenticate(&provider(&[]), &token).await);
-        assert_eq!(reason, "The token has no kid, and there are several keys.");
+        assert_eq!(reason, "The token has no kid, but the issuer has several keys.");
 
-        let one = Auth::new(config(KeySource::Document(jwks(&[Signer::rsa()]))));
+        let one = Auth::new(config(KeySource::Document(jwks(&[TestIssuer::rsa()]))));
         assert!(authenticate(&one, &token).await.is_ok());
-        let other = Signer::rsa().sign_as(r#"{"alg":"RS256","kid":"other"}"#, &claims(json!({})));
+        let other = TestIssuer::rsa().sign_as(r#"{"alg":"RS256","kid":"other"}"#, &claims(json!({})));
         let reason = invalid(authenticate(&one, &other).await);
-        assert_eq!(reason, "The kid of the token names no key.");
+        assert_eq!(reason, "The kid of the token does not match any key.");
     }
 
     #[tokio::test]
     async fn the_header_is_one_bearer_token() {
         let auth = provider(&[]);
-        let token = Signer::rsa().sign(&claims(json!({})));
+        let token = TestIssuer::rsa().sign(&claims(json!({})));
         let send = async |values: &[&str]| {
             let values: Vec<_> = values.iter().map(|value| value.as_bytes()).collect();
             auth.authenticate(&headers(&values), NOW).await
@@ -377,7 +371,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_has_8192_bytes_at_most() {
         let auth = provider(&[]);
-        let token = |filling: usize| Signer::rsa().sign(&claims(json!({"filling": "x".repeat(filling)})));
+        let token = |filling: usize| TestIssuer::rsa().sign(&claims(json!({"filling": "x".repeat(filling)})));
         let filling = (0..8192)
             .rev()
             .find(|filling| token(*filling).len() <= 8192)
@@ -448,7 +442,7 @@ mod tests {
             &format!("[{right}]"),
             &format!("{right}{right}"),
         ] {
-            let reason = invalid(authenticate(&auth, &Signer::rsa().sign(payload)).await);
+            let reason = invalid(authenticate(&auth, &TestIssuer::rsa().sign(payload)).await);
             assert!(reason.contains("distinct names"), "{payload}");
         }
     }
@@ -464,10 +458,13 @@ mod tests {
         let client = || Ok(Tenant::Client(CLIENT.parse().unwrap()));
         assert_eq!(tenant(json!({"client_id": CLIENT})).await, client());
         assert_eq!(tenant(json!({"org_id": CLIENT})).await, client());
-        assert_eq!(tenant(json!({"client_id": "none"})).await, Ok(Tenant::Nobody));
+        assert_eq!(
+            tenant(json!({"client_id": "none"})).await,
+            Ok(Tenant::NoOrganization)
+        );
         assert_eq!(
             tenant(json!({"client_id": "x", "org_id": CLIENT})).await,
-            Ok(Tenant::Nobody)
+            Ok(Tenant::NoOrganization)
         );
         assert!(matches!(tenant(json!({})).await, Ok(Tenant::Agency(_))));
         assert!(
@@ -476,7 +473,7 @@ mod tests {
                 .is_err()
         );
         let null = claims(json!({})).replacen('{', r#"{"client_id":null,"#, 1);
-        let principal = authenticate(&auth, &Signer::rsa().sign(&null)).await.unwrap();
+        let principal = authenticate(&auth, &TestIssuer::rsa().sign(&null)).await.unwrap();
         assert!(matches!(principal.tenant, Tenant::Agency(_)));
     }
 
@@ -612,29 +609,29 @@ mod tests {
 
     #[tokio::test]
     async fn keys_from_an_endpoint_follow_their_rotation() {
-        let endpoint = Endpoint::start(&document(&[Signer::rsa()])).await;
+        let endpoint = JwksServer::start(&document(&[TestIssuer::rsa()])).await;
         let auth = Auth::new(config(KeySource::Url(endpoint.url())));
         auth.warm(NOW).await;
         assert!(with_claims(&auth, json!({})).await.is_ok());
         assert_eq!(endpoint.hits(), 1);
 
-        endpoint.serve(&document(&[Signer::ed()]));
+        endpoint.serve(&document(&[TestIssuer::ed()]));
         let later = NOW + Duration::from_secs(31);
-        let send = async |signer: &Signer| {
+        let send = async |signer: &TestIssuer| {
             let value = format!("Bearer {}", signer.sign(&claims(json!({}))));
             auth.authenticate(&headers(&[value.as_bytes()]), later).await
         };
-        assert!(send(Signer::ed()).await.is_ok());
+        assert!(send(TestIssuer::ed()).await.is_ok());
         assert_eq!(
-            invalid(send(Signer::rsa()).await),
-            "The kid of the token names no key."
+            invalid(send(TestIssuer::rsa()).await),
+            "The kid of the token does not match any key."
         );
         assert_eq!(endpoint.hits(), 2);
     }
 
     #[tokio::test]
     async fn without_keys_a_token_is_neither_taken_nor_refused() {
-        let endpoint = Endpoint::start("").await;
+        let endpoint = JwksServer::start("").await;
         let auth = Auth::new(config(KeySource::Url(endpoint.url())));
         auth.warm(NOW).await;
         assert_eq!(
@@ -704,7 +701,7 @@ mod tests {
 
         #[test]
         fn a_changed_token_is_never_taken(at: prop::sample::Index, byte in 0x21u8..0x7f) {
-            let token = Signer::ec().sign(&claims(json!({"o": {"a": {"id": "org_1"}}})));
+            let token = TestIssuer::ec().sign(&claims(json!({"o": {"a": {"id": "org_1"}}})));
             prop_assert!(run(token.as_bytes(), NOW).unwrap().is_ok());
             let mut bytes = token.into_bytes();
             let at = at.index(bytes.len());
@@ -721,14 +718,14 @@ mod tests {
         ) {
             let mut all: Value = serde_json::from_str(&claims(json!({"o": {"a": {"id": "org_1"}}}))).unwrap();
             all[name] = value;
-            run(Signer::ec().sign(&all.to_string()).as_bytes(), Timestamp::from_millis(now));
+            run(TestIssuer::ec().sign(&all.to_string()).as_bytes(), Timestamp::from_millis(now));
         }
 
         #[test]
         fn no_header_makes_it_panic(value in any_json(), name in "alg|kid|typ|crit|") {
             let mut header = json!({"alg": "ES256", "kid": "ec"});
             header[name] = value;
-            run(Signer::ec().sign_as(&header.to_string(), &claims(json!({}))).as_bytes(), NOW);
+            run(TestIssuer::ec().sign_as(&header.to_string(), &claims(json!({}))).as_bytes(), NOW);
         }
     }
 }

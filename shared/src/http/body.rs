@@ -1,4 +1,4 @@
-//! Bodies: the media type, then the size, then the JSON, then the headers that belong to it, then the values.
+//! Request bodies. The checks come in this order: media type, size, JSON, headers, values.
 
 use axum::{
     body::Body as RawBody,
@@ -20,27 +20,27 @@ use crate::{
 
 use super::{Problem, ProblemCode, extract::invalid};
 
-/// The longest body, in bytes.
+/// The largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// A change of a resource.
+/// A request body.
 pub struct Body<T>(pub T);
 
-/// A change of a resource, perhaps under a condition.
+/// An update with the precondition of `If-Match`.
 pub struct Update<T> {
-    /// The change.
+    /// The request body.
     pub body: T,
-    /// The condition.
+    /// The precondition.
     pub if_match: IfMatch,
 }
 
-/// A new resource, perhaps with a key under which its creation may be repeated.
+/// A creation with its `Idempotency-Key`.
 pub struct Create<T> {
-    /// The new resource.
+    /// The request body.
     pub body: T,
-    /// The key.
+    /// The key, if the request has one.
     pub key: Option<IdempotencyKey>,
 }
 
@@ -89,7 +89,7 @@ async fn read(request: Request) -> Result<(Value, HeaderMap), Problem> {
     }
     let bytes = collect(body).await?;
     let value = json::parse(&bytes).map_err(|error| {
-        // The parser's own words, without the place that it adds and we would rather put first.
+        // The parser's message without its position, which the detail shows first.
         let text = error.to_string();
         let reason = text.split(" at line ").next().unwrap_or_default();
         let (line, column) = (error.line(), error.column());
@@ -105,10 +105,7 @@ async fn collect(body: RawBody) -> Result<Vec<u8>, Problem> {
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes().into()),
         Err(error) if error.is::<LengthLimitError>() => Err(ProblemCode::BodyTooLarge.into()),
-        Err(_) => Err(Problem::new(
-            ProblemCode::InvalidJson,
-            "The body ended before its time.",
-        )),
+        Err(_) => Err(Problem::new(ProblemCode::InvalidJson, "The body is incomplete.")),
     }
 }
 
@@ -121,7 +118,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     let json = parts
         .next()
         .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    // JSON is UTF-8 (RFC 8259, section 8.1); another charset would be read as something else than was meant.
+    // JSON is UTF-8 (RFC 8259, section 8.1). A body in another charset would be misread.
     json && parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
             value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
@@ -142,26 +139,21 @@ fn idempotency_key(headers: &HeaderMap, body: &Value) -> Result<Option<Idempoten
     match (key, values.next()) {
         (Some(key), None) => Ok(Some(IdempotencyKey::new(key, body))),
         _ => Err(invalid(
-            "Idempotency-Key must be one value of 1 to 255 visible ASCII characters.",
+            "Send one Idempotency-Key of 1 to 255 visible ASCII characters.",
         )),
     }
 }
 
-/// Tags of all `If-Match` headers. Weak ones never match (RFC 9110, section 13.1.1), nor does what is no tag, such as a
-/// `*` that does not stand alone.
+/// The tags of all `If-Match` headers. Weak tags never match (RFC 9110, section 13.1.1). Malformed tags, and a `*` beside
+/// other tags, never match either.
 fn if_match(headers: &HeaderMap) -> IfMatch {
     let tags = headers.get_all(IF_MATCH).iter().flat_map(super::entity_tags);
     match tags.collect::<Vec<_>>()[..] {
         [] | ["*"] => IfMatch::Any,
-        ref tags => IfMatch::Tags(
-            tags.iter()
-                .filter_map(|tag| strong(tag))
-                .map(str::to_owned)
-                .collect(),
-        ),
+        ref tags => IfMatch::Tags(tags.iter().copied().filter_map(strong).collect()),
     }
 }
 
-fn strong(tag: &str) -> Option<&str> {
-    tag.strip_prefix('"')?.strip_suffix('"')
+fn strong(tag: &str) -> Option<String> {
+    Some(tag.strip_prefix('"')?.strip_suffix('"')?.to_owned())
 }

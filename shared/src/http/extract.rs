@@ -1,4 +1,4 @@
-//! Who asks, and for what: what a handler's arguments say has been checked before it runs.
+//! Extractors: a handler's arguments are authenticated, authorized and parsed before it runs.
 
 use std::{borrow::Cow, fmt, str::FromStr, time::Instant};
 
@@ -17,10 +17,10 @@ use crate::{
 
 use super::{Problem, ProblemCode, RequestId};
 
-/// A user of any role.
+/// An authenticated user of any role.
 pub struct Member(pub Caller);
 
-/// An `owner` or `admin`.
+/// An authenticated `owner` or `admin`.
 pub struct Admin(pub Caller);
 
 impl FromRequestParts<App> for Member {
@@ -30,13 +30,10 @@ impl FromRequestParts<App> for Member {
         let (now, since) = (app.clock.now(), Instant::now());
         let principal: Principal = app.auth.authenticate(&parts.headers, now).await?;
         telemetry::tenant(&principal.tenant);
-        let request_id = parts
-            .extensions
-            .get::<RequestId>()
-            .map_or_else(String::new, |id| id.0.clone());
+        let request_id = parts.extensions.get::<RequestId>();
         Ok(Self(Caller {
             principal,
-            request_id,
+            request_id: request_id.map_or_else(String::new, |id| id.0.clone()),
             now,
             since,
         }))
@@ -55,7 +52,7 @@ impl FromRequestParts<App> for Admin {
     }
 }
 
-/// The id in a path. What is no id stands for the id that is never issued, and is not found like it.
+/// The id in a path. An id that does not parse becomes the nil id, so that it is 404 like an unknown one.
 pub struct PathId<K>(pub Id<K>);
 
 impl<K: Kind + Send> FromRequestParts<App> for PathId<K> {
@@ -68,7 +65,7 @@ impl<K: Kind + Send> FromRequestParts<App> for PathId<K> {
     }
 }
 
-/// The parameters of a query. Unknown ones are ignored.
+/// The query parameters. Unknown parameters are ignored.
 pub struct Query(Vec<(String, String)>);
 
 impl<S: Sync> FromRequestParts<S> for Query {
@@ -83,10 +80,10 @@ impl<S: Sync> FromRequestParts<S> for Query {
 }
 
 impl Query {
-    /// A parameter that may be absent.
+    /// An optional parameter.
     ///
     /// # Errors
-    /// `invalid-parameter` where it is repeated or empty.
+    /// `invalid-parameter` if it is repeated or empty.
     pub fn optional(&self, name: &'static str) -> Result<Option<&str>, Problem> {
         let mut values = self
             .0
@@ -101,16 +98,16 @@ impl Query {
         }
     }
 
-    /// A parameter that must be there.
+    /// A required parameter.
     ///
     /// # Errors
-    /// `invalid-parameter` where it is missing, repeated or empty.
+    /// `invalid-parameter` if it is missing, repeated or empty.
     pub fn required(&self, name: &'static str) -> Result<&str, Problem> {
         self.optional(name)?
             .ok_or_else(|| invalid(format!("The parameter {name} is missing.")))
     }
 
-    /// Whether a parameter is there.
+    /// Whether the query has this parameter.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known == name)
     }
@@ -129,7 +126,7 @@ impl Query {
                 .ok_or_else(|| invalid("The parameter limit must be a number from 1 to 1000."))?,
         };
         let cursor = self.optional("cursor")?.map(str::to_owned);
-        // A client organization has no lists, so that no cursor was ever made for it.
+        // A client organization has no lists, so no cursor was issued for it.
         if cursor.is_some() && !matches!(caller.principal.tenant, Tenant::Agency(_)) {
             return Err(ProblemCode::InvalidCursor.into());
         }
@@ -137,25 +134,25 @@ impl Query {
     }
 }
 
-/// The parameters of a list.
+/// The documentation of the parameters that [`Query::page`] reads.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[allow(dead_code)] // It documents what `Query::page` reads.
+#[allow(dead_code)]
 pub struct PageParams {
-    /// Entries at most.
+    /// The maximum number of items.
     #[param(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<u16>,
-    /// Where the page before ended: its `nextCursor`.
+    /// The `nextCursor` of the previous page.
     #[param(max_length = 512)]
     cursor: Option<String>,
 }
 
-/// The header of a request that creates.
+/// The documentation of the header that [`super::body::Create`] reads.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[allow(dead_code)] // It documents what `body::Create` reads.
+#[allow(dead_code)]
 pub struct IdempotencyParams {
-    /// For 24 hours the same key with the same body answers as the first success did
+    /// A key of your choice. For 24 hours, the same key with the same body gets the response of the first success.
     #[param(
         rename = "idempotency-key",
         min_length = 1,
@@ -165,27 +162,27 @@ pub struct IdempotencyParams {
     idempotency_key: Option<String>,
 }
 
-/// The header of a read that may be known already.
+/// The documentation of the header of a conditional read.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[allow(dead_code)] // It documents what `reply::Tagged` is compared with.
+#[allow(dead_code)]
 pub struct IfNoneMatchParams {
-    /// An `ETag` that is known already
+    /// The `ETag` of an earlier response. If it is current, the response is `304`.
     #[param(rename = "if-none-match")]
     if_none_match: Option<String>,
 }
 
-/// The header of a change to what was read before.
+/// The documentation of the header that [`super::body::Update`] reads.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[allow(dead_code)] // It documents what `body::Update` reads.
+#[allow(dead_code)]
 pub struct IfMatchParams {
-    /// Change it only if this is still its `ETag`
+    /// The `ETag` of an earlier response. If it is not current, the response is `412`.
     #[param(rename = "if-match")]
     if_match: Option<String>,
 }
 
-/// A parameter that cannot be used.
+/// An `invalid-parameter` problem.
 pub fn invalid(detail: impl Into<Cow<'static, str>> + fmt::Debug) -> Problem {
     Problem::new(ProblemCode::InvalidParameter, detail)
 }

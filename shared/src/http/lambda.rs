@@ -1,4 +1,4 @@
-//! The Lambda runtime around the edge.
+//! The adapter between the Lambda runtime and the edge.
 
 use std::convert::Infallible;
 
@@ -14,15 +14,15 @@ use tower::{Service, ServiceBuilder};
 
 use crate::app::App;
 
-/// Serves requests that the gateway sends, until the runtime ends the function.
+/// Serves the gateway's requests until the runtime ends the function.
 ///
 /// # Errors
-/// What the runtime's own API answers.
+/// An error of the Lambda runtime API.
 pub async fn run(router: Router<App>, app: App) -> Result<(), lambda_http::Error> {
     lambda_runtime::run(handler(router, app)).await
 }
 
-/// What answers the gateway's events.
+/// The service that answers the gateway's events.
 pub fn handler(
     router: Router<App>,
     app: App,
@@ -32,7 +32,7 @@ pub fn handler(
         .map_request(|request: lambda_http::Request| request.map(into_body))
         .service(edge);
     ServiceBuilder::new()
-        .map_request(mend)
+        .map_request(sanitize_event)
         .service(Adapter::from(edge))
 }
 
@@ -44,41 +44,37 @@ fn into_body(body: lambda_http::Body) -> axum::body::Body {
     }
 }
 
-/// The id that the gateway gave the request.
+/// The gateway's request id.
 pub(super) fn request_id(extensions: &Extensions) -> Option<String> {
     match extensions.get::<RequestContext>()? {
         RequestContext::ApiGatewayV2(context) => context.request_id.clone(),
+        // Unreachable unless another crate enables more event types of `lambda_http`.
         #[allow(unreachable_patterns)]
-        // Only the HTTP API's form is compiled in, unless another crate wants more.
         _ => None,
     }
 }
 
-/// The id that Lambda's own lines have for the invocation.
+/// The invocation id in Lambda's own log lines.
 pub(super) fn invocation_id(extensions: &Extensions) -> Option<&str> {
     extensions
         .get::<lambda_http::Context>()
         .map(|context| context.request_id.as_str())
 }
 
-/// The gateway passes what HTTP does not allow, and the adapter would panic on it. Characters of the query are encoded,
-/// so that the request is answered like any other. The names of host and protocol, of which the adapter makes a URL that
-/// nothing here reads, are dropped. A body that is not in base64 is read as it is.
-fn mend(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+/// Corrects events that the gateway sends although HTTP does not allow them, because the adapter panics on them.
+///
+/// Invalid characters of the query are percent-encoded. The host and the protocol are removed: the adapter builds a URL of
+/// them that no code reads. A body that is not valid base64 is passed as text. The path gets its leading slash.
+fn sanitize_event(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
     if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
         if let Some(query) = &mut request.raw_query_string
             && query.bytes().any(needs_encoding)
         {
-            *query = query
-                .bytes()
-                .fold(String::with_capacity(query.len() + 16), |mut encoded, byte| {
-                    if needs_encoding(byte) {
-                        encoded.push_str(&format!("%{byte:02X}"));
-                    } else {
-                        encoded.push(char::from(byte));
-                    }
-                    encoded
-                });
+            let encode = |byte| match needs_encoding(byte) {
+                true => format!("%{byte:02X}"),
+                false => char::from(byte).to_string(),
+            };
+            *query = query.bytes().map(encode).collect();
         }
         let undecodable = |body: &String| BASE64_STANDARD.decode(body).is_err();
         if request.is_base64_encoded && request.body.as_ref().is_some_and(undecodable) {
@@ -97,9 +93,5 @@ fn mend(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
 }
 
 fn needs_encoding(byte: u8) -> bool {
-    !(0x21..0x7F).contains(&byte)
-        || matches!(
-            byte,
-            b'"' | b'<' | b'>' | b'#' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
-        )
+    !byte.is_ascii_graphic() || br#""<>#\^`{|}"#.contains(&byte)
 }

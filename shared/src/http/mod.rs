@@ -1,4 +1,4 @@
-//! The edge: what is the same for every request, whatever it asks for.
+//! The HTTP edge: the layers around every handler, the extractors and the responses.
 
 use std::{
     convert::Infallible,
@@ -9,16 +9,16 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::MatchedPath,
+    extract::{MatchedPath, Request},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS},
 };
-use tower::{ServiceExt, util::BoxCloneSyncService};
+use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
     app::App,
@@ -34,20 +34,20 @@ pub mod reply;
 pub use lambda::{handler, run};
 pub use problem::{Problem, ProblemCode};
 
-/// The request's id: the gateway's own, or a new one where there is no gateway.
+/// The request's id: the gateway's, or a random one without a gateway.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
-/// Every answer has it, and so has every line of the log.
+/// The response header with the request's id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// After this a request is answered `504`: the function itself is ended after 15 s.
+/// The time after which the response is `504`. Lambda ends the function after 15 s.
 const TIME_LIMIT: Duration = Duration::from_secs(14);
 
-/// What answers requests.
-pub type Edge = BoxCloneSyncService<Request<Body>, Response, Infallible>;
+/// The service that answers all requests of a function.
+pub type Edge = BoxCloneSyncService<Request, Response, Infallible>;
 
-/// A router with everything around it that is the same for every request.
+/// Wraps a router in the layers that every request passes, outermost first.
 pub fn service(router: Router<App>, app: App) -> Edge {
     let base_path = app.config.base_path.clone();
     let router = router
@@ -55,77 +55,74 @@ pub fn service(router: Router<App>, app: App) -> Edge {
         .fallback(async || Problem::from(ProblemCode::NotFound))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app);
-    let answer = move |mut request: Request<Body>| {
-        let path = request.uri().path().to_owned();
-        if let Some(base_path) = &base_path {
-            strip(request.uri_mut(), base_path);
-        }
-        edge(router.clone(), request, path).map(Ok)
-    };
-    BoxCloneSyncService::new(tower::service_fn(answer))
+    let service = ServiceBuilder::new()
+        .layer(from_fn(measure))
+        .layer(from_fn(add_default_headers))
+        .layer(from_fn(omit_body))
+        .layer(from_fn(render_problem))
+        .layer(from_fn(limit_time))
+        .layer(from_fn(catch_panic))
+        .map_request(move |request| strip_base_path(request, base_path.as_deref()))
+        .service(router);
+    BoxCloneSyncService::new(service)
 }
 
-/// Answers a request; `path` is its path as the client wrote it.
-async fn edge(router: Router, mut request: Request<Body>, path: String) -> Response {
+/// Gives the request an id and a [`Scope`], and writes its log line with the metrics.
+async fn measure(mut request: Request, next: Next) -> Response {
+    let since = Instant::now();
     let request_id = lambda::request_id(request.extensions())
         .or_else(|| request.extensions().get::<RequestId>().map(|id| id.0.clone()))
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     request.extensions_mut().insert(RequestId(request_id.clone()));
-    let scope = Scope::new(&*request_id);
-    scope
-        .run(measured(router, request, (path, request_id), &scope))
-        .await
-}
-
-/// Answers, and writes the request's line.
-async fn measured(
-    router: Router,
-    request: Request<Body>,
-    (path, request_id): (String, String),
-    scope: &Scope,
-) -> Response {
-    let since = Instant::now();
     let invocation = lambda::invocation_id(request.extensions()).map(str::to_owned);
     let method = request.method().clone();
-    let none_match = request
-        .headers()
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .cloned()
-        .collect::<Vec<_>>();
 
-    let handled = AssertUnwindSafe(router.oneshot(request)).catch_unwind();
-    let mut response = match tokio::time::timeout(TIME_LIMIT, handled).await {
-        Ok(Ok(Ok(response))) => response,
-        // Where it was went to the log already.
-        Ok(Err(_)) => Problem::from(ProblemCode::Internal).into_response(),
-        Err(_) => {
-            tracing::error!("the time of the request is up");
-            Problem::from(ProblemCode::Timeout).into_response()
-        }
+    let scope = Scope::new(&*request_id);
+    let answer = async {
+        let mut response = next.run(request).await;
+        let status = response.status();
+        let route = response.extensions_mut().remove::<Route>();
+        let code = response.extensions_mut().remove::<ProblemCode>();
+        tracing::info!(
+            target: telemetry::METRICS,
+            requestId = request_id,
+            lambdaRequestId = invocation,
+            method = method.as_str(),
+            route = route.map_or_else(String::new, |route| route.0),
+            status = status.as_u16(),
+            code = code.map(ProblemCode::text),
+            latencyMs = millis(since.elapsed()),
+            dynamodbMs = millis(scope.dynamodb_time()),
+            dynamodbRequests = scope.dynamodb_requests(),
+            coldStart = u8::from(telemetry::is_cold_start()),
+            serverErrors = u8::from(status.is_server_error()),
+            "answered"
+        );
+        response
     };
+    scope.run(answer).await
+}
 
-    let route = response
-        .extensions_mut()
-        .remove::<Route>()
-        .map_or_else(String::new, |route| route.0);
-    let mut code = None;
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        code = Some(problem.code.text());
-        problem.log(&request_id);
-        let mut rendered = problem.render(&path, &request_id);
-        rendered
-            .headers_mut()
-            .extend(std::mem::take(response.headers_mut()).into_iter().filter_map(
-                // What the router added, such as `Allow`; the empty answer's own headers are not the body's.
-                |(name, value)| {
-                    name.filter(|name| *name != CONTENT_TYPE && *name != CONTENT_LENGTH)
-                        .map(|name| (name, value))
-                },
-            ));
-        response = rendered;
+async fn add_default_headers(request: Request, next: Next) -> Response {
+    let request_id = request_id(&request);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(request_id) {
+        headers.insert(X_REQUEST_ID, id);
     }
-    if matches!(method, Method::GET | Method::HEAD) && is_known(response.headers(), &none_match) {
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Answers `304` if the client has the current version (RFC 9110, section 13.1.2), and `HEAD` without a body.
+async fn omit_body(request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let none_match: Vec<_> = request.headers().get_all(IF_NONE_MATCH).iter().cloned().collect();
+    let mut response = next.run(request).await;
+    if matches!(method, Method::GET | Method::HEAD) && is_current(response.headers(), &none_match) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::empty();
         response.headers_mut().remove(CONTENT_TYPE);
@@ -134,82 +131,11 @@ async fn measured(
     if method == Method::HEAD {
         *response.body_mut() = Body::empty();
     }
-    let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::try_from(&request_id) {
-        headers.insert(X_REQUEST_ID, id);
-    }
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let status = response.status();
-    tracing::info!(
-        target: telemetry::METRICS,
-        requestId = request_id,
-        lambdaRequestId = invocation,
-        method = method.as_str(),
-        route,
-        status = status.as_u16(),
-        code,
-        latencyMs = millis(since.elapsed()),
-        dynamodbMs = millis(scope.dynamodb_time()),
-        dynamodbRequests = scope.dynamodb_requests(),
-        coldStart = u8::from(telemetry::is_cold_start()),
-        serverErrors = u8::from(status.is_server_error()),
-        "answered"
-    );
     response
 }
 
-/// The pattern of the path, for the log.
-#[derive(Clone)]
-struct Route(String);
-
-async fn remember_route(request: axum::extract::Request, next: Next) -> Response {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map(|path| Route(path.as_str().to_owned()));
-    let mut response = next.run(request).await;
-    if let Some(route) = route {
-        response.extensions_mut().insert(route);
-    }
-    response
-}
-
-async fn method_not_allowed(method: Method) -> Response {
-    // The gateway answers a browser's preflights; any other question about options gets the methods in `Allow`.
-    match method {
-        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
-        _ => Problem::from(ProblemCode::MethodNotAllowed).into_response(),
-    }
-}
-
-/// Removes the prefix that a custom domain's mapping may have left in the path.
-fn strip(uri: &mut Uri, base_path: &str) {
-    let Some(path) = uri
-        .path()
-        .strip_prefix(base_path)
-        .filter(|path| path.is_empty() || path.starts_with('/'))
-    else {
-        return;
-    };
-    let path = if path.is_empty() { "/" } else { path };
-    let path_and_query = match uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    let mut parts = uri.clone().into_parts();
-    if let Ok(path_and_query) = path_and_query.parse() {
-        parts.path_and_query = Some(path_and_query);
-    }
-    if let Ok(stripped) = Uri::from_parts(parts) {
-        *uri = stripped;
-    }
-}
-
-/// Whether the client has the answer already (RFC 9110, section 13.1.2: weak comparison).
-fn is_known(headers: &HeaderMap, none_match: &[HeaderValue]) -> bool {
+/// Whether one of the tags names the response's version, by weak comparison.
+fn is_current(headers: &HeaderMap, none_match: &[HeaderValue]) -> bool {
     let Some(tag) = headers.get(ETAG).and_then(|tag| tag.to_str().ok()) else {
         return false;
     };
@@ -219,7 +145,92 @@ fn is_known(headers: &HeaderMap, none_match: &[HeaderValue]) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
-/// The tags of a header's list. Our own tags have no commas in them, so nothing is lost by parting at each.
+/// The entity tags of a header's list. Our own tags contain no commas, so each comma is a separator.
 fn entity_tags(value: &HeaderValue) -> impl Iterator<Item = &str> {
     value.to_str().unwrap_or_default().split(',').map(str::trim)
+}
+
+/// Gives a [`Problem`] its body, and logs its cause.
+async fn render_problem(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let request_id = request_id(&request);
+    let response = next.run(request).await;
+    let (mut parts, body) = response.into_parts();
+    let Some(problem) = parts.extensions.remove::<Problem>() else {
+        return Response::from_parts(parts, body);
+    };
+    problem.log(&request_id);
+    let mut rendered = problem.render(&path, &request_id);
+    // The router's headers, such as `Allow`, are kept. Those of the empty body are not.
+    parts.headers.remove(CONTENT_TYPE);
+    parts.headers.remove(CONTENT_LENGTH);
+    rendered.headers_mut().extend(parts.headers);
+    *rendered.extensions_mut() = parts.extensions;
+    rendered.extensions_mut().insert(problem.code);
+    rendered
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!("request timed out");
+            Problem::from(ProblemCode::Timeout).into_response()
+        }
+    }
+}
+
+/// Answers `500` after a panic. The panic hook has logged it.
+async fn catch_panic(request: Request, next: Next) -> Response {
+    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    response.unwrap_or_else(|_| Problem::from(ProblemCode::Internal).into_response())
+}
+
+/// Removes the prefix that the mapping of a custom domain leaves in the path.
+fn strip_base_path(mut request: Request, base_path: Option<&str>) -> Request {
+    let stripped = base_path.and_then(|base_path| {
+        let path = request.uri().path().strip_prefix(base_path)?;
+        let path = if path.is_empty() { "/" } else { path };
+        if !path.starts_with('/') {
+            return None;
+        }
+        let path_and_query = match request.uri().query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(path_and_query.parse().ok()?);
+        Uri::from_parts(parts).ok()
+    });
+    if let Some(uri) = stripped {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// The pattern of the path, for the log.
+#[derive(Clone)]
+struct Route(String);
+
+async fn remember_route(request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    let route = path.map(|path| Route(path.as_str().to_owned()));
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
+    response
+}
+
+async fn method_not_allowed(method: Method) -> Response {
+    // The gateway answers browsers' preflights. Any other `OPTIONS` gets the methods in `Allow`.
+    match method {
+        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        _ => Problem::from(ProblemCode::MethodNotAllowed).into_response(),
+    }
+}
+
+fn request_id(request: &Request) -> String {
+    let id = request.extensions().get::<RequestId>();
+    id.map_or_else(String::new, |id| id.0.clone())
 }

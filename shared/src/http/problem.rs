@@ -1,31 +1,34 @@
-//! Problem details (RFC 9457): the one table that gives each error its status, its code and its words.
+//! Problem details (RFC 9457): the table of statuses, codes and sentences.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use axum::response::{IntoResponse, Response};
 use http::{
-    HeaderName, HeaderValue, StatusCode,
+    HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 use utoipa::{
     ToSchema,
     openapi::{
-        ContentBuilder, HeaderBuilder, Ref, RefOr, ResponseBuilder, example::ExampleBuilder,
-        response::Response as ResponseDoc, schema::Type,
+        ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder,
+        example::{Example, ExampleBuilder},
+        header::Header,
+        response::Response as ResponseDoc,
+        schema::Type,
     },
 };
 
 use crate::{
     auth::AuthError,
-    models::{Code, fields::Fault},
+    models::{Code, fields::FieldError},
     store,
 };
 
-/// The codes of problems: stable and machine-readable.
+/// The codes of problems: stable, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)] // `ProblemCode::about` tells of each.
+#[allow(missing_docs)] // `ProblemCode::about` explains each.
 pub enum ProblemCode {
     InvalidJson,
     InvalidCursor,
@@ -56,73 +59,39 @@ pub enum ProblemCode {
 use ProblemCode as P;
 
 impl ProblemCode {
-    /// The status, and what the code means where nothing more is known.
+    /// The status and the default detail.
+    #[rustfmt::skip]
     pub fn about(self) -> (StatusCode, &'static str) {
+        use StatusCode as S;
         match self {
-            P::InvalidJson => (StatusCode::BAD_REQUEST, "The body is not valid JSON."),
-            P::InvalidCursor => (StatusCode::BAD_REQUEST, "The cursor is none of this list."),
-            P::InvalidParameter => (StatusCode::BAD_REQUEST, "A parameter cannot be used."),
-            P::MissingToken => (StatusCode::UNAUTHORIZED, "The request has no bearer token."),
-            P::InvalidToken => (StatusCode::UNAUTHORIZED, "The token is not valid."),
-            P::ExpiredToken => (StatusCode::UNAUTHORIZED, "The token has expired."),
-            P::RoleTooLow => (StatusCode::FORBIDDEN, "This needs the role owner or admin."),
-            P::AgencyNotEnabled => (
-                StatusCode::FORBIDDEN,
-                "The organization has not enabled agency mode.",
-            ),
-            P::ClientOrganization => (
-                StatusCode::FORBIDDEN,
-                "A client organization cannot become an agency.",
-            ),
-            P::NotFound => (StatusCode::NOT_FOUND, "There is no such resource."),
-            P::NoPortal => (StatusCode::NOT_FOUND, "There is no portal here."),
-            P::MethodNotAllowed => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "The resource does not have this method.",
-            ),
-            P::SlugTaken => (
-                StatusCode::CONFLICT,
-                "Another client of the agency has this slug.",
-            ),
-            P::HostnameTaken => (StatusCode::CONFLICT, "This host name is taken."),
-            P::LimitReached => (
-                StatusCode::CONFLICT,
-                "The agency has as many portal domains as it may have.",
-            ),
-            P::Stale => (
-                StatusCode::PRECONDITION_FAILED,
-                "The resource has changed since it was read.",
-            ),
-            P::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "A body may have 64 KiB at most."),
-            P::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "The body must be sent as application/json.",
-            ),
-            P::InvalidBody => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "The body does not fit; errors lists what to mend.",
-            ),
-            P::IdempotencyMismatch => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "This idempotency key was used with another body.",
-            ),
-            P::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "This domain was checked just now."),
-            P::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong on our side.",
-            ),
-            P::Unavailable => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The service cannot answer right now.",
-            ),
-            P::Timeout => (
-                StatusCode::GATEWAY_TIMEOUT,
-                "The request took too long; a write may have taken effect.",
-            ),
+            P::InvalidJson => (S::BAD_REQUEST, "The body is not valid JSON."),
+            P::InvalidCursor => (S::BAD_REQUEST, "The cursor does not belong to this list."),
+            P::InvalidParameter => (S::BAD_REQUEST, "A parameter is invalid."),
+            P::MissingToken => (S::UNAUTHORIZED, "The request has no bearer token."),
+            P::InvalidToken => (S::UNAUTHORIZED, "The token is not valid."),
+            P::ExpiredToken => (S::UNAUTHORIZED, "The token has expired."),
+            P::RoleTooLow => (S::FORBIDDEN, "This operation needs the role owner or admin."),
+            P::AgencyNotEnabled => (S::FORBIDDEN, "The organization has not enabled agency mode."),
+            P::ClientOrganization => (S::FORBIDDEN, "A client organization cannot become an agency."),
+            P::NotFound => (S::NOT_FOUND, "This resource does not exist."),
+            P::NoPortal => (S::NOT_FOUND, "This portal does not exist."),
+            P::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "The resource does not support this method."),
+            P::SlugTaken => (S::CONFLICT, "Another client of the agency has this slug. Choose another slug."),
+            P::HostnameTaken => (S::CONFLICT, "This host name is taken. Choose another host name."),
+            P::LimitReached => (S::CONFLICT, "The agency has the maximum number of portal domains."),
+            P::Stale => (S::PRECONDITION_FAILED, "The resource has changed since you read it. Read it again."),
+            P::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "Send a body of at most 64 KiB."),
+            P::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."),
+            P::InvalidBody => (S::UNPROCESSABLE_ENTITY, "See `errors` for each invalid value."),
+            P::IdempotencyMismatch => (S::UNPROCESSABLE_ENTITY, "This idempotency key was used with another body."),
+            P::TooManyRequests => (S::TOO_MANY_REQUESTS, "This domain was checked a moment ago. Wait, and try again."),
+            P::Internal => (S::INTERNAL_SERVER_ERROR, "The server had an internal error."),
+            P::Unavailable => (S::SERVICE_UNAVAILABLE, "The service is temporarily unavailable. Try again."),
+            P::Timeout => (S::GATEWAY_TIMEOUT, "The request timed out. A write may have taken effect."),
         }
     }
 
-    /// As clients see it.
+    /// The code as JSON shows it.
     pub(super) fn text(self) -> String {
         match serde_json::to_value(self) {
             Ok(serde_json::Value::String(code)) => code,
@@ -131,18 +100,18 @@ impl ProblemCode {
     }
 }
 
-/// An answer that is no success. It becomes a body at the edge, where request and path are known.
+/// An error response. The edge adds the body, because only the edge knows the path and the request's id.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    /// What.
+    /// The code.
     pub code: ProblemCode,
     /// One sentence for a person.
     pub detail: Cow<'static, str>,
-    /// Every fault of a body.
-    pub errors: Vec<Fault>,
-    /// After how many seconds to try again.
+    /// The errors of a body.
+    pub errors: Vec<FieldError>,
+    /// The value of `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
-    /// What lies behind a fault of ours: for the log alone.
+    /// The cause of a server error, only for the log.
     cause: Option<Cause>,
 }
 
@@ -157,30 +126,52 @@ struct Cause {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Problem)]
 pub struct ProblemOut<'a> {
-    /// Always `about:blank`: `code` tells problems apart.
+    /// Always `about:blank`. Use `code` to distinguish problems.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The status in words.
+    /// The name of the status.
     title: &'a str,
     /// The status.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// What went wrong: one sentence for a person.
+    /// One sentence for a person.
     detail: &'a str,
     /// The path of the request.
     instance: &'a str,
-    /// Stable and machine-readable.
+    /// The stable code, for programs.
     code: ProblemCode,
-    /// The request, as in `x-request-id`.
+    /// The request's id, as in `x-request-id`.
     request_id: &'a str,
-    /// Every fault of a body; with `invalid-body` alone.
+    /// All errors of a body. Only present with `invalid-body`.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(required = false)]
-    errors: &'a [Fault],
+    errors: &'a [FieldError],
+}
+
+impl<'a> ProblemOut<'a> {
+    fn new(
+        code: ProblemCode,
+        detail: &'a str,
+        errors: &'a [FieldError],
+        instance: &'a str,
+        request_id: &'a str,
+    ) -> Self {
+        let (status, _) = code.about();
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail,
+            instance,
+            code,
+            request_id,
+            errors,
+        }
+    }
 }
 
 impl Problem {
-    /// A problem with other words than its usual ones.
+    /// A problem with its own detail.
     pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -191,8 +182,8 @@ impl Problem {
         }
     }
 
-    /// A body that does not fit.
-    pub fn invalid_body(errors: Vec<Fault>) -> Self {
+    /// `invalid-body` with these errors.
+    pub fn invalid_body(errors: Vec<FieldError>) -> Self {
         Self {
             errors,
             ..P::InvalidBody.into()
@@ -214,26 +205,17 @@ impl Problem {
         }
     }
 
-    /// Logs a fault of ours, here where its request is known.
+    /// Logs the cause, if there is one.
     pub(super) fn log(&self, request_id: &str) {
         if let Some(Cause { message, error }) = &self.cause {
             tracing::error!(requestId = request_id, error, "{message}");
         }
     }
 
-    /// The whole answer.
+    /// The complete response.
     pub(super) fn render(&self, instance: &str, request_id: &str) -> Response {
+        let out = ProblemOut::new(self.code, &self.detail, &self.errors, instance, request_id);
         let (status, _) = self.code.about();
-        let out = ProblemOut {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail: &self.detail,
-            instance,
-            code: self.code,
-            request_id,
-            errors: &self.errors,
-        };
         let mut response = (status, super::reply::encode(&out)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -246,7 +228,7 @@ impl Problem {
         response
     }
 
-    /// RFC 6750, section 3: a request without a token is told no error code.
+    /// RFC 6750, section 3: the challenge to a request without a token has no error code.
     fn challenge(&self) -> HeaderValue {
         if self.code == P::MissingToken {
             return HeaderValue::from_static("Bearer");
@@ -275,7 +257,7 @@ impl From<AuthError> for Problem {
             AuthError::InvalidToken(reason) => Self::new(P::InvalidToken, reason),
             AuthError::ExpiredToken => P::ExpiredToken.into(),
             AuthError::KeysUnavailable => {
-                Self::from(P::Unavailable).because("no token can be checked", &error)
+                Self::from(P::Unavailable).because("identity provider keys are unavailable", &error)
             }
         }
     }
@@ -304,7 +286,7 @@ impl From<store::Error> for Problem {
     }
 }
 
-/// An error and what lies behind it, in one line.
+/// An error and its sources, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
@@ -324,7 +306,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Every operation but the public ones.
+/// The problems of all operations with a token.
 pub const USER: &[ProblemCode] = &[
     P::MissingToken,
     P::InvalidToken,
@@ -333,7 +315,7 @@ pub const USER: &[ProblemCode] = &[
     P::Unavailable,
     P::Timeout,
 ];
-/// Public operations that read the table.
+/// The problems of public operations that read the table.
 pub const PUBLIC: &[ProblemCode] = &[
     P::InvalidParameter,
     P::NoPortal,
@@ -341,82 +323,78 @@ pub const PUBLIC: &[ProblemCode] = &[
     P::Unavailable,
     P::Timeout,
 ];
-/// Operations that need the role `owner` or `admin`.
+/// The problems of operations that need the role `owner` or `admin`.
 pub const ADMIN: &[ProblemCode] = &[P::RoleTooLow];
-/// Operations of an agency.
+/// The problems of operations of an agency.
 pub const AGENCY: &[ProblemCode] = &[P::AgencyNotEnabled];
-/// Operations with a body.
+/// The problems of operations with a body.
 pub const BODY: &[ProblemCode] = &[
     P::InvalidJson,
     P::BodyTooLarge,
     P::UnsupportedMediaType,
     P::InvalidBody,
 ];
-/// Operations that honour `Idempotency-Key`.
+/// The problems of operations with an `Idempotency-Key`.
 pub const IDEMPOTENT: &[ProblemCode] = &[P::InvalidParameter, P::IdempotencyMismatch];
-/// Lists.
+/// The problems of lists.
 pub const PAGED: &[ProblemCode] = &[P::InvalidCursor, P::InvalidParameter];
 
-/// The documentation of these problems: a response for each status, an example for each code.
+/// The OpenAPI responses of these problems: one for each status, with an example for each code.
 pub fn responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, RefOr<ResponseDoc>> {
     let mut by_status = BTreeMap::<StatusCode, Vec<ProblemCode>>::new();
-    for code in groups.iter().flat_map(|group| group.iter()) {
-        by_status.entry(code.about().0).or_default().push(*code);
+    for code in groups.concat() {
+        by_status.entry(code.about().0).or_default().push(code);
     }
-    let response = |(status, codes): (StatusCode, Vec<ProblemCode>)| {
-        let examples = codes.iter().map(|code| {
-            let errors = match code {
-                P::InvalidBody => vec![Fault {
-                    pointer: "/name".to_owned(),
-                    code: Code::UnknownProperty,
-                    detail: "There is no such property.".into(),
-                }],
-                _ => Vec::new(),
-            };
-            let example = ProblemOut {
-                kind: "about:blank",
-                title: status.canonical_reason().unwrap_or("Error"),
-                status: status.as_u16(),
-                detail: code.about().1,
-                instance: "/agency/overview",
-                code: *code,
-                request_id: "JKJaXmPLvHcESHA=",
-                errors: &errors,
-            };
-            let example = serde_json::to_value(example).ok();
-            (
-                code.text(),
-                RefOr::T(ExampleBuilder::new().value(example).build()),
-            )
-        });
-        let content = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name("Problem")))
-            .examples_from_iter(examples.collect::<Vec<_>>())
-            .build();
-        let names: Vec<_> = codes.iter().map(|code| format!("`{}`", code.text())).collect();
-        let mut response = ResponseBuilder::new()
-            .description(names.join(", "))
-            .content("application/problem+json", content);
-        let header = |name: &HeaderName, kind, response: ResponseBuilder| {
-            let header = HeaderBuilder::new()
-                .schema(Some(
-                    utoipa::openapi::ObjectBuilder::new().schema_type(kind).build(),
-                ))
-                .build();
-            response.header(name.as_str(), header)
-        };
-        if status == StatusCode::UNAUTHORIZED {
-            response = header(&WWW_AUTHENTICATE, Type::String, response);
+    by_status
+        .into_iter()
+        .map(|(status, codes)| (status.as_u16().to_string(), RefOr::T(response(status, &codes))))
+        .collect()
+}
+
+fn response(status: StatusCode, codes: &[ProblemCode]) -> ResponseDoc {
+    let examples = codes.iter().map(|code| (code.text(), example(*code)));
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .examples_from_iter(examples.collect::<Vec<_>>())
+        .build();
+    let names: Vec<_> = codes.iter().map(|code| format!("`{}`", code.text())).collect();
+    let response = ResponseBuilder::new()
+        .description(names.join(", "))
+        .content("application/problem+json", content);
+    let response = match status {
+        StatusCode::UNAUTHORIZED => response.header(WWW_AUTHENTICATE.as_str(), header(Type::String)),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            response.header(RETRY_AFTER.as_str(), header(Type::Integer))
         }
-        if matches!(
-            status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-        ) {
-            response = header(&RETRY_AFTER, Type::Integer, response);
-        }
-        (status.as_u16().to_string(), RefOr::T(response.build()))
+        _ => response,
     };
-    by_status.into_iter().map(response).collect()
+    response.build()
+}
+
+fn example(code: ProblemCode) -> RefOr<Example> {
+    let errors = [FieldError {
+        pointer: "/name".to_owned(),
+        code: Code::UnknownProperty,
+        detail: "Remove this unknown property.".into(),
+    }];
+    let errors = if code == P::InvalidBody { &errors[..] } else { &[] };
+    let example = ProblemOut::new(
+        code,
+        code.about().1,
+        errors,
+        "/agency/overview",
+        "JKJaXmPLvHcESHA=",
+    );
+    RefOr::T(
+        ExampleBuilder::new()
+            .value(serde_json::to_value(example).ok())
+            .build(),
+    )
+}
+
+fn header(kind: Type) -> Header {
+    let schema = ObjectBuilder::new().schema_type(kind).build();
+    HeaderBuilder::new().schema(Some(schema)).build()
 }
 
 /// Declares the problems of an operation for its documentation: `problems!(GetBranding: USER AGENCY, [Stale])`.

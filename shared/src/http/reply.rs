@@ -1,4 +1,4 @@
-//! Answers.
+//! Responses.
 
 use aws_lc_rs::digest;
 use axum::{
@@ -14,10 +14,10 @@ use serde::Serialize;
 
 use crate::store::Created;
 
-/// The header that tells that an answer is the one to an earlier request.
+/// The header of a response to an earlier request with the same idempotency key.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// What a public answer says of caches.
+/// The `cache-control` of public responses.
 pub const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 /// A JSON body.
@@ -30,24 +30,24 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// JSON text. Our own values always have one.
+/// The value as JSON. Serialization of our own types does not fail.
 pub(super) fn encode(value: &impl Serialize) -> Body {
     serde_json::to_vec(value).map(Body::from).unwrap_or_default()
 }
 
-/// A resource with its tag, for the agency's users alone.
+/// A private resource with its entity tag.
 pub struct Tagged<T> {
     body: T,
     tag: String,
 }
 
 impl<T: Serialize> Tagged<T> {
-    /// A resource and the id of the write that left it so.
+    /// A resource and the id of its last write.
     pub fn new((body, tag): (T, String)) -> Self {
         Self { body, tag }
     }
 
-    /// A resource whose tag follows its content.
+    /// A resource with a hash of its content as the tag.
     pub fn by_content(body: T) -> Self {
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
         let sha256 = digest::digest(&digest::SHA256, &bytes);
@@ -71,11 +71,11 @@ impl<T: Serialize> IntoResponse for Tagged<T> {
     }
 }
 
-/// A resource that was created, and where it is.
+/// A created resource and its path.
 pub struct CreatedAt<T> {
     /// The resource.
     pub created: Created<T>,
-    /// Its path.
+    /// The path.
     pub location: String,
 }
 

@@ -1,4 +1,4 @@
-//! An organization in agency mode.
+//! Agencies: organizations that have enabled agency mode.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,43 +8,44 @@ use super::{hostname::Hostname, id::OrgId, time::Timestamp};
 /// An organization that has enabled agency mode.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Agency {
+#[schema(as = Agency)]
+pub struct AgencyResource {
     /// The organization.
     pub organization_id: OrgId,
-    /// Always true: an organization that has not enabled agency mode has no such resource.
+    /// Always `true`. An organization that has not enabled agency mode does not have this resource.
     pub enabled: bool,
-    /// When agency mode was enabled.
+    /// The time at which agency mode was enabled.
     pub enabled_at: Timestamp,
 }
 
-/// An agency at a glance. The counts are exact.
+/// A summary of an agency. The counts are exact.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Overview {
     /// The organization.
     pub organization_id: OrgId,
-    /// When agency mode was enabled.
+    /// The time at which agency mode was enabled.
     pub enabled_at: Timestamp,
-    /// Client organizations.
+    /// The number of client organizations.
     pub client_count: u64,
-    /// Portal domains by status.
+    /// The number of portal domains by status.
     pub portal_domains: DomainCounts,
-    /// The host name that a link to the portal should use: the oldest verified custom domain whose routing is not
-    /// `elsewhere`, else the oldest subdomain.
+    /// The host name that a portal link should use: the oldest verified custom domain whose routing is not `elsewhere`,
+    /// otherwise the oldest subdomain.
     pub primary_domain: Option<Hostname>,
 }
 
 /// Portal domains, counted by status.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct DomainCounts {
-    /// All of them.
+    /// All domains.
     pub total: u64,
-    /// Proven and served.
+    /// Ownership is proven, and the domain serves the portal.
     pub verified: u64,
-    /// Not proven yet.
+    /// Ownership is not proven yet.
     pub pending: u64,
-    /// Still served, but the proof is gone.
+    /// The domain still serves the portal, but the proof is missing.
     pub failing: u64,
-    /// Not served.
+    /// The domain does not serve the portal.
     pub failed: u64,
 }

@@ -1,4 +1,4 @@
-//! Who changed what, and when.
+//! The audit log.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -7,40 +7,40 @@ use utoipa::ToSchema;
 use super::{id::AuditId, time::Timestamp};
 use crate::hash::sha256_hex;
 
-/// One write, or one change of a domain's status. Kept 400 days.
+/// One write, or one change of a domain's status. Entries are kept for 400 days.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
-    /// Its id.
+    /// The id.
     #[schema(value_type = String, example = "log_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
     pub id: AuditId,
-    /// When.
+    /// The time of the change.
     pub at: Timestamp,
-    /// Who.
+    /// The user or system that made the change.
     pub actor: Actor,
-    /// What was done.
+    /// The type of change.
     pub action: Action,
-    /// To what.
-    pub target: Target,
-    /// The request that did it; `null` in what the system did.
+    /// The changed resource.
+    pub target: AuditTarget,
+    /// The id of the request. `null` if the system made the change.
     pub request_id: Option<String>,
-    /// Of an update, the changed properties as they were; of a deletion, the resource.
+    /// For an update, the old values of the changed properties. For a deletion, the resource.
     pub before: Option<Value>,
-    /// Of an update, the changed properties as they are; of a creation, the resource.
+    /// For an update, the new values of the changed properties. For a creation, the resource.
     pub after: Option<Value>,
 }
 
-/// Who did it.
+/// The author of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Actor {
-    /// A person or the system.
+    /// `user` or `system`.
     #[serde(rename = "type")]
     pub kind: ActorType,
-    /// The user's id; `null` for the system.
+    /// The user's id. `null` for the system.
     pub id: Option<String>,
 }
 
-/// A person or the system.
+/// The type of author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
@@ -49,17 +49,18 @@ pub enum ActorType {
     System,
 }
 
-/// What was changed.
+/// The changed resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Target {
-    /// Its type.
+#[schema(as = Target)]
+pub struct AuditTarget {
+    /// The type of resource.
     #[serde(rename = "type")]
     pub kind: TargetType,
-    /// Its id; of an agency and of a portal configuration, the organization's.
+    /// The id of the resource. For an agency and a portal configuration, the id of the organization.
     pub id: String,
 }
 
-/// The types of what can be changed.
+/// The type of a changed resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
@@ -71,7 +72,7 @@ pub enum TargetType {
     Domain,
 }
 
-/// What was done.
+/// The type of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(missing_docs)]
 pub enum Action {
@@ -101,7 +102,7 @@ pub enum Action {
     DomainFailed,
 }
 
-/// A resource as an entry keeps it: without `records` and `check`, and of a stylesheet only what tells it apart.
+/// A resource as an entry keeps it: without `records` and `check`, and with the length and the hash of a style sheet.
 pub fn snapshot(resource: &impl Serialize) -> Option<Value> {
     let mut value = serde_json::to_value(resource).ok()?;
     let properties = value.as_object_mut()?;
@@ -115,8 +116,8 @@ pub fn snapshot(resource: &impl Serialize) -> Option<Value> {
     Some(value)
 }
 
-/// The properties that differ between two resources: as they were, and as they are. Its time of update is the
-/// entry's own.
+/// The properties that differ between two resources, before and after. `updatedAt` is left out: it equals the entry's
+/// time.
 pub fn changes(before: &impl Serialize, after: &impl Serialize) -> (Option<Value>, Option<Value>) {
     let (Some(Value::Object(mut before)), Some(Value::Object(mut after))) =
         (snapshot(before), snapshot(after))

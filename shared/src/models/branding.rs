@@ -1,47 +1,49 @@
-//! How an agency's portal looks.
+//! The branding of an agency's portal.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     color::Color,
     css::CustomCss,
     email::FromEmail,
-    fields::{Change, Fields, Input},
+    fields::settings,
     font::FontFamily,
-    hostname::HostPolicy,
     id::{BrandingId, OrgId},
     image_url::ImageUrl,
     text::FooterText,
     time::Timestamp,
 };
 
-/// The nine settings.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BrandingSettings {
-    /// The colour of what stands out.
-    pub accent_color: Option<Color>,
-    /// A stylesheet that the portal adds to its own.
-    pub custom_css: Option<CustomCss>,
-    /// The icon in a browser's tab.
-    pub favicon_url: Option<ImageUrl>,
-    /// The portal's typeface.
-    pub font_family: Option<FontFamily>,
-    /// Text at the foot of each page.
-    pub footer_text: Option<FooterText>,
-    /// Where the portal's e-mail comes from. Not proven: check SPF, DKIM and DMARC before sending from it.
-    pub from_email: Option<FromEmail>,
+settings! {
+    /// The nine settings of the branding.
+    struct BrandingSettings;
+    /// Any of the nine settings. An absent setting stays unchanged. `null` or `""` clears a setting. Read-only properties
+    /// of `Branding` are ignored. Unknown properties are rejected.
+    struct BrandingUpdate ignores &["id", "organizationId", "warnings", "createdAt", "updatedAt"];
+
+    /// The colour of highlighted elements.
+    accent_color: Option<Color> = None, text_setting as Color;
+    /// A style sheet that the portal adds to its own.
+    custom_css: Option<CustomCss> = None, text_setting as CustomCss;
+    /// The icon of the browser tab.
+    favicon_url: Option<ImageUrl> = None, text_setting as ImageUrl;
+    /// The portal's fonts.
+    font_family: Option<FontFamily> = None, text_setting as FontFamily;
+    /// The text at the bottom of each page.
+    footer_text: Option<FooterText> = None, text_setting as FooterText;
+    /// The sender of the portal's email. The API does not verify it: check SPF, DKIM and DMARC before you send from it.
+    from_email: Option<FromEmail> = None, text_setting as FromEmail;
     /// The picture behind the login form.
-    pub login_bg_url: Option<ImageUrl>,
+    login_bg_url: Option<ImageUrl> = None, text_setting as ImageUrl;
     /// The logo.
-    pub logo_url: Option<ImageUrl>,
+    logo_url: Option<ImageUrl> = None, text_setting as ImageUrl;
     /// The main colour.
-    pub primary_color: Option<Color>,
+    primary_color: Option<Color> = None, text_setting as Color;
 }
 
 impl BrandingSettings {
-    /// What may be hard to read or to see. Never a refusal.
+    /// The settings that may be hard to read or to see. A warning never causes a rejection.
     pub fn warnings(&self) -> Vec<Warning> {
         [
             ("/accentColor", self.accent_color),
@@ -53,7 +55,7 @@ impl BrandingSettings {
             code: WarningCode::LowContrast,
             pointer,
             detail: format!(
-                "{color} has a contrast of {:.2}:1 against white; controls need 3:1 (WCAG 2.2, 1.4.11).",
+                "Choose a darker colour: {color} has a contrast of {:.2}:1 against white, and controls need 3:1 (WCAG 2.2, 1.4.11).",
                 color.contrast(Color::WHITE)
             ),
         })
@@ -65,7 +67,7 @@ impl BrandingSettings {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Branding {
-    /// Its id; `null` before the first `PUT`.
+    /// The id. `null` before the first `PUT`.
     #[schema(value_type = Option<String>, example = "brd_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
     pub id: Option<BrandingId>,
     /// The organization.
@@ -73,18 +75,18 @@ pub struct Branding {
     /// The settings.
     #[serde(flatten)]
     pub settings: BrandingSettings,
-    /// What may be hard to read or to see.
+    /// The settings that may be hard to read or to see.
     pub warnings: Vec<Warning>,
-    /// When it was first set; `null` before.
+    /// The time of the first `PUT`. `null` before.
     pub created_at: Option<Timestamp>,
-    /// When it was last set; `null` before the first `PUT`.
+    /// The time of the last `PUT`. `null` before the first.
     pub updated_at: Option<Timestamp>,
 }
 
-/// A hint about a setting that was taken all the same.
+/// A hint about a setting that was accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Warning {
-    /// Stable and machine-readable.
+    /// The stable code, for programs.
     pub code: WarningCode,
     /// The setting: a JSON pointer (RFC 6901).
     #[schema(example = "/primaryColor")]
@@ -97,65 +99,6 @@ pub struct Warning {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WarningCode {
-    /// Less than 3:1 against white.
+    /// The colour has a contrast of less than 3:1 against white.
     LowContrast,
-}
-
-/// Any of the nine settings. Absent: unchanged; `null` or `""`: cleared. Read-only properties of `Branding` are
-/// ignored, unknown ones refused.
-#[derive(Debug, Clone, Default, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[allow(missing_docs)] // Each is the setting of the same name in `BrandingSettings`.
-pub struct BrandingUpdate {
-    #[schema(value_type = Option<Color>)]
-    pub accent_color: Change<Color>,
-    #[schema(value_type = Option<CustomCss>)]
-    pub custom_css: Change<CustomCss>,
-    #[schema(value_type = Option<ImageUrl>)]
-    pub favicon_url: Change<ImageUrl>,
-    #[schema(value_type = Option<FontFamily>)]
-    pub font_family: Change<FontFamily>,
-    #[schema(value_type = Option<FooterText>)]
-    pub footer_text: Change<FooterText>,
-    #[schema(value_type = Option<FromEmail>)]
-    pub from_email: Change<FromEmail>,
-    #[schema(value_type = Option<ImageUrl>)]
-    pub login_bg_url: Change<ImageUrl>,
-    #[schema(value_type = Option<ImageUrl>)]
-    pub logo_url: Change<ImageUrl>,
-    #[schema(value_type = Option<Color>)]
-    pub primary_color: Change<Color>,
-}
-
-impl Input for BrandingUpdate {
-    fn read(fields: &mut Fields, _: &HostPolicy) -> Option<Self> {
-        fields.ignore(&["id", "organizationId", "warnings", "createdAt", "updatedAt"]);
-        Some(Self {
-            accent_color: fields.change("accentColor"),
-            custom_css: fields.change("customCss"),
-            favicon_url: fields.change("faviconUrl"),
-            font_family: fields.change("fontFamily"),
-            footer_text: fields.change("footerText"),
-            from_email: fields.change("fromEmail"),
-            login_bg_url: fields.change("loginBgUrl"),
-            logo_url: fields.change("logoUrl"),
-            primary_color: fields.change("primaryColor"),
-        })
-    }
-}
-
-impl BrandingUpdate {
-    /// The settings after this update.
-    pub fn apply(self, mut settings: BrandingSettings) -> BrandingSettings {
-        self.accent_color.apply(&mut settings.accent_color);
-        self.custom_css.apply(&mut settings.custom_css);
-        self.favicon_url.apply(&mut settings.favicon_url);
-        self.font_family.apply(&mut settings.font_family);
-        self.footer_text.apply(&mut settings.footer_text);
-        self.from_email.apply(&mut settings.from_email);
-        self.login_bg_url.apply(&mut settings.login_bg_url);
-        self.logo_url.apply(&mut settings.logo_url);
-        self.primary_color.apply(&mut settings.primary_color);
-        settings
-    }
 }

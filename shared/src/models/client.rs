@@ -16,28 +16,28 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientOrg {
-    /// Its id.
+    /// The id.
     #[schema(value_type = String, example = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
     pub id: ClientOrgId,
     /// The agency's organization.
     pub agency_id: OrgId,
-    /// Its name.
+    /// The name.
     pub name: ClientName,
     /// Unique within the agency.
     pub slug: Slug,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// When it was last updated.
+    /// The time of the last update.
     pub updated_at: Timestamp,
 }
 
-/// A new client organization. Unknown properties are refused.
+/// A new client organization. Unknown properties are rejected.
 #[derive(Debug, Clone, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientOrgCreate {
-    /// Its name.
+    /// The name.
     pub name: ClientName,
-    /// Unique within the agency; where it is absent or `null`, one is made from the name.
+    /// Unique within the agency. If it is absent or `null`, the API derives one from the name.
     pub slug: Option<Slug>,
 }
 
@@ -49,14 +49,14 @@ impl Input for ClientOrgCreate {
     }
 }
 
-/// A change of a client organization. Absent: unchanged. Read-only properties of `ClientOrg` are ignored,
-/// unknown ones refused.
+/// An update of a client organization. An absent property stays unchanged. Read-only properties of `ClientOrg` are
+/// ignored. Unknown properties are rejected.
 #[derive(Debug, Clone, ToSchema)]
 pub struct ClientOrgUpdate {
-    /// A new name.
+    /// The new name.
     #[schema(nullable = false)]
     pub name: Option<ClientName>,
-    /// A new slug; the old one is free at once.
+    /// The new slug. Another client can use the old one at once.
     #[schema(nullable = false)]
     pub slug: Option<Slug>,
 }
@@ -71,15 +71,15 @@ impl Input for ClientOrgUpdate {
     }
 }
 
-/// The user's client organization, as the portal's context needs it.
+/// A client organization and its agency, for the portal context.
 #[derive(Debug, Clone)]
 pub struct Membership {
-    /// The client organization.
+    /// The id.
     pub id: ClientOrgId,
-    /// Whose client it is.
+    /// The agency.
     pub agency: OrgId,
-    /// Its name.
+    /// The name.
     pub name: ClientName,
-    /// Its slug.
+    /// The slug.
     pub slug: Slug,
 }

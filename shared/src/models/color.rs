@@ -1,13 +1,12 @@
-//! Colours, and whether one can be told from another.
+//! sRGB colours and their contrast.
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Code, Invalid, trim};
+use super::{Code, EMPTY, Invalid, reject, serde_as_text, trim};
 
-/// An opaque sRGB colour: `#rgb` or `#rrggbb` in any case, shown in lower case and in the long form.
+/// An opaque sRGB colour: `#rgb` or `#rrggbb` in upper or lower case. Stored in lower case and in the long form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
 #[schema(
     value_type = String,
@@ -18,19 +17,21 @@ use super::{Code, Invalid, trim};
 )]
 pub struct Color([u8; 3]);
 
+serde_as_text!(Color);
+
 impl Color {
     /// `#ffffff`
     pub const WHITE: Self = Self([255; 3]);
     /// `#000000`
     pub const BLACK: Self = Self([0; 3]);
 
-    /// The contrast ratio of two colours, 1 to 21, whichever is the darker (WCAG 2.2, “contrast ratio”).
+    /// The contrast ratio of two colours, 1 to 21 (WCAG 2.2, “contrast ratio”).
     pub fn contrast(self, other: Self) -> f64 {
         let (a, b) = (self.luminance(), other.luminance());
         (a.max(b) + 0.05) / (a.min(b) + 0.05)
     }
 
-    /// Black or white, whichever stands out more on this colour.
+    /// Black or white: the one with the higher contrast against this colour. Black if both are equal.
     pub fn on(self) -> Self {
         if self.contrast(Self::BLACK) >= self.contrast(Self::WHITE) {
             Self::BLACK
@@ -39,7 +40,7 @@ impl Color {
         }
     }
 
-    /// Whether the contrast against white is less than 3:1, which WCAG 2.2 asks for in 1.4.11.
+    /// Whether the contrast against white is below 3:1, the minimum of WCAG 2.2, 1.4.11.
     pub fn low_contrast(self) -> bool {
         self.contrast(Self::WHITE) < 3.0
     }
@@ -71,38 +72,21 @@ impl FromStr for Color {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let text = trim(text);
         if text.is_empty() {
-            return Err(Invalid::new(Code::TooShort, "This is empty."));
+            return reject(Code::TooShort, EMPTY);
         }
-        let digits = text.strip_prefix('#').and_then(|digits| {
-            // Seven are enough to see that there are too many.
-            let digits = digits
-                .chars()
-                .take(7)
-                .map(|c| c.to_digit(16).map(|digit| digit as u8));
-            digits.collect::<Option<Vec<u8>>>()
+        let digits: Option<Vec<u8>> = text.strip_prefix('#').and_then(|digits| {
+            // The seventh digit shows that there are too many.
+            let digits = digits.chars().take(7);
+            digits.map(|c| c.to_digit(16).map(|digit| digit as u8)).collect()
         });
         match digits.as_deref() {
             Some(&[r, g, b]) => Ok(Self([r * 17, g * 17, b * 17])),
             Some(&[r, s, g, h, b, c]) => Ok(Self([r * 16 + s, g * 16 + h, b * 16 + c])),
-            _ => Err(Invalid::new(
+            _ => reject(
                 Code::InvalidFormat,
-                "A colour is # and three or six hexadecimal digits, such as #1a73e8.",
-            )),
+                "Enter # and three or six hexadecimal digits, such as #1a73e8.",
+            ),
         }
-    }
-}
-
-impl Serialize for Color {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Color {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse()
-            .map_err(|invalid: Invalid| serde::de::Error::custom(invalid.detail))
     }
 }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{
     Code,
     fields::{Fields, Input},
-    hostname::{HostPolicy, Hostname, Label},
+    hostname::{HostPolicy, Hostname, Label, relative_host},
     id::{DomainId, OrgId},
     portal::PrimaryDomain,
     time::Timestamp,
@@ -446,7 +446,7 @@ impl Domain {
         // Until a check has found the zone, the registrable domain is the likeliest one.
         let zone = match self.check.as_ref().and_then(|check| check.zone.as_ref()) {
             Some(zone) => zone.as_str(),
-            None => psl::domain_str(self.hostname.as_str()).unwrap_or(self.hostname.as_str()),
+            None => self.hostname.registrable(),
         };
         let record = |kind, name: String, value, purpose, state| DnsRecord {
             kind,
@@ -491,16 +491,6 @@ impl Domain {
     }
 }
 
-/// A name as the form of a DNS provider expects it: relative to the zone, `@` for the apex. A name outside of the zone is
-/// returned as it is.
-pub fn relative_host<'n>(name: &'n str, zone: &str) -> &'n str {
-    match name.strip_suffix(zone) {
-        Some("") => "@",
-        Some(host) => host.strip_suffix('.').unwrap_or(name),
-        None => name,
-    }
-}
-
 /// A new domain: exactly one of the two. Unknown properties are refused.
 #[derive(Debug, Clone, ToSchema)]
 #[serde(untagged)]
@@ -524,9 +514,9 @@ impl Input for PortalDomainCreate {
     fn read(fields: &mut Fields, names: &HostPolicy) -> Option<Self> {
         match (fields.has("subdomain"), fields.has("customDomain")) {
             (true, true) => {
-                fields.fault_of_all(Code::NotAllowed, "Give subdomain or customDomain, not both.");
+                fields.reject_body(Code::NotAllowed, "Give subdomain or customDomain, not both.");
             }
-            (false, false) => fields.fault_of_all(Code::Required, "Give subdomain or customDomain."),
+            (false, false) => fields.reject_body(Code::Required, "Give subdomain or customDomain."),
             _ => {}
         }
         let subdomain = fields.optional("subdomain", |text| names.subdomain(text));

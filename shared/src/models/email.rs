@@ -1,24 +1,21 @@
-//! The address that an agency's mail comes from.
+//! The sender address of an agency's email.
 
 use std::str::FromStr;
 
 use email_address::EmailAddress;
-use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Code, Invalid,
+    Code, EMPTY, Invalid,
     hostname::{self, Hostname},
-    text_value, trim,
+    reject, serde_as_text, text_value, trim,
 };
 
 /// One mailbox (RFC 5321, section 4.1.2): a dot-string of ASCII, `@`, and a domain of two labels or more.
 ///
-/// The local part is kept as sent, since its case may matter (section 2.4). The domain is stored in lower-case
-/// A-labels, so that any mailer can use it and two spellings of it are one. Whether the address exists, or may be
-/// used, is not known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
+/// The local part is kept as sent, because its case can matter (section 2.4). The domain is stored in lower-case
+/// A-labels, which every mailer accepts. The parser does not prove that the address exists or may be used.
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 #[schema(
     value_type = String,
     min_length = 3,
@@ -29,6 +26,7 @@ use super::{
 pub struct FromEmail(String);
 
 text_value!(FromEmail);
+serde_as_text!(FromEmail);
 
 impl FromEmail {
     /// The longest address in octets: a path of 256 without its angle brackets (RFC 5321, section 4.5.3.1.3).
@@ -41,55 +39,54 @@ impl FromStr for FromEmail {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
+        const FORMAT: Code = Code::InvalidFormat;
         let text = trim(text);
         if text.is_empty() {
-            return Err(Invalid::new(Code::TooShort, "This is empty."));
+            return reject(Code::TooShort, EMPTY);
         }
-        // The last `@` parts the address, as an earlier one could be quoted; both are refused below.
+        // The last `@` separates the parts. An earlier one could only be quoted, and quotes are rejected below.
         let Some((local, domain)) = text.rsplit_once('@') else {
-            return refuse("An e-mail address has an @.");
+            return reject(FORMAT, "Enter an email address with an @.");
         };
         if text.ends_with('>') {
-            return refuse("Give the address alone, without a display name or angle brackets.");
-        }
-        if domain.starts_with('[') {
-            return refuse("Give a domain after the @, not an IP address.");
-        }
-        if local.starts_with('"') {
-            return refuse("The part before the @ is not quoted.");
-        }
-        if local.len() > Self::MAX_LOCAL {
-            return too_long("The part before the @ has 64 characters at most.");
-        }
-        if !local.is_ascii() || !EmailAddress::is_valid_local_part(local) {
-            return refuse(
-                "Before the @ stand the letters a to z, digits and !#$%&'*+-/=?^_`{|}~, with single dots between them.",
+            return reject(
+                FORMAT,
+                "Enter the address without a display name and without angle brackets.",
             );
         }
-        // A host name forgives a dot at its end and white space around it, an address does not.
+        if domain.starts_with('[') {
+            return reject(FORMAT, "Enter a domain after the @, not an IP address.");
+        }
+        if local.starts_with('"') {
+            return reject(FORMAT, "Remove the quotation marks before the @.");
+        }
+        if local.len() > Self::MAX_LOCAL {
+            return reject(Code::TooLong, "Use at most 64 characters before the @.");
+        }
+        if !local.is_ascii() || !EmailAddress::is_valid_local_part(local) {
+            return reject(
+                FORMAT,
+                "Before the @, use only the letters a to z, digits and !#$%&'*+-/=?^_`{|}~, with single dots between them.",
+            );
+        }
+        // A host name may have a trailing dot and white space around it. An email address may not.
         let is_bare = trim(domain) == domain && !domain.ends_with(hostname::DOTS);
         let domain = match Hostname::parse(domain) {
             Ok(domain) if is_bare && !domain.is_single_label() => domain,
-            Err(invalid) if invalid.code == Code::NameTooLong => return too_long(ADDRESS_TOO_LONG),
-            _ => return refuse("After the @ stands a whole domain, such as acme.com."),
+            Err(invalid) if invalid.code == Code::NameTooLong => {
+                return reject(Code::TooLong, ADDRESS_TOO_LONG);
+            }
+            _ => return reject(FORMAT, "Enter a complete domain after the @, such as acme.com."),
         };
         let address = format!("{local}@{domain}");
         if address.len() > Self::MAX {
-            return too_long(ADDRESS_TOO_LONG);
+            return reject(Code::TooLong, ADDRESS_TOO_LONG);
         }
         Ok(Self(address))
     }
 }
 
-const ADDRESS_TOO_LONG: &str = "An e-mail address has 254 characters at most.";
-
-fn refuse<T>(detail: &'static str) -> Result<T, Invalid> {
-    Err(Invalid::new(Code::InvalidFormat, detail))
-}
-
-fn too_long<T>(detail: &'static str) -> Result<T, Invalid> {
-    Err(Invalid::new(Code::TooLong, detail))
-}
+const ADDRESS_TOO_LONG: &str = "Use an email address of at most 254 characters.";
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Reads a JSON object property by property and keeps every fault, not the first alone.
+//! Reads a JSON object property by property and collects all errors, not only the first.
 
 use std::{borrow::Cow, str::FromStr};
 
@@ -8,132 +8,96 @@ use utoipa::ToSchema;
 
 use super::{Code, Invalid, hostname::HostPolicy};
 
-/// A body that a client sends.
+/// A request body.
 pub trait Input: Sized {
-    /// Reads what it needs; what is missing or wrong is noted in `fields`, and the value is then not used.
+    /// Reads the properties from `fields`, which collects the errors. The value is used only if there are none.
     fn read(fields: &mut Fields, names: &HostPolicy) -> Option<Self>;
 }
 
-/// One fault of a body.
+/// One error of a request body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Fault {
-    /// Where: a JSON pointer (RFC 6901) into the body.
+#[schema(as = Fault)]
+pub struct FieldError {
+    /// The place in the body: a JSON pointer (RFC 6901).
     #[schema(example = "/primaryColor")]
     pub pointer: String,
-    /// What.
+    /// The stable code, for programs.
     pub code: Code,
     /// One sentence for a person.
     #[schema(example = "This must be a string.")]
     pub detail: Cow<'static, str>,
 }
 
-/// What an update says of one setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Change<T> {
-    /// Absent: unchanged.
-    #[default]
-    Keep,
-    /// `null` or `""`: cleared.
-    Clear,
-    /// A new value.
-    Set(T),
-}
-
-impl<T> Change<T> {
-    /// Carries the change out on a setting that can be unset.
-    pub fn apply(self, setting: &mut Option<T>) {
-        match self {
-            Self::Keep => {}
-            Self::Clear => *setting = None,
-            Self::Set(value) => *setting = Some(value),
-        }
-    }
-
-    /// Carries the change out on a setting that falls back to a default.
-    pub fn apply_or(self, setting: &mut T, default: T) {
-        match self {
-            Self::Keep => {}
-            Self::Clear => *setting = default,
-            Self::Set(value) => *setting = value,
-        }
-    }
-}
-
-/// A JSON object, taken apart. Each property that is read is taken out; what is left at the end is unknown.
+/// The properties of a JSON object that are not read yet. Properties that are left at the end are unknown.
 pub struct Fields {
     rest: Map<String, Value>,
-    faults: Vec<Fault>,
+    errors: Vec<FieldError>,
 }
 
 impl Fields {
-    /// More faults than this in one body are not listed.
-    const MAX_FAULTS: usize = 100;
+    const MAX_ERRORS: usize = 100;
 
     /// Reads a body of type `T`.
     ///
     /// # Errors
-    /// Every fault of the body, a hundred at most.
-    pub fn parse<T: Input>(body: Value, names: &HostPolicy) -> Result<T, Vec<Fault>> {
-        let Value::Object(rest) = body else {
-            return Err(vec![Fault {
-                pointer: String::new(),
-                code: Code::WrongType,
-                detail: "The body must be a JSON object.".into(),
-            }]);
-        };
+    /// All errors of the body, at most 100.
+    pub fn parse<T: Input>(body: Value, names: &HostPolicy) -> Result<T, Vec<FieldError>> {
         let mut fields = Self {
-            rest,
-            faults: Vec::new(),
+            rest: Map::new(),
+            errors: Vec::new(),
         };
+        let Value::Object(rest) = body else {
+            fields.reject_body(Code::WrongType, "The body must be a JSON object.");
+            return Err(fields.errors);
+        };
+        fields.rest = rest;
         let value = T::read(&mut fields, names);
-        for (name, _) in std::mem::take(&mut fields.rest) {
-            if fields.faults.len() >= Self::MAX_FAULTS {
-                break;
-            }
-            fields.fault(&name, Code::UnknownProperty, "There is no such property.");
+        let unknown = Self::MAX_ERRORS.saturating_sub(fields.errors.len());
+        for (name, _) in std::mem::take(&mut fields.rest).into_iter().take(unknown) {
+            fields.reject(&name, Code::UnknownProperty, "Remove this unknown property.");
         }
         match value {
-            Some(value) if fields.faults.is_empty() => Ok(value),
-            _ => Err(fields.faults),
+            Some(value) if fields.errors.is_empty() => Ok(value),
+            _ => Err(fields.errors),
         }
     }
 
-    /// Notes a fault of the property `name`.
-    pub fn fault(&mut self, name: &str, code: Code, detail: impl Into<Cow<'static, str>>) {
+    /// Adds an error of the property `name`.
+    pub fn reject(&mut self, name: &str, code: Code, detail: impl Into<Cow<'static, str>>) {
         let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-        self.faults.push(Fault {
+        self.errors.push(FieldError {
             pointer,
             code,
             detail: detail.into(),
         });
     }
 
-    /// Notes a fault of the body as a whole.
-    pub fn fault_of_all(&mut self, code: Code, detail: &'static str) {
-        self.faults.push(Fault {
+    /// Adds an error of the whole body.
+    pub fn reject_body(&mut self, code: Code, detail: &'static str) {
+        self.errors.push(FieldError {
             pointer: String::new(),
             code,
             detail: detail.into(),
         });
     }
 
-    /// Drops read-only properties, so that a client can send back what it got.
+    /// Removes read-only properties, so that a client can send back what it received.
     pub fn ignore(&mut self, names: &[&str]) {
         for name in names {
             self.rest.remove(*name);
         }
     }
 
-    /// Whether the property is there and not `null`.
+    /// Whether the property is present and not `null`.
     pub fn has(&self, name: &str) -> bool {
         self.rest.get(name).is_some_and(|value| !value.is_null())
     }
 
-    /// A property of a creation that must be there; `null` is absent.
+    /// A required property of a creation. `null` counts as absent.
     pub fn required<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<T> {
         if !self.has(name) {
             self.rest.remove(name);
-            self.fault(name, Code::Required, "This property is required.");
+            self.reject(name, Code::Required, "This property is required.");
             return None;
         }
         self.optional(name, T::from_str)
@@ -153,37 +117,30 @@ impl Fields {
         self.text(name, &value, T::from_str)
     }
 
-    /// A setting in text that may be kept, cleared (by `""` as well) or set.
-    pub fn change<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Change<T> {
-        if let Some(value) = self.rest.get_mut(name)
-            && value.as_str() == Some("")
-        {
-            *value = Value::Null;
-        }
-        self.choice(name)
-    }
-
-    /// A setting of a few words that may be kept, cleared or set; `""` is none of the words.
-    pub fn choice<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Change<T> {
-        match self.rest.remove(name) {
-            None => Change::Keep,
-            Some(Value::Null) => Change::Clear,
-            Some(value) => match self.text(name, &value, T::from_str) {
-                Some(value) => Change::Set(value),
-                None => Change::Keep,
-            },
+    /// A text setting of an update: `None` if absent, `Some(None)` if `null` or `""`.
+    pub(super) fn text_setting<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<Option<T>> {
+        match self.rest.get(name).and_then(Value::as_str) {
+            Some("") => self.rest.remove(name).map(|_| None),
+            _ => self.word(name),
         }
     }
 
-    /// A switch that may be kept, cleared or set.
-    pub fn change_bool(&mut self, name: &str) -> Change<bool> {
-        match self.rest.remove(name) {
-            None => Change::Keep,
-            Some(Value::Null) => Change::Clear,
-            Some(Value::Bool(value)) => Change::Set(value),
-            Some(_) => {
-                self.fault(name, Code::WrongType, "This must be true, false or null.");
-                Change::Keep
+    /// A setting of an update with a fixed set of words: `None` if absent, `Some(None)` if `null`.
+    pub(super) fn word<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<Option<T>> {
+        match self.rest.remove(name)? {
+            Value::Null => Some(None),
+            value => self.text(name, &value, T::from_str).map(Some),
+        }
+    }
+
+    /// A boolean setting of an update: `None` if absent, `Some(None)` if `null`.
+    pub(super) fn switch(&mut self, name: &str) -> Option<Option<bool>> {
+        match self.rest.remove(name)? {
+            Value::Null => Some(None),
+            Value::Bool(value) => Some(Some(value)),
+            _ => {
+                self.reject(name, Code::WrongType, "This must be true, false or null.");
+                None
             }
         }
     }
@@ -195,11 +152,75 @@ impl Fields {
         parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
         let Value::String(text) = value else {
-            self.fault(name, Code::WrongType, "This must be a string.");
+            self.reject(name, Code::WrongType, "This must be a string.");
             return None;
         };
         parse(text)
-            .map_err(|invalid| self.fault(name, invalid.code, invalid.detail))
+            .map_err(|invalid| self.reject(name, invalid.code, invalid.detail))
             .ok()
     }
+}
+
+/// Declares settings in one place: the stored struct with its defaults, and the body that updates it.
+///
+/// A line is `field: Type = default, reader as Json;`, where `reader` is the method of [`Fields`] that reads the JSON type.
+macro_rules! settings {
+    (
+        $(#[$settings_meta:meta])* struct $Settings:ident;
+        $(#[$update_meta:meta])* struct $Update:ident ignores $ignored:expr;
+        $($(#[$meta:meta])* $field:ident: $type:ty = $default:expr, $read:ident as $json:ident;)*
+    ) => {
+        $(#[$settings_meta])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $Settings {
+            $($(#[$meta])* pub $field: $type,)*
+        }
+
+        impl Default for $Settings {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        $(#[$update_meta])*
+        #[derive(Debug, Clone, utoipa::ToSchema)]
+        #[schema(rename_all = "camelCase")]
+        pub struct $Update {
+            $($(#[$meta])* #[schema(value_type = Option<$json>)] pub $field: Option<$type>,)*
+        }
+
+        impl $crate::models::fields::Input for $Update {
+            fn read(
+                fields: &mut $crate::models::fields::Fields,
+                _: &$crate::models::hostname::HostPolicy,
+            ) -> Option<Self> {
+                fields.ignore($ignored);
+                $(
+                    let value: Option<Option<$json>> =
+                        fields.$read(&$crate::models::fields::camel_case(stringify!($field)));
+                    let $field = value.map(|value| value.map_or($default, Into::into));
+                )*
+                Some(Self { $($field,)* })
+            }
+        }
+
+        impl $Update {
+            /// The settings after this update.
+            pub fn apply(self, settings: $Settings) -> $Settings {
+                $Settings { $($field: self.$field.unwrap_or(settings.$field),)* }
+            }
+        }
+    };
+}
+pub(super) use settings;
+
+/// The JSON name of a Rust field.
+pub(super) fn camel_case(field: &str) -> String {
+    let mut words = field.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at(1);
+        name + &initial.to_ascii_uppercase() + rest
+    })
 }

@@ -1,23 +1,21 @@
-//! Fonts.
+//! Font families.
 
 use std::str::FromStr;
 
 use cssparser::{Parser, Token};
-use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Code, Invalid,
+    Code, Invalid, reject, serde_as_text,
     text::{check_length, is_control},
     text_value, trim,
 };
 
-/// A value of CSS `font-family`: strings and names, parted by commas, 200 characters at most.
+/// A value of CSS `font-family`: strings and names, separated by commas, 200 characters at most.
 ///
-/// Kept as sent after trimming. It stays one value wherever it is printed into CSS: strings are closed, and there
-/// are no functions, comments, backslashes, control characters, `<` or CSS-wide keywords in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
+/// The value is kept as sent after trimming. It is one value wherever it is printed into CSS: strings are closed, and it
+/// has no functions, comments, backslashes, control characters, `<` or CSS-wide keywords.
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 #[schema(
     value_type = String,
     min_length = 1,
@@ -28,6 +26,7 @@ use super::{
 pub struct FontFamily(String);
 
 text_value!(FontFamily);
+serde_as_text!(FontFamily);
 
 impl FontFamily {
     /// The longest list, in characters.
@@ -41,9 +40,9 @@ impl FromStr for FontFamily {
         let text = trim(text);
         check_length(text, Self::MAX)?;
         if text.chars().any(|c| c == '<' || c == '\\' || is_control(c)) {
-            return refuse(
+            return reject(
                 Code::InvalidFormat,
-                "A list of fonts is one line without <, backslashes and control characters.",
+                "Use one line without <, backslashes and control characters.",
             );
         }
         check_list(text)?;
@@ -51,8 +50,8 @@ impl FromStr for FontFamily {
     }
 }
 
-/// Keywords that mean a value of another place and cannot be part of a font's name (CSS Values 4, section 4.2; CSS
-/// Cascade, section 7.3, with `revert-rule` of its newest level).
+/// CSS-wide keywords, which cannot be part of an unquoted family name (CSS Values 4, section 4.2; CSS Cascade,
+/// section 7.3, with `revert-rule` of its newest level).
 const KEYWORDS: &[&str] = &[
     "default",
     "inherit",
@@ -63,7 +62,7 @@ const KEYWORDS: &[&str] = &[
     "unset",
 ];
 
-/// What stands before the next token.
+/// The part of a family name before the next token.
 #[derive(PartialEq)]
 enum Family {
     Missing,
@@ -73,6 +72,7 @@ enum Family {
 
 /// `[ <string> | <ident>+ ]#` (CSS Fonts 4, section 2.1).
 fn check_list(text: &str) -> Result<(), Invalid> {
+    const MISSING: &str = "Enter a font before and after each comma.";
     let mut parser = Parser::new(text);
     let mut family = Family::Missing;
     loop {
@@ -85,49 +85,46 @@ fn check_list(text: &str) -> Result<(), Invalid> {
             Token::WhiteSpace(_) => continue,
             Token::QuotedString(_) if family == Family::Missing => {
                 if !is_closed(parser.slice_from(start)) {
-                    return refuse(Code::InvalidFormat, "A quotation mark is missing.");
+                    return reject(Code::InvalidFormat, "Add the missing quotation mark.");
                 }
                 Family::String
             }
             Token::Ident(name) if family != Family::String => {
                 if KEYWORDS.iter().any(|keyword| name.eq_ignore_ascii_case(keyword)) {
-                    return refuse(
+                    return reject(
                         Code::NotAllowed,
-                        "Keywords such as inherit are no fonts; put a font of that name into quotation marks.",
+                        "Remove keywords such as inherit. Put a font of that name into quotation marks.",
                     );
                 }
                 Family::Idents
             }
             Token::Comma if family != Family::Missing => Family::Missing,
-            Token::Comma => return refuse(Code::InvalidFormat, FONT_MISSING),
+            Token::Comma => return reject(Code::InvalidFormat, MISSING),
             Token::Function(_) | Token::UnquotedUrl(_) | Token::BadUrl(_) => {
-                return refuse(Code::NotAllowed, "A list of fonts has no functions.");
+                return reject(
+                    Code::NotAllowed,
+                    "Remove the function. A list of fonts has only names.",
+                );
             }
             _ => {
-                return refuse(
+                return reject(
                     Code::InvalidFormat,
-                    "Part fonts by commas, and put names with digits or signs into quotation marks.",
+                    "Separate fonts by commas. Put names with digits or other signs into quotation marks.",
                 );
             }
         };
     }
     if family == Family::Missing {
-        return refuse(Code::InvalidFormat, FONT_MISSING);
+        return reject(Code::InvalidFormat, MISSING);
     }
     Ok(())
 }
 
-const FONT_MISSING: &str = "A font is missing before or after a comma.";
-
-/// Whether a string's text ends with the quotation mark that it begins with: the tokenizer closes an open one at the
-/// end of its input, but not where more CSS follows.
+/// Whether a string token ends with the quotation mark that it begins with. The tokenizer accepts an open string at the
+/// end of its input, but the same string would swallow the CSS after it.
 fn is_closed(string: &str) -> bool {
     let mut chars = string.chars();
     chars.next() == chars.next_back()
-}
-
-fn refuse<T>(code: Code, detail: &'static str) -> Result<T, Invalid> {
-    Err(Invalid::new(code, detail))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Host names: how they are read, which of them may be an agency's, and which labels are kept back.
+//! Host names: the parser, the policy for an agency's names, and the reserved labels.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,14 +10,12 @@ use idna::{
     uts46::{DnsLength, Hyphens, Uts46},
 };
 use psl::Psl;
-use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Code, Invalid, text_value, trim};
+use super::{Code, EMPTY, Invalid, reject, serde_as_text, text_value, trim};
 
-/// A host name as DNS compares it: lower-case A-labels, no trailing dot, 253 octets at most.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
+/// A host name in lower-case A-labels, without a trailing dot, 253 octets at most.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
 #[schema(
     value_type = String,
     min_length = 1,
@@ -28,73 +26,81 @@ use super::{Code, Invalid, text_value, trim};
 pub struct Hostname(String);
 
 text_value!(Hostname);
+serde_as_text!(Hostname);
 
 impl Hostname {
     /// The longest name in octets, without the root's dot (RFC 1035, section 3.1).
     pub const MAX: usize = 253;
-    /// The label in front of a host name under which the record that proves its ownership stands.
+    /// The label before a host name in the name of the TXT record that proves ownership.
     pub const CHALLENGE: &str = "_agency-challenge";
 
-    /// Reads any host name that could be stored, forgiving case, Unicode and one trailing dot.
+    /// Parses a host name in any case, in Unicode or A-labels, with or without one trailing dot.
     ///
-    /// Unicode is mapped as UTS #46 says (non-transitional, STD3 rules, with the checks of hyphens at an end, of
-    /// joiners and of bidirectional text). Refused are what is no host name, what is an IP address in any notation
-    /// that a resolver or a browser would take for one, and what is too long; each with its own code, in the order
-    /// in which a person would mend it. A single label passes.
+    /// Unicode is mapped by UTS #46 (non-transitional, STD3 rules, with the checks of hyphens at an end, of joiners and
+    /// of bidirectional text). A single label is accepted.
+    ///
+    /// # Errors
+    /// A code for each reason: not a host name, an IP address in any notation that a resolver or a browser accepts, or
+    /// too long. The first reason is the one that a person would correct first.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = trim(text);
         if text.is_empty() {
-            return refuse(Code::TooShort, "This is empty.");
+            return reject(Code::TooShort, EMPTY);
         }
         check_shape(text)?;
         let text = text.strip_suffix(DOTS).unwrap_or(text);
-        // No mapping shrinks a real name to a quarter, and the work on a huge one is saved.
+        // The mapping never shortens a valid name to a quarter, so a longer text need not be mapped.
         if text.chars().nth(LONGEST_SENT).is_some() {
-            return refuse(Code::NameTooLong, NAME_TOO_LONG);
+            return reject(Code::NameTooLong, NAME_TOO_LONG);
         }
         let Some(ascii) = to_ascii(text) else {
-            return refuse(Code::InvalidName, why_invalid(text));
+            return reject(Code::InvalidName, why_invalid(text));
         };
         if ascii.split('.').any(str::is_empty) {
-            return refuse(Code::InvalidName, EMPTY_LABEL);
+            return reject(Code::InvalidName, EMPTY_LABEL);
         }
         if ascii.len() > Self::MAX {
-            return refuse(Code::NameTooLong, NAME_TOO_LONG);
+            return reject(Code::NameTooLong, NAME_TOO_LONG);
         }
         if ascii.split('.').any(|label| label.len() > Label::MAX) {
-            return refuse(
+            return reject(
                 Code::LabelTooLong,
-                "Between two dots of a host name there are 63 characters at most, counted in its ASCII form.",
+                "Use at most 63 characters between two dots, counted in the ASCII form.",
             );
         }
         if ends_in_number(&ascii) {
-            return refuse(Code::IpAddress, IP_ADDRESS);
+            return reject(Code::IpAddress, IP_ADDRESS);
         }
         Ok(Self(ascii))
     }
 
-    /// Whether this is `other` or a name below it.
+    /// Whether this name equals `other` or is below it.
     pub fn is_at_or_under(&self, other: &Self) -> bool {
         above(&self.0, &other.0).is_some()
     }
 
-    /// Whether there is but one label.
+    /// Whether the name has only one label.
     pub fn is_single_label(&self) -> bool {
         !self.0.contains('.')
     }
 
-    /// Whether the top-level domain is one that the root, or the Public Suffix List, knows.
+    /// The registrable domain by the Public Suffix List; the name itself if it has none.
+    pub fn registrable(&self) -> &str {
+        psl::domain_str(&self.0).unwrap_or(&self.0)
+    }
+
+    /// Whether the Public Suffix List has a rule for the top-level domain.
     pub fn has_known_suffix(&self) -> bool {
         psl::List.suffix(self.0.as_bytes()).is_some_and(|s| s.is_known())
     }
 
-    /// Whether the top-level domain is one under which nobody can own a name on the Internet (RFC 6761).
+    /// Whether the top-level domain is for special use: names below it cannot be registered (RFC 6761).
     pub fn is_special_use(&self) -> bool {
         let top = self.0.rsplit('.').next().unwrap_or_default();
         SPECIAL_USE.contains(&top)
     }
 
-    /// The name of the record that proves ownership.
+    /// The name of the TXT record that proves ownership.
     pub fn challenge(&self) -> String {
         format!("{}.{self}", Self::CHALLENGE)
     }
@@ -108,9 +114,8 @@ impl FromStr for Hostname {
     }
 }
 
-/// One label of a subdomain: 2 to 63 of `a-z 0-9 -`, no hyphen at an end, no A-label. Case is folded.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
+/// One label of a subdomain: 2 to 63 of `a-z 0-9 -`, no hyphen at an end, not an A-label. Upper case is folded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, ToSchema)]
 #[schema(
     value_type = String,
     min_length = 2,
@@ -121,12 +126,13 @@ impl FromStr for Hostname {
 pub struct Label(String);
 
 text_value!(Label);
+serde_as_text!(Label);
 
 impl Label {
     /// The longest label in octets (RFC 1035, section 2.3.4).
     pub const MAX: usize = 63;
 
-    /// Whether the label is kept back, whatever the portal's own names are.
+    /// Whether the label is on a list of reserved labels.
     pub fn is_reserved(&self) -> bool {
         let base = self.0.trim_end_matches(|c: char| c.is_ascii_digit());
         RESERVED.contains(&self.as_str()) || RESERVED_NUMBERED.contains(&base)
@@ -136,115 +142,119 @@ impl Label {
 impl FromStr for Label {
     type Err = Invalid;
 
-    /// Reads a label, reserved or not; [`HostPolicy::subdomain`] refuses the reserved ones.
+    /// Parses a label. Reserved labels are accepted here and rejected by [`HostPolicy::subdomain`].
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let text = trim(text);
         let length = text.chars().take(Self::MAX + 1).count();
         if length < 2 {
-            return refuse(Code::TooShort, "A subdomain has two characters or more.");
+            return reject(Code::TooShort, "Use at least two characters.");
         }
         if length > Self::MAX {
-            return refuse(Code::TooLong, "A subdomain has 63 characters at most.");
+            return reject(Code::TooLong, "Use at most 63 characters.");
         }
         if text.contains('.') {
-            return refuse(
+            return reject(
                 Code::InvalidFormat,
-                "A subdomain is one label: give the part before the portal's domain alone, without a dot.",
+                "Enter one label without a dot: only the part before the portal's domain.",
             );
         }
         if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return refuse(
+            return reject(
                 Code::InvalidFormat,
-                "A subdomain consists of the letters a to z, digits and hyphens.",
+                "Use only the letters a to z, digits and hyphens.",
             );
         }
         if text.starts_with('-') || text.ends_with('-') {
-            return refuse(
+            return reject(
                 Code::InvalidFormat,
-                "A subdomain neither begins nor ends with a hyphen.",
+                "Remove the hyphen at the beginning or at the end.",
             );
         }
         let text = text.to_ascii_lowercase();
         if text.starts_with("xn--") {
-            return refuse(
+            return reject(
                 Code::InvalidFormat,
-                "A subdomain does not begin with “xn--”, which marks an encoded label.",
+                "Remove “xn--” at the beginning. It marks an encoded label.",
             );
         }
         Ok(Self(text))
     }
 }
 
-/// Which host names an agency may have.
+/// The rules for an agency's host names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPolicy {
-    /// Subdomains are names directly below this one.
+    /// Subdomains are names directly below this name.
     pub portal_domain: Hostname,
-    /// Custom domains point at names directly below this one.
+    /// The CNAME targets of custom domains are names directly below this name.
     pub target: Hostname,
-    /// Whether names under special-use domains pass: for local work and tests.
+    /// Whether special-use names are accepted: for local development and tests.
     pub allow_special_use: bool,
 }
 
 impl HostPolicy {
-    /// Reads a host name that a person can own.
+    /// Parses a host name that an agency can own.
     ///
-    /// After what [`Hostname::parse`] refuses come, in this order: a name too long for its challenge's name, a
-    /// single label, a name of the portal's own, a special-use name, an unknown suffix, a public suffix.
+    /// # Errors
+    /// Those of [`Hostname::parse`]; then, in this order: too long for the challenge's name, a single label, a name of
+    /// the portal itself, a special-use name, an unknown suffix, a public suffix.
     pub fn custom_domain(&self, text: &str) -> Result<Hostname, Invalid> {
         let name = Hostname::parse(text)?;
         if name.challenge().len() > Hostname::MAX {
-            return refuse(
+            return reject(
                 Code::NameTooLong,
-                "This name is too long for the record that proves its ownership, which stands below it.",
+                "Use a shorter name. The name of the TXT record that proves ownership would be too long.",
             );
         }
         if name.is_single_label() {
-            return refuse(
+            return reject(
                 Code::SingleLabel,
-                "Give the whole host name, such as portal.example.org, not one label of it.",
+                "Enter the complete host name, such as portal.example.org, not only one label.",
             );
         }
         if name.is_at_or_under(&self.portal_domain) || name.is_at_or_under(&self.target) {
-            return refuse(
+            return reject(
                 Code::PortalDomain,
-                "This name belongs to the portal itself; for a name below the portal's domain, ask for a subdomain.",
+                "This name belongs to the portal itself. Use subdomain for a name below the portal's domain.",
             );
         }
         if name.is_special_use() || is_documentation(&name) {
             if self.allow_special_use {
                 return Ok(name);
             }
-            return refuse(
+            return reject(
                 Code::SpecialUse,
-                "Names under this domain are kept for special use: nobody can own one on the Internet.",
+                "Use another domain. This one is for special use, and names below it cannot be registered.",
             );
         }
         if !name.has_known_suffix() {
-            return refuse(
+            return reject(
                 Code::UnknownSuffix,
-                "This top-level domain does not exist; check the end of the name.",
+                "This top-level domain does not exist. Check the end of the name.",
             );
         }
         if psl::suffix_str(name.as_str()) == Some(name.as_str()) {
-            return refuse(
+            return reject(
                 Code::PublicSuffix,
-                "Anyone can register names under this one; give the name that is yours below it.",
+                "This is a public suffix. Enter a name below it that belongs to you.",
             );
         }
         Ok(name)
     }
 
-    /// Reads the label of a subdomain, and refuses one that is kept back.
+    /// Parses the label of a subdomain.
+    ///
+    /// # Errors
+    /// Those of [`Label::from_str`]; a reserved label; a label that makes the host name too long.
     pub fn subdomain(&self, text: &str) -> Result<Label, Invalid> {
         let label: Label = text.parse()?;
         let target = above(self.target.as_str(), self.portal_domain.as_str());
         let is_targets = target.and_then(|labels| labels.rsplit('.').next()) == Some(label.as_str());
         if label.is_reserved() || is_targets {
-            return refuse(Code::Reserved, "This subdomain is reserved; choose another.");
+            return reject(Code::Reserved, "This subdomain is reserved. Choose another.");
         }
         if label.as_str().len() + 1 + self.portal_domain.as_str().len() > Hostname::MAX {
-            return refuse(Code::NameTooLong, NAME_TOO_LONG);
+            return reject(Code::NameTooLong, NAME_TOO_LONG);
         }
         Ok(label)
     }
@@ -255,9 +265,7 @@ impl HostPolicy {
     }
 }
 
-/// Top-level domains under which nobody can own a name on the Internet.
-///
-/// IANA's registry of special-use domain names, and `internal`.
+/// Top-level domains for special use: IANA's registry of special-use domain names, and `internal`.
 const SPECIAL_USE: &[&str] = &[
     "alt",       // RFC 9476
     "arpa",      // RFC 3172; home.arpa: RFC 8375
@@ -270,14 +278,14 @@ const SPECIAL_USE: &[&str] = &[
     "test",      // RFC 6761, section 6.2
 ];
 
-/// Second-level domains for documentation (RFC 6761, section 6.5). They resolve, but nobody owns a name there.
+/// Second-level domains for documentation (RFC 6761, section 6.5). They resolve, but cannot be registered.
 const DOCUMENTATION: &[&str] = &["example.com", "example.net", "example.org"];
 
-/// Labels that no agency gets.
+/// Reserved labels.
 ///
 /// They are names that software looks up by itself, names that mail and certificate authorities trust (RFC 2142;
-/// the CA/Browser Forum's baseline requirements, 3.2.2.4.4), names that a visitor would take for the operator's
-/// own, and names that the operator will want.
+/// the CA/Browser Forum's baseline requirements, 3.2.2.4.4), names that a visitor would take for the operator's, and
+/// names that the operator may need.
 #[rustfmt::skip]
 const RESERVED: &[&str] = &[
     "abuse", "access", "account", "accounts", "acme-challenge", "admin", "administrator", "analytics",
@@ -305,62 +313,61 @@ const RESERVED: &[&str] = &[
     "well-known", "wiki", "wpad", "www", "xmpp",
 ];
 
-/// Labels that are kept back with any number after them as well: `ns1`, `www2`, `mx10`.
+/// Labels that are also reserved with a number after them: `ns1`, `www2`, `mx10`.
 const RESERVED_NUMBERED: &[&str] = &["dns", "ftp", "imap", "mail", "mx", "ns", "pop", "smtp", "www"];
 
-/// The full stops that UTS #46 takes for a dot.
+/// The full stops that UTS #46 maps to a dot.
 pub(super) const DOTS: [char; 4] = ['.', '\u{3002}', '\u{FF0E}', '\u{FF61}'];
 
-/// In characters, before anything is mapped.
+/// The longest text that is mapped, in characters.
 const LONGEST_SENT: usize = 1000;
 
-const NAME_TOO_LONG: &str = "A host name has 253 characters at most, counted in its ASCII form.";
-const EMPTY_LABEL: &str = "A host name has something before, between and after its dots.";
-const IP_ADDRESS: &str = "This is an IP address; give a host name.";
+const NAME_TOO_LONG: &str = "Use at most 253 characters, counted in the ASCII form.";
+const EMPTY_LABEL: &str = "Remove empty parts: a dot must have a label before and after it.";
+const IP_ADDRESS: &str = "Enter a host name, not an IP address.";
 
-fn refuse<T>(code: Code, detail: &'static str) -> Result<T, Invalid> {
-    Err(Invalid::new(code, detail))
-}
-
-/// Names what was pasted in place of a host name, or around it.
+/// Rejects URLs, addresses and wildcards, with a sentence for each.
 fn check_shape(text: &str) -> Result<(), Invalid> {
     if text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok() || text.starts_with('[') {
-        return refuse(Code::IpAddress, IP_ADDRESS);
+        return reject(Code::IpAddress, IP_ADDRESS);
     }
     if let Some((before, after)) = text.split_once(':') {
         let is_web = before.eq_ignore_ascii_case("https") || before.eq_ignore_ascii_case("http");
         if is_web || after.starts_with("//") {
-            return refuse(
+            return reject(
                 Code::Scheme,
-                "Give the host name alone, without https:// before it and without a path after it.",
+                "Enter only the host name, without https:// and without a path.",
             );
         }
         if after.is_empty() || after.starts_with(|c: char| c.is_ascii_digit()) {
-            return refuse(Code::Port, "Give the host name alone, without a port.");
+            return reject(Code::Port, "Enter only the host name, without a port.");
         }
     }
     if text.contains(['/', '\\', '?', '#']) {
-        return refuse(Code::InvalidName, "Give the host name alone, without a path.");
+        return reject(Code::InvalidName, "Enter only the host name, without a path.");
     }
     if text.contains('@') {
-        return refuse(
+        return reject(
             Code::InvalidName,
-            "Give the host name alone, without a user before an @.",
+            "Enter only the host name, without a user and an @.",
         );
     }
     if text.contains('*') {
-        return refuse(Code::Wildcard, "Give one host name; wildcards are not served.");
+        return reject(
+            Code::Wildcard,
+            "Enter one host name. Wildcards are not supported.",
+        );
     }
     if text.contains('_') {
-        return refuse(
+        return reject(
             Code::Underscore,
-            "A host name has no underscores (RFC 1123, section 2.1).",
+            "Remove the underscores. A host name cannot have them (RFC 1123, section 2.1).",
         );
     }
     Ok(())
 }
 
-/// ToASCII of UTS #46, with A-labels that decode and encode to themselves, of any length.
+/// ToASCII of UTS #46, for names of any length. An A-label must decode and encode to itself.
 fn to_ascii(text: &str) -> Option<String> {
     const DENIED: AsciiDenyList = AsciiDenyList::STD3;
     const HYPHENS: Hyphens = Hyphens::CheckFirstLast;
@@ -378,25 +385,25 @@ fn to_ascii(text: &str) -> Option<String> {
     (encode(&unicode)? == ascii).then_some(ascii)
 }
 
-/// A sentence for a name that [`to_ascii`] refused.
+/// The sentence for a name that [`to_ascii`] rejected.
 fn why_invalid(text: &str) -> &'static str {
     if text.split(DOTS).any(str::is_empty) {
         EMPTY_LABEL
     } else if text.contains(char::is_whitespace) {
-        "A host name has no spaces."
+        "Remove the spaces."
     } else if text
         .split(DOTS)
         .any(|label| label.starts_with('-') || label.ends_with('-'))
     {
-        "No part of a host name begins or ends with a hyphen."
+        "Remove the hyphen at the beginning or at the end of a label."
     } else if text.is_ascii() && text.to_ascii_lowercase().contains("xn--") {
-        "A part of this name begins with “xn--” but encodes no valid name."
+        "A label begins with “xn--” but is not a valid encoded label."
     } else {
-        "This is no host name: it has letters, digits, hyphens and dots, of any script."
+        "Use only letters, digits, hyphens and dots. Letters of any script are allowed."
     }
 }
 
-/// Whether the last label is a number, decimal or hexadecimal: such a host is an IPv4 address or nothing (WHATWG URL,
+/// Whether the last label is a decimal or hexadecimal number. Such a host is an IPv4 address or invalid (WHATWG URL,
 /// “ends in a number checker”).
 fn ends_in_number(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
@@ -412,7 +419,17 @@ fn is_documentation(name: &Hostname) -> bool {
         .any(|domain| above(name.as_str(), domain).is_some())
 }
 
-/// The labels of a name that stand above `domain`: none if it is that domain, `None` if it is not under it.
+/// A record's name relative to its zone, as forms of DNS providers want it: `@` for the zone itself. A name outside the
+/// zone is returned unchanged.
+pub fn relative_host<'a>(name: &'a str, zone: &str) -> &'a str {
+    match above(name, zone) {
+        Some("") => "@",
+        Some(host) => host,
+        None => name,
+    }
+}
+
+/// The labels of `name` before `domain`: empty if both are equal, `None` if `name` is not at or below `domain`.
 fn above<'a>(name: &'a str, domain: &str) -> Option<&'a str> {
     match name.strip_suffix(domain)? {
         "" => Some(""),

@@ -1,14 +1,13 @@
-//! Identifiers: a type prefix and a UUIDv7 (RFC 9562, section 5.7), so that they sort by the time they were made.
+//! Identifiers: a type prefix and a UUIDv7 (RFC 9562, section 5.7). They sort by creation time.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
-use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::{Uuid, Variant};
 
-use super::time::Timestamp;
+use super::{serde_as_text, text_value, time::Timestamp};
 
-/// What an id is the id of.
+/// The type of resource that an id names.
 pub trait Kind {
     /// The prefix, with its underscore.
     const PREFIX: &'static str;
@@ -16,7 +15,7 @@ pub trait Kind {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $kind:ident $prefix:literal;)*) => {$(
-        #[doc = concat!("The kind of id that begins with `", $prefix, "`.")]
+        #[doc = concat!("The kind of id with the prefix `", $prefix, "`.")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $kind;
         impl Kind for $kind {
@@ -42,13 +41,14 @@ kinds! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id<K>(Uuid, PhantomData<K>);
 
+serde_as_text!(Id<K: Kind>);
+
 impl<K: Kind> Id<K> {
-    /// The id that is never issued.
-    ///
-    /// It stands for what cannot be an id, so that both meet the same checks and get the same answer.
+    /// The nil id, which is never issued. An id in a path that does not parse becomes this one, so that it gets the same
+    /// checks and the same 404 as an unknown id.
     pub const NIL: Self = Self(Uuid::nil(), PhantomData);
 
-    /// A new id, later in order than all that this process made before at the same time.
+    /// A new id. It sorts after all ids that this process created earlier with the same `now`.
     pub fn new(now: Timestamp) -> Self {
         Self(now.uuid(), PhantomData)
     }
@@ -60,20 +60,15 @@ impl<K: Kind> fmt::Display for Id<K> {
     }
 }
 
-/// The text is no id of this kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The text is not an id of the expected kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of this kind")]
 pub struct NotAnId;
-
-impl fmt::Display for NotAnId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an id of this kind")
-    }
-}
 
 impl<K: Kind> FromStr for Id<K> {
     type Err = NotAnId;
 
-    /// Takes the canonical form alone: the prefix and a lower-case, hyphenated UUIDv7.
+    /// Accepts only the canonical form: the prefix and a lower-case, hyphenated UUIDv7.
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         let digits = text.strip_prefix(K::PREFIX).ok_or(NotAnId)?;
         let uuid = Uuid::try_parse(digits).map_err(|_| NotAnId)?;
@@ -88,48 +83,21 @@ impl<K: Kind> FromStr for Id<K> {
     }
 }
 
-impl<K: Kind> Serialize for Id<K> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de, K: Kind> Deserialize<'de> for Id<K> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// An organization of the identity provider: `[A-Za-z0-9_-]{1,64}`, and not in the form of a client organization's id.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, ToSchema)]
 #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "org_acme")]
 pub struct OrgId(String);
 
-impl OrgId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for OrgId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+text_value!(OrgId);
+serde_as_text!(OrgId);
 
 impl FromStr for OrgId {
     type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let fits = (1..=64).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-            && text.parse::<ClientOrgId>().is_err();
-        if fits {
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        let fits = (1..=64).contains(&text.len()) && text.bytes().all(is_allowed);
+        if fits && text.parse::<ClientOrgId>().is_err() {
             Ok(Self(text.to_owned()))
         } else {
             Err(NotAnId)

@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 use url::{Host, SyntaxViolation, Url};
 use utoipa::ToSchema;
 
-use super::{Code, Invalid, hostname::Hostname, text_value, trim};
+use super::{Code, EMPTY, Invalid, hostname::Hostname, reject, text_value, trim};
 
 /// An absolute `https` URL with a public host name and no user info, 2,048 characters at most as stored.
 ///
-/// Stored as the WHATWG URL standard serializes it, with `'`, `(` and `)` percent-encoded as well: it is ASCII, and
-/// nothing in it ends a string or a `url()` of CSS, an attribute of HTML, or a line.
+/// Stored as the WHATWG URL standard serializes it, with `'`, `(` and `)` percent-encoded as well. It is ASCII, and none
+/// of its characters ends a string or a `url()` of CSS, an attribute of HTML, or a line.
 ///
-/// A URL that the parser had to repair (a backslash, a space, a stray `%`, a missing slash) is refused, since
-/// parsers differ in what they make of it.
+/// A URL that the parser would repair (a backslash, a space, a stray `%`, a missing slash) is rejected, because
+/// parsers repair URLs in different ways.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 #[schema(
     value_type = String,
     min_length = 10,
@@ -33,16 +33,34 @@ impl ImageUrl {
     pub const MAX: usize = 2048;
 }
 
+/// A stored URL. Only its form is checked: the host's top-level domain may have left the Public Suffix List since.
+impl TryFrom<String> for ImageUrl {
+    type Error = Invalid;
+
+    fn try_from(stored: String) -> Result<Self, Invalid> {
+        if stored.len() > Self::MAX {
+            return reject(
+                Code::TooLong,
+                "Use at most 2,048 characters, counted after percent-encoding.",
+            );
+        }
+        let is_safe = |b: u8| b.is_ascii_graphic() && !br#""'()<>\^`{|}"#.contains(&b);
+        if !stored.starts_with("https://") || !stored.bytes().all(is_safe) {
+            return reject(Code::InvalidFormat, NOT_ENCODED);
+        }
+        Ok(Self(stored))
+    }
+}
+
 impl FromStr for ImageUrl {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let text = trim(text);
         if text.is_empty() {
-            return Err(Invalid::new(Code::TooShort, "This is empty."));
+            return reject(Code::TooShort, EMPTY);
         }
-        let repaired = Cell::new(false);
-        let has_user_info = Cell::new(false);
+        let (repaired, has_user_info) = (Cell::new(false), Cell::new(false));
         let on_violation = |violation| match violation {
             SyntaxViolation::EmbeddedCredentials | SyntaxViolation::UnencodedAtSign => {
                 has_user_info.set(true)
@@ -53,65 +71,33 @@ impl FromStr for ImageUrl {
             .syntax_violation_callback(Some(&on_violation))
             .parse(text);
         let Ok(url) = parsed else {
-            return refuse(
+            return reject(
                 Code::InvalidFormat,
-                "Give a whole address, such as https://cdn.acme.com/logo.svg.",
+                "Enter a complete address, such as https://cdn.acme.com/logo.svg.",
             );
         };
         if url.scheme() != "https" {
-            return refuse(Code::NotAllowed, "An image's address begins with https://.");
+            return reject(Code::NotAllowed, "Use an address that begins with https://.");
         }
         if has_user_info.get() {
-            return refuse(
-                Code::NotAllowed,
-                "An image's address has no user name and no password.",
-            );
+            return reject(Code::NotAllowed, "Remove the user name and the password.");
         }
-        // A host in percent-encoding is no violation to the parser, but no valid URL to the standard either.
+        // The parser decodes a percent-encoded host without a violation, but the standard calls such a URL invalid.
         if repaired.get() || authority(text).contains('%') {
-            return refuse(
-                Code::InvalidFormat,
-                "This address has characters that must be percent-encoded, or a part that is malformed.",
-            );
+            return reject(Code::InvalidFormat, NOT_ENCODED);
         }
         if !url.host().is_some_and(is_public) {
-            return refuse(
+            return reject(
                 Code::NotAllowed,
-                "The host of an image's address is a public domain name, not an IP address or a local name.",
+                "Use a public domain name as the host, not an IP address or a local name.",
             );
         }
-        let mut stored = String::with_capacity(url.as_str().len());
-        for c in url.as_str().chars() {
-            match c {
-                '\'' => stored.push_str("%27"),
-                '(' => stored.push_str("%28"),
-                ')' => stored.push_str("%29"),
-                c => stored.push(c),
-            }
-        }
-        if stored.len() > Self::MAX {
-            return refuse(
-                Code::TooLong,
-                "An image's address has 2,048 characters at most, percent-encoded.",
-            );
-        }
-        // What follows from the above, made certain: the rest of the system relies on it.
-        if !stored
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !br#""'()<>\^`{|}"#.contains(&b))
-        {
-            return refuse(
-                Code::InvalidFormat,
-                "This address has characters that must be percent-encoded.",
-            );
-        }
-        Ok(Self(stored))
+        let stored = url.as_str().replace('\'', "%27");
+        stored.replace('(', "%28").replace(')', "%29").try_into()
     }
 }
 
-fn refuse<T>(code: Code, detail: &'static str) -> Result<T, Invalid> {
-    Err(Invalid::new(code, detail))
-}
+const NOT_ENCODED: &str = "Correct the address: a part is malformed, or a character must be percent-encoded.";
 
 /// The text between the scheme and the path.
 fn authority(text: &str) -> &str {
@@ -119,7 +105,7 @@ fn authority(text: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
-/// Whether a host is a name that the public DNS can have.
+/// Whether the public DNS can have this host name.
 fn is_public(host: Host<&str>) -> bool {
     let Host::Domain(name) = host else { return false };
     Hostname::parse(name)

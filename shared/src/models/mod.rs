@@ -1,7 +1,10 @@
-//! The values of the agency: each parsed once, from text, into a type that cannot hold anything else.
+//! The domain model. Each value is parsed once, from text, into a type that holds only valid values.
 //!
-//! Nothing here knows AWS or HTTP, and nothing here reads a clock or a random source: both are arguments.
-//! A value of a body implements [`FromStr`](std::str::FromStr) with the error [`Invalid`].
+//! The model uses no AWS and no HTTP. Time and random bits are arguments.
+//! A value of a request body implements [`FromStr`](std::str::FromStr) with the error [`Invalid`].
+//!
+//! Stored items are deserialized through the same parsers. A parser that becomes stricter therefore needs a migration
+//! of the stored items.
 
 use std::borrow::Cow;
 
@@ -26,17 +29,18 @@ pub mod slug;
 pub mod text;
 pub mod time;
 
-/// Why a value was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value that its parser rejects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
 pub struct Invalid {
-    /// Stable and machine-readable.
+    /// The stable code, for programs.
     pub code: Code,
     /// One sentence for a person.
     pub detail: Cow<'static, str>,
 }
 
 impl Invalid {
-    /// A refusal with its sentence.
+    /// An error of this code.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -45,21 +49,20 @@ impl Invalid {
     }
 }
 
-impl std::fmt::Display for Invalid {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.detail)
-    }
+/// The [`Invalid`] of a parser, as its result.
+fn reject<T>(code: Code, detail: impl Into<Cow<'static, str>>) -> Result<T, Invalid> {
+    Err(Invalid::new(code, detail))
 }
 
-impl std::error::Error for Invalid {}
+const EMPTY: &str = "Enter a value.";
 
-/// The codes of a body's faults (`errors[].code`).
+/// The codes of invalid values in a request body (`errors[].code`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
-    /// The property must be there.
+    /// A required property is missing.
     Required,
-    /// The schema has no such property.
+    /// The schema does not have this property.
     UnknownProperty,
     /// The value has another JSON type.
     WrongType,
@@ -67,17 +70,17 @@ pub enum Code {
     TooShort,
     /// Longer than the maximum.
     TooLong,
-    /// Not of the form that the property has.
+    /// The value does not have the format of the property.
     InvalidFormat,
-    /// Of the right form, but refused.
+    /// The format is right, but the value is not allowed.
     NotAllowed,
-    /// A host name that is an IP address.
+    /// An IP address instead of a host name.
     IpAddress,
     /// A host name of one label.
     SingleLabel,
-    /// A name under which anyone can register.
+    /// A public suffix, such as `co.uk`: anyone can register names below it.
     PublicSuffix,
-    /// Its top-level domain does not exist.
+    /// The top-level domain does not exist.
     UnknownSuffix,
     /// A host name with a wildcard.
     Wildcard,
@@ -85,28 +88,47 @@ pub enum Code {
     Underscore,
     /// A host name with a port.
     Port,
-    /// A host name with a scheme: a URL.
+    /// A URL instead of a host name.
     Scheme,
-    /// A host name over 253 octets.
+    /// A host name of more than 253 octets.
     NameTooLong,
-    /// A label over 63 octets.
+    /// A label of more than 63 octets.
     LabelTooLong,
-    /// A top-level domain for special use (RFC 6761).
+    /// A special-use domain name (RFC 6761).
     SpecialUse,
-    /// A name of the portal's own.
+    /// A name that belongs to the portal itself.
     PortalDomain,
-    /// A label that is kept back.
+    /// A reserved label.
     Reserved,
-    /// No host name at all.
+    /// Not a host name.
     InvalidName,
 }
 
-/// White space, U+200B and U+FEFF around a value are removed: people paste.
+/// The text without white space, U+200B and U+FEFF at both ends, because people paste values.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{200B}' || c == '\u{FEFF}')
 }
 
-/// What a value that is kept as text has: a look at that text and `Display`. Its parser is the only way in.
+/// `Serialize` by `Display`, and `Deserialize` by `FromStr`.
+macro_rules! serde_as_text {
+    ($name:ident $(<$param:ident: $bound:ident>)?) => {
+        impl$(<$param: $bound>)? serde::Serialize for $name$(<$param>)? {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de $(, $param: $bound)?> serde::Deserialize<'de> for $name$(<$param>)? {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text: std::borrow::Cow<'de, str> = serde::Deserialize::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+use serde_as_text;
+
+/// `as_str` and `Display` of a value that is kept as text.
 macro_rules! text_value {
     ($name:ident) => {
         impl $name {
@@ -153,5 +175,24 @@ mod tests {
                 "{schema}"
             );
         }
+    }
+
+    #[test]
+    fn stored_values_pass_their_parsers() {
+        fn parses<T: serde::de::DeserializeOwned>(text: &str) -> bool {
+            serde_json::from_value::<T>(text.into()).is_ok()
+        }
+        assert!(parses::<hostname::Hostname>("portal.acme.com") && !parses::<hostname::Hostname>("a b"));
+        assert!(parses::<hostname::Label>("acme") && !parses::<hostname::Label>("a.b"));
+        assert!(parses::<slug::Slug>("acme") && !parses::<slug::Slug>("Acme"));
+        assert!(parses::<id::OrgId>("org_1") && !parses::<id::OrgId>("org/1"));
+        assert!(parses::<text::ClientName>("Acme") && !parses::<text::ClientName>("a\u{202E}b"));
+        assert!(parses::<text::FooterText>("a\nb") && !parses::<text::FooterText>("a\0"));
+        assert!(parses::<email::FromEmail>("a@acme.com") && !parses::<email::FromEmail>("a"));
+        assert!(parses::<font::FontFamily>("Inter") && !parses::<font::FontFamily>("url(x)"));
+        let image = parses::<image_url::ImageUrl>;
+        assert!(image("https://a.gone-tld/%27") && !image("https://a.com/')") && !image("http://a.com/"));
+        let css = parses::<css::CustomCss>;
+        assert!(css("@media (1px < width) {}") && !css("a {}</style>") && !css(&"a".repeat(32 * 1024 + 1)));
     }
 }

@@ -1,4 +1,4 @@
-//! What a portal shows, and what its front end loads.
+//! The portal configuration, and the data that a portal's front end loads.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,52 +9,50 @@ use super::{
     color::Color,
     css::CustomCss,
     domain::{DomainType, Status},
-    fields::{Change, Fields, Input},
+    fields::settings,
     font::FontFamily,
-    hostname::{HostPolicy, Hostname},
+    hostname::Hostname,
     id::OrgId,
     image_url::ImageUrl,
+    reject,
     slug::Slug,
     text::{ClientName, FooterText},
     time::Timestamp,
 };
 
-/// The ten settings. They say what a portal shows; the platform's own APIs enforce them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // Each is the switch of what its name says.
-pub struct PortalSettings {
-    pub feature_backups: bool,
-    pub feature_databases: bool,
-    pub feature_domains: bool,
-    pub feature_file_editor: bool,
-    pub feature_logs: bool,
-    pub feature_monitoring: bool,
-    pub feature_odoo_shell: bool,
-    pub feature_terminal: bool,
-    pub infrastructure_visibility: InfrastructureVisibility,
-    pub team_management_enabled: bool,
+settings! {
+    /// The ten settings. They tell a portal what to show. The platform's own APIs enforce them.
+    ///
+    /// By default, settings for reading are on, and settings that change or reveal a machine are off.
+    struct PortalSettings;
+    /// Any of the ten settings. An absent setting stays unchanged. `null` restores the default. Read-only properties of
+    /// `PortalConfig` are ignored. Unknown properties are rejected.
+    struct PortalConfigUpdate ignores &["organizationId", "createdAt", "updatedAt"];
+
+    /// Whether the portal shows backups.
+    feature_backups: bool = true, switch as bool;
+    /// Whether the portal shows databases.
+    feature_databases: bool = true, switch as bool;
+    /// Whether the portal shows domains.
+    feature_domains: bool = true, switch as bool;
+    /// Whether the portal has a file editor.
+    feature_file_editor: bool = false, switch as bool;
+    /// Whether the portal shows logs.
+    feature_logs: bool = true, switch as bool;
+    /// Whether the portal shows monitoring.
+    feature_monitoring: bool = true, switch as bool;
+    /// Whether the portal has an Odoo shell.
+    feature_odoo_shell: bool = false, switch as bool;
+    /// Whether the portal has a terminal.
+    feature_terminal: bool = false, switch as bool;
+    /// How much of the infrastructure the portal shows.
+    infrastructure_visibility: InfrastructureVisibility = InfrastructureVisibility::Hidden,
+        word as InfrastructureVisibility;
+    /// Whether clients manage their own team members.
+    team_management_enabled: bool = false, switch as bool;
 }
 
-impl Default for PortalSettings {
-    /// The careful ones: what reads is on, what changes or reveals a machine is off.
-    fn default() -> Self {
-        Self {
-            feature_backups: true,
-            feature_databases: true,
-            feature_domains: true,
-            feature_file_editor: false,
-            feature_logs: true,
-            feature_monitoring: true,
-            feature_odoo_shell: false,
-            feature_terminal: false,
-            infrastructure_visibility: InfrastructureVisibility::Hidden,
-            team_management_enabled: false,
-        }
-    }
-}
-
-/// How much of the infrastructure a client sees.
+/// How much of the infrastructure the portal shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
@@ -72,10 +70,7 @@ impl std::str::FromStr for InfrastructureVisibility {
             "hidden" => Ok(Self::Hidden),
             "summary" => Ok(Self::Summary),
             "full" => Ok(Self::Full),
-            _ => Err(Invalid::new(
-                Code::InvalidFormat,
-                "This must be hidden, summary or full.",
-            )),
+            _ => reject(Code::InvalidFormat, "This must be hidden, summary or full."),
         }
     }
 }
@@ -89,136 +84,58 @@ pub struct PortalConfig {
     /// The settings.
     #[serde(flatten)]
     pub settings: PortalSettings,
-    /// When it was first set; `null` before.
+    /// The time of the first `PUT`. `null` before.
     pub created_at: Option<Timestamp>,
-    /// When it was last set; `null` before the first `PUT`.
+    /// The time of the last `PUT`. `null` before the first.
     pub updated_at: Option<Timestamp>,
 }
 
-/// Any of the ten settings. Absent: unchanged; `null`: the default. Read-only properties of `PortalConfig` are
-/// ignored, unknown ones refused.
-#[derive(Debug, Clone, Default, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[allow(missing_docs)] // Each is the setting of the same name in `PortalSettings`.
-pub struct PortalConfigUpdate {
-    #[schema(value_type = Option<bool>)]
-    pub feature_backups: Change<bool>,
-    #[schema(value_type = Option<bool>)]
-    pub feature_databases: Change<bool>,
-    #[schema(value_type = Option<bool>)]
-    pub feature_domains: Change<bool>,
-    #[schema(value_type = Option<bool>)]
-    pub feature_file_editor: Change<bool>,
-    #[schema(value_type = Option<bool>)]
-    pub feature_logs: Change<bool>,
-    #[schema(value_type = Option<bool>)]
-    pub feature_monitoring: Change<bool>,
-    #[schema(value_type = Option<bool>)]
-    pub feature_odoo_shell: Change<bool>,
-    #[schema(value_type = Option<bool>)]
-    pub feature_terminal: Change<bool>,
-    #[schema(value_type = Option<InfrastructureVisibility>)]
-    pub infrastructure_visibility: Change<InfrastructureVisibility>,
-    #[schema(value_type = Option<bool>)]
-    pub team_management_enabled: Change<bool>,
-}
-
-impl Input for PortalConfigUpdate {
-    fn read(fields: &mut Fields, _: &HostPolicy) -> Option<Self> {
-        fields.ignore(&["organizationId", "createdAt", "updatedAt"]);
-        Some(Self {
-            feature_backups: fields.change_bool("featureBackups"),
-            feature_databases: fields.change_bool("featureDatabases"),
-            feature_domains: fields.change_bool("featureDomains"),
-            feature_file_editor: fields.change_bool("featureFileEditor"),
-            feature_logs: fields.change_bool("featureLogs"),
-            feature_monitoring: fields.change_bool("featureMonitoring"),
-            feature_odoo_shell: fields.change_bool("featureOdooShell"),
-            feature_terminal: fields.change_bool("featureTerminal"),
-            infrastructure_visibility: fields.choice("infrastructureVisibility"),
-            team_management_enabled: fields.change_bool("teamManagementEnabled"),
-        })
-    }
-}
-
-impl PortalConfigUpdate {
-    /// The settings after this update.
-    pub fn apply(self, mut settings: PortalSettings) -> PortalSettings {
-        let default = PortalSettings::default();
-        self.feature_backups
-            .apply_or(&mut settings.feature_backups, default.feature_backups);
-        self.feature_databases
-            .apply_or(&mut settings.feature_databases, default.feature_databases);
-        self.feature_domains
-            .apply_or(&mut settings.feature_domains, default.feature_domains);
-        self.feature_file_editor
-            .apply_or(&mut settings.feature_file_editor, default.feature_file_editor);
-        self.feature_logs
-            .apply_or(&mut settings.feature_logs, default.feature_logs);
-        self.feature_monitoring
-            .apply_or(&mut settings.feature_monitoring, default.feature_monitoring);
-        self.feature_odoo_shell
-            .apply_or(&mut settings.feature_odoo_shell, default.feature_odoo_shell);
-        self.feature_terminal
-            .apply_or(&mut settings.feature_terminal, default.feature_terminal);
-        self.infrastructure_visibility.apply_or(
-            &mut settings.infrastructure_visibility,
-            default.infrastructure_visibility,
-        );
-        self.team_management_enabled.apply_or(
-            &mut settings.team_management_enabled,
-            default.team_management_enabled,
-        );
-        settings
-    }
-}
-
-/// All that a portal's front end needs to start.
+/// All data that a portal's front end needs to start.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PortalContext {
-    /// Whose portal the user sees, and as whom.
+    /// The organization that the user acts for.
     pub organization: PortalOrganization,
-    /// How the portal looks.
+    /// The branding.
     pub branding: PortalBranding,
-    /// What the portal shows.
+    /// The configuration.
     pub config: PortalSettings,
-    /// The domain that a link to the portal should use.
+    /// The domain that a portal link should use.
     pub domain: Option<PrimaryDomain>,
 }
 
-/// The organization for which the user acts.
+/// The organization that the user acts for.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PortalOrganization {
-    /// The organization's id, or the client organization's.
+    /// The id of the organization or client organization.
     pub id: String,
-    /// As what the organization sees the portal.
+    /// The relation of the organization to the portal.
     pub role: PortalRole,
-    /// The client organization's name; `null` for the agency.
+    /// The client organization's name. `null` for the agency.
     pub name: Option<ClientName>,
-    /// The client organization's slug; `null` for the agency.
+    /// The client organization's slug. `null` for the agency.
     pub slug: Option<Slug>,
 }
 
-/// As what an organization sees a portal.
+/// The relation of an organization to a portal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PortalRole {
-    /// It is the agency's own.
+    /// The agency of the portal.
     Agency,
-    /// It is one of the agency's clients.
+    /// A client organization of that agency.
     Client,
 }
 
-/// The nine settings, and the colours for text upon the two colours.
+/// The nine settings, and the colours for text on the two colours.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortalBranding {
     /// The settings.
     #[serde(flatten)]
     pub settings: BrandingSettings,
-    /// `#000000` or `#ffffff`, the one with the higher contrast against the main colour.
+    /// The text colour on the main colour: `#000000` or `#ffffff`, the one with the higher contrast.
     pub on_primary_color: Option<Color>,
-    /// The same for the accent colour.
+    /// The text colour on the accent colour.
     pub on_accent_color: Option<Color>,
 }
 
@@ -232,7 +149,7 @@ impl From<BrandingSettings> for PortalBranding {
     }
 }
 
-/// What a visitor sees before login: the settings without `fromEmail`, and the colours for text.
+/// The branding that a visitor sees before login: the settings without `fromEmail`, and the text colours.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)] // Each is the setting of the same name in `PortalBranding`.
@@ -271,14 +188,14 @@ impl From<BrandingSettings> for PublicBranding {
     }
 }
 
-/// The domain that a link to the portal should use.
+/// The domain that a portal link should use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PrimaryDomain {
-    /// Its host name.
+    /// The host name.
     pub hostname: Hostname,
-    /// A name of ours or of the agency's own.
+    /// A subdomain of the portal domain or a custom domain.
     #[serde(rename = "type")]
     pub kind: DomainType,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
 }

@@ -1,17 +1,15 @@
-//! A client organization's name in addresses.
+//! The slug of a client organization.
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Code, Invalid, text::ClientName, text_value, trim};
+use super::{Code, Invalid, reject, serde_as_text, text::ClientName, text_value, trim};
 
-/// 2 to 63 of `a-z 0-9 -`, no hyphen at an end: a label of DNS (RFC 1123, section 2.1), should it become one.
+/// 2 to 63 of `a-z 0-9 -`, no hyphen at an end: a valid DNS label (RFC 1123, section 2.1).
 ///
-/// Upper case is refused, not folded: a slug is compared as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
+/// Upper case is rejected, not folded, because slugs are compared byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, ToSchema)]
 #[schema(
     value_type = String,
     min_length = 2,
@@ -22,6 +20,7 @@ use super::{Code, Invalid, text::ClientName, text_value, trim};
 pub struct Slug(String);
 
 text_value!(Slug);
+serde_as_text!(Slug);
 
 impl Slug {
     /// The shortest slug, in characters.
@@ -29,13 +28,13 @@ impl Slug {
     /// The longest slug, in characters.
     pub const MAX: usize = 63;
 
-    /// The slug that a name suggests: transliterated, all else hyphens, cut to fit.
+    /// The slug of a name: transliterated to ASCII, with hyphens for all other characters, at most [`Self::MAX`] long.
     ///
-    /// Where fewer than two characters remain it is `client-` and six random ones, for which alone `random` is
-    /// called.
+    /// If fewer than two characters remain, the slug is `client-` and six characters that `random` selects. `random` is
+    /// not called otherwise.
     pub fn from_name(name: &ClientName, random: impl FnOnce() -> [u8; 6]) -> Self {
         const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-        // A character becomes some 50 letters at most, and a name has 100 characters.
+        // The result is bounded: one character becomes about 50 letters at most, and a name has 100 characters.
         let slug = slug::slugify(name.as_str());
         let slug = cut(&slug, Self::MAX);
         if slug.len() >= Self::MIN {
@@ -45,7 +44,7 @@ impl Slug {
         Self(format!("client-{}", String::from_iter(six)))
     }
 
-    /// This slug with `-<n>` after it, itself cut to make room.
+    /// This slug, shortened if necessary, with the suffix `-<n>`.
     pub fn numbered(&self, n: u32) -> Self {
         let number = n.to_string();
         Self(format!("{}-{number}", cut(&self.0, Self::MAX - 1 - number.len())))
@@ -57,38 +56,33 @@ impl FromStr for Slug {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let text = trim(text);
-        let fault = match text.chars().take(Self::MAX + 1).count() {
-            ..Self::MIN => Some((Code::TooShort, "A slug has two characters or more.")),
-            Self::MIN..=Self::MAX => fault(text),
-            _ => Some((Code::TooLong, "A slug has 63 characters at most.")),
-        };
-        match fault {
-            None => Ok(Self(text.to_owned())),
-            Some((code, detail)) => Err(Invalid::new(code, detail)),
+        let length = text.chars().take(Self::MAX + 1).count();
+        if length < Self::MIN {
+            return reject(Code::TooShort, "Use at least two characters.");
         }
+        if length > Self::MAX {
+            return reject(Code::TooLong, "Use at most 63 characters.");
+        }
+        if !text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        {
+            return reject(
+                Code::InvalidFormat,
+                "Use only the letters a to z in lower case, digits and hyphens.",
+            );
+        }
+        if text.starts_with('-') || text.ends_with('-') {
+            return reject(
+                Code::InvalidFormat,
+                "Remove the hyphen at the beginning or at the end.",
+            );
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 
-fn fault(text: &str) -> Option<(Code, &'static str)> {
-    if !text
-        .bytes()
-        .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-    {
-        Some((
-            Code::InvalidFormat,
-            "A slug consists of the letters a to z in lower case, digits and hyphens.",
-        ))
-    } else if text.starts_with('-') || text.ends_with('-') {
-        Some((
-            Code::InvalidFormat,
-            "A slug neither begins nor ends with a hyphen.",
-        ))
-    } else {
-        None
-    }
-}
-
-/// The first `max` bytes of ASCII text, without hyphens at their end.
+/// The first `max` bytes of ASCII text, without trailing hyphens.
 fn cut(text: &str, max: usize) -> &str {
     text.get(..max).unwrap_or(text).trim_end_matches('-')
 }

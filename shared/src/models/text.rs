@@ -1,15 +1,13 @@
-//! Text for people: names and footers.
+//! Free text: names and footers.
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Code, Invalid, text_value, trim};
+use super::{Code, EMPTY, Invalid, reject, serde_as_text, text_value, trim};
 
 /// A client organization's name: 1 to 100 characters after trimming, no control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 #[schema(
     value_type = String,
     min_length = 1,
@@ -20,6 +18,7 @@ use super::{Code, Invalid, text_value, trim};
 pub struct ClientName(String);
 
 text_value!(ClientName);
+serde_as_text!(ClientName);
 
 impl ClientName {
     /// The longest name, in characters.
@@ -33,21 +32,17 @@ impl FromStr for ClientName {
         let text = trim(text);
         check_length(text, Self::MAX)?;
         if text.chars().any(is_control) {
-            return Err(Invalid::new(
-                Code::InvalidFormat,
-                "A name is one line without control characters.",
-            ));
+            return reject(Code::InvalidFormat, "Use one line without control characters.");
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-/// Plain text of a page's footer: 1 to 500 characters, no control characters but line breaks.
+/// Plain text of a page's footer: 1 to 500 characters, no control characters except line breaks.
 ///
-/// Kept as sent: line breaks may be LF, CR, CRLF, U+2028 or U+2029, and white space at the ends stays. It is no
-/// HTML: whoever prints it escapes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
+/// The text is kept as sent: LF, CR, CRLF, U+2028 and U+2029 stay, and so does white space at both ends. It is not
+/// HTML: a page must escape it.
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 #[schema(
     value_type = String,
     min_length = 1,
@@ -58,6 +53,7 @@ impl FromStr for ClientName {
 pub struct FooterText(String);
 
 text_value!(FooterText);
+serde_as_text!(FooterText);
 
 impl FooterText {
     /// The longest footer, in characters.
@@ -71,21 +67,21 @@ impl FromStr for FooterText {
         check_length(text, Self::MAX)?;
         let is_line_break = |c| matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}');
         if text.chars().any(|c| is_control(c) && !is_line_break(c)) {
-            return Err(Invalid::new(
+            return reject(
                 Code::InvalidFormat,
-                "A footer is plain text without control characters; line breaks are fine, tabs are not.",
-            ));
+                "Remove tabs and other control characters. Line breaks are allowed.",
+            );
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-/// Whether a character acts on text instead of being text.
+/// Whether a character controls text instead of being text.
 ///
 /// These are C0, DEL and C1 (general category Cc), the line and paragraph separators, and the embeddings,
-/// overrides and isolates of the bidirectional algorithm (UAX #9, section 2), which reorder what stands after them
-/// and so let a name rewrite the page around it. The marks LRM, RLM and ALM and the joiners pass: names in Hebrew,
-/// Arabic and Persian, and emoji, need them, and they reach no further than their neighbours.
+/// overrides and isolates of the bidirectional algorithm (UAX #9, section 2). The latter reorder the text after them,
+/// so that a name could rewrite the page around it. The marks LRM, RLM and ALM and the joiners are allowed: Hebrew,
+/// Arabic and Persian names and emoji need them, and they affect only their neighbours.
 pub(super) fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
@@ -93,14 +89,11 @@ pub(super) fn is_control(c: char) -> bool {
 /// At least one character, at most `max`.
 pub(super) fn check_length(text: &str, max: usize) -> Result<(), Invalid> {
     if text.is_empty() {
-        return Err(Invalid::new(Code::TooShort, "This is empty."));
+        return reject(Code::TooShort, EMPTY);
     }
-    // The second look stops early, so a huge text costs no more than a long one.
+    // `nth` stops after `max` characters, whatever the length of the text.
     if text.chars().nth(max).is_some() {
-        return Err(Invalid::new(
-            Code::TooLong,
-            format!("This is longer than {max} characters."),
-        ));
+        return reject(Code::TooLong, format!("Use at most {max} characters."));
     }
     Ok(())
 }

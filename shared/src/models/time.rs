@@ -1,36 +1,37 @@
-//! Time as the API shows it: RFC 3339, UTC, whole seconds, with a `Z`.
+//! Points in time. In text: RFC 3339, UTC, whole seconds, with a `Z`.
 
 use std::{fmt, ops, str::FromStr, sync::Mutex, time::Duration};
 
-use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 use uuid::{ContextV7, Uuid};
 
-/// A moment: milliseconds since 1970 inside, whole seconds in text.
+use super::serde_as_text;
+
+/// A point in time with milliseconds. Its text has whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-11-23T17:00:00Z")]
 pub struct Timestamp(i64);
 
-/// Keeps ids that are made within one millisecond in the order in which they were made.
+serde_as_text!(Timestamp);
+
+/// The counter that orders the UUIDs of one millisecond by their creation.
 static ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 
 impl Timestamp {
-    /// The system's clock. Only the edge of the program reads it.
+    /// The time of the system's clock.
     pub fn now() -> Self {
         Self::from_millis((OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64)
     }
 
-    /// From milliseconds since 1970, held within the years 1970 to 9999.
+    /// From milliseconds since 1970, clamped to the years 1970 to 9999.
     pub const fn from_millis(millis: i64) -> Self {
         const LAST: i64 = 253_402_300_799_999;
-        Self(if millis < 0 {
-            0
-        } else if millis > LAST {
-            LAST
-        } else {
-            millis
-        })
+        match millis {
+            ..0 => Self(0),
+            0..=LAST => Self(millis),
+            _ => Self(LAST),
+        }
     }
 
     /// From seconds since 1970.
@@ -48,7 +49,7 @@ impl Timestamp {
         self.0 / 1000
     }
 
-    /// How long it is since `earlier`; zero if that is later.
+    /// The time that has passed since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0) as u64)
     }
@@ -96,19 +97,6 @@ impl FromStr for Timestamp {
         Ok(Self::from_millis(
             (time.unix_timestamp_nanos() / 1_000_000) as i64,
         ))
-    }
-}
-
-impl Serialize for Timestamp {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,10 +1,10 @@
-//! The agency itself.
+//! The agency.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::models::{
-    agency::{Agency as AgencyOut, DomainCounts, Overview},
+    agency::{AgencyResource, DomainCounts, Overview},
     audit::{Action, AuditEntry, TargetType, snapshot},
     portal::PrimaryDomain,
     time::Timestamp,
@@ -17,8 +17,8 @@ use super::{
     transaction::{Condition, Outcome, Part},
 };
 
-/// The agency's item. Its counters change in the transactions that they count.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The agency's item. Its counters change in the same transactions as the items that they count.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AgencyItem {
     enabled_at: Timestamp,
@@ -31,8 +31,8 @@ struct AgencyItem {
 }
 
 impl Agency<'_> {
-    /// Enables agency mode. Repeating it changes nothing.
-    pub async fn enable(&self) -> Result<AgencyOut> {
+    /// Enables agency mode. A repeated call changes nothing.
+    pub async fn enable(&self) -> Result<AgencyResource> {
         let agency = AgencyItem {
             enabled_at: self.caller.now,
             client_count: 0,
@@ -50,21 +50,20 @@ impl Agency<'_> {
             Condition::absent(),
         )?;
         for settings in settings::initial(self.org)? {
-            transaction.put(Part::Free, settings, None)?;
+            transaction.put(Part::Unconditional, settings, None)?;
         }
         for list in List::ALL {
             let head = item(list.head(self.org), "head", &json!({}))?;
-            transaction.put(Part::Free, head, None)?;
+            transaction.put(Part::Unconditional, head, None)?;
         }
         self.audit(
             &mut transaction,
-            Record {
-                action: Action::AgencyEnabled,
-                target: (TargetType::Agency, self.org.to_string()),
-                before: None,
-                after: snapshot(&out),
-                flat: Vec::new(),
-            },
+            Record::new(
+                Action::AgencyEnabled,
+                TargetType::Agency,
+                self.org,
+                (None, snapshot(&out)),
+            ),
         )?;
         match transaction.commit(&mut self.retry()).await? {
             Outcome::Done => Ok(out),
@@ -75,15 +74,15 @@ impl Agency<'_> {
         }
     }
 
-    fn show(&self, agency: &AgencyItem) -> AgencyOut {
-        AgencyOut {
+    fn show(&self, agency: &AgencyItem) -> AgencyResource {
+        AgencyResource {
             organization_id: self.org.clone(),
             enabled: true,
             enabled_at: agency.enabled_at,
         }
     }
 
-    /// The agency at a glance, in one query however large it is.
+    /// A summary of the agency, in one query of at most two items.
     ///
     /// # Errors
     /// [`Error::NotEnabled`]

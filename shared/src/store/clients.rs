@@ -1,4 +1,4 @@
-//! The agency's client organizations.
+//! Client organizations.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use super::{
 
 const ENTITY: &str = "client";
 
-/// What the portal needs to know of a client organization when one of its users comes.
+/// The agency of a client organization, for requests of the client's users.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MembershipItem {
@@ -29,23 +29,18 @@ struct MembershipItem {
 }
 
 impl Store {
-    /// Whose client an organization is: with a host name's holder the only look-up outside the caller's own partition,
-    /// by an id that the caller's token names.
+    /// The agency of a client organization. This reads outside the caller's partition, by an id from the caller's token.
     ///
     /// # Errors
     /// [`Error::NotFound`]
     pub async fn membership(&self, id: ClientOrgId) -> Result<Membership> {
         let item = self.get(keys::membership(id)).await?.ok_or(Error::NotFound)?;
-        let MembershipItem {
-            agency_id,
-            name,
-            slug,
-        } = parse(item)?;
+        let membership: MembershipItem = parse(item)?;
         Ok(Membership {
             id,
-            agency: agency_id,
-            name,
-            slug,
+            agency: membership.agency_id,
+            name: membership.name,
+            slug: membership.slug,
         })
     }
 }
@@ -59,12 +54,12 @@ impl Agency<'_> {
         self.page(List::Clients, page).await
     }
 
-    /// The client that has a slug, if any.
+    /// The client with this slug. `None` stands for a slug that does not parse.
     ///
     /// # Errors
     /// [`Error::NotEnabled`]
     pub async fn client_by_slug(&self, slug: Option<&Slug>) -> Result<Option<ClientOrg>> {
-        // A slug in no valid form is asked for like a client that does not exist: the agency must be there still.
+        // The nil id finds no client, but the request still tells whether agency mode is enabled.
         let key = match slug {
             Some(slug) => keys::slug(self.org, slug),
             None => keys::client(self.org, ClientOrgId::NIL),
@@ -76,7 +71,7 @@ impl Agency<'_> {
         }
     }
 
-    /// A client.
+    /// The client with this id.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
@@ -88,7 +83,7 @@ impl Agency<'_> {
         parse(self.item(keys::client(self.org, id)).await?)
     }
 
-    /// Creates a client. A slug that is made from the name is made anew while it is taken.
+    /// Creates a client. If a slug derived from the name is taken, other suffixes are tried.
     ///
     /// # Errors
     /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::SlugTaken`]
@@ -97,15 +92,15 @@ impl Agency<'_> {
         new: &ClientOrgCreate,
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<ClientOrg>> {
-        let made = Slug::from_name(&new.name, crate::random::six_bytes);
+        let derived = Slug::from_name(&new.name, crate::random::six_bytes);
         let mut retry = self.retry();
         let mut taken = 0;
         loop {
             let slug = match (&new.slug, taken) {
                 (Some(slug), _) => slug.clone(),
-                (None, 0) => made.clone(),
-                (None, 1) => made.numbered(2),
-                (None, _) => made.numbered(100_000 + crate::random::below(900_000)),
+                (None, 0) => derived.clone(),
+                (None, 1) => derived.numbered(2),
+                (None, _) => derived.numbered(100_000 + crate::random::below(900_000)),
             };
             match self.try_create_client(&new.name, slug, key, &mut retry).await {
                 Err(Error::SlugTaken) if new.slug.is_none() && taken < 20 => taken += 1,
@@ -162,7 +157,7 @@ impl Agency<'_> {
         }
     }
 
-    /// Changes a client.
+    /// Updates a client.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::SlugTaken`]
@@ -181,7 +176,11 @@ impl Agency<'_> {
             let mut transaction = self.transaction();
             let renamed = client.slug != before.value.slug;
             if renamed {
-                transaction.delete(Part::Free, keys::slug(self.org, &before.value.slug), None)?;
+                transaction.delete(
+                    Part::Unconditional,
+                    keys::slug(self.org, &before.value.slug),
+                    None,
+                )?;
             }
             let free = if renamed { Condition::absent() } else { None };
             self.write_client(
@@ -206,7 +205,7 @@ impl Agency<'_> {
         }
     }
 
-    /// Deletes a client for good. Its users see no portal any more.
+    /// Deletes a client. Its users lose access at once.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
@@ -221,8 +220,12 @@ impl Agency<'_> {
                 keys::client(self.org, id),
                 Condition::unchanged(&before.write_id),
             )?;
-            transaction.delete(Part::Free, keys::slug(self.org, &before.value.slug), None)?;
-            transaction.delete(Part::Free, keys::membership(id), None)?;
+            transaction.delete(
+                Part::Unconditional,
+                keys::slug(self.org, &before.value.slug),
+                None,
+            )?;
+            transaction.delete(Part::Unconditional, keys::membership(id), None)?;
             self.audit_client(
                 &mut transaction,
                 id,
@@ -246,7 +249,7 @@ impl Agency<'_> {
         )
     }
 
-    /// The client, the copy under its slug and what the portal needs of it.
+    /// Writes the client, its copy under the slug, and its membership.
     fn write_client(
         &self,
         transaction: &mut Transaction<'_>,
@@ -268,7 +271,7 @@ impl Agency<'_> {
             slug: client.slug.clone(),
         };
         transaction.put(
-            Part::Free,
+            Part::Unconditional,
             item(keys::membership(client.id), "membership", &membership)?,
             None,
         )
@@ -279,18 +282,9 @@ impl Agency<'_> {
         transaction: &mut Transaction<'_>,
         id: ClientOrgId,
         action: Action,
-        (before, after): (Option<serde_json::Value>, Option<serde_json::Value>),
+        changes: (Option<serde_json::Value>, Option<serde_json::Value>),
     ) -> Result<()> {
-        let target = (TargetType::Client, id.to_string());
-        self.audit(
-            transaction,
-            Record {
-                action,
-                target,
-                before,
-                after,
-                flat: Vec::new(),
-            },
-        )
+        let record = Record::new(action, TargetType::Client, id, changes);
+        self.audit(transaction, record)
     }
 }

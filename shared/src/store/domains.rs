@@ -248,7 +248,7 @@ impl Store {
                 };
                 transaction.put(Part::Holder, holds(is)?, free)?;
             }
-            (true, false) => transaction.delete(Part::Free, keys::holder(&is.hostname), None)?,
+            (true, false) => transaction.delete(Part::Unconditional, keys::holder(&is.hostname), None)?,
             _ => {}
         }
         Ok(transaction)
@@ -413,7 +413,7 @@ impl Agency<'_> {
                 "token",
                 &json!({"domain": domain.id}),
             )?;
-            transaction.put(Part::Free, token, None)?;
+            transaction.put(Part::Unconditional, token, None)?;
         } else {
             let free = Condition::new(
                 "attribute_not_exists(PK) OR keepUntil <= :now OR (attribute_exists(keepUntil) AND agency = :me)",
@@ -462,12 +462,12 @@ impl Agency<'_> {
                 keys::domain(self.org, id),
                 Condition::unchanged(&before.stored.write_id),
             )?;
-            transaction.delete(Part::Free, keys::name(self.org, &domain.hostname), None)?;
+            transaction.delete(Part::Unconditional, keys::name(self.org, &domain.hostname), None)?;
             if let Some(token) = &domain.token {
-                transaction.delete(Part::Free, keys::token(self.org, token), None)?;
+                transaction.delete(Part::Unconditional, keys::token(self.org, token), None)?;
             }
             if let Some(rank) = domain.primary_rank() {
-                transaction.delete(Part::Free, keys::prime(self.org, rank, id), None)?;
+                transaction.delete(Part::Unconditional, keys::prime(self.org, rank, id), None)?;
             }
             match domain.kind {
                 DomainType::Subdomain => {
@@ -475,10 +475,10 @@ impl Agency<'_> {
                     let mut kept = holds(domain)?;
                     kept.insert("keepUntil".to_owned(), number(until));
                     kept.insert(keys::TTL.to_owned(), number(until));
-                    transaction.put(Part::Free, kept, None)?;
+                    transaction.put(Part::Unconditional, kept, None)?;
                 }
                 DomainType::Custom if domain.status.serves() => {
-                    transaction.delete(Part::Free, keys::holder(&domain.hostname), None)?;
+                    transaction.delete(Part::Unconditional, keys::holder(&domain.hostname), None)?;
                 }
                 DomainType::Custom => {}
             }
@@ -596,10 +596,10 @@ fn write_candidate(
     if let Some((rank, _)) = was
         && is.as_ref().is_none_or(|(new, _)| *new != rank)
     {
-        transaction.delete(Part::Free, key(rank), None)?;
+        transaction.delete(Part::Unconditional, key(rank), None)?;
     }
     if let Some((rank, primary)) = is {
-        transaction.put(Part::Free, item(key(rank), "primary", &primary)?, None)?;
+        transaction.put(Part::Unconditional, item(key(rank), "primary", &primary)?, None)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Creations that may be repeated: the same key with the same body makes one resource and answers alike for 24 hours.
+//! Idempotent creations: for 24 hours, the same key with the same body creates one resource and gets the same response.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::{
     transaction::{Condition, Part, Refused, Transaction, number},
 };
 
-/// How long a key is remembered: by the clock, for the table's own expiry comes late.
+/// How long a key is valid. The clock decides, because DynamoDB deletes expired items late.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
-/// A client's key for one creation, and what its body was.
+/// The hashes of an `Idempotency-Key` and of the request body.
 #[derive(Debug, Clone)]
 pub struct IdempotencyKey {
     key: String,
@@ -23,9 +23,9 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// A key and the JSON value of the body.
+    /// Hashes a key and a body.
     pub fn new(key: &str, body: &serde_json::Value) -> Self {
-        // Objects keep their properties in the order of their names, so equal values have equal text.
+        // serde_json sorts the properties of objects, so equal values have equal text.
         Self {
             key: sha256_hex(key),
             body: sha256_hex(&body.to_string()),
@@ -33,12 +33,12 @@ impl IdempotencyKey {
     }
 }
 
-/// A resource that was created, now or by an earlier request with the same key.
+/// A created resource.
 #[derive(Debug, Clone)]
 pub struct Created<T> {
-    /// The resource, as it was answered the first time.
+    /// The resource as in the first response.
     pub resource: T,
-    /// Whether this is the answer to an earlier request.
+    /// Whether an earlier request with the same key created it.
     pub replayed: bool,
 }
 
@@ -52,7 +52,7 @@ struct Remembered<T> {
 }
 
 impl Agency<'_> {
-    /// Adds the record of `key` to the transaction that creates `answer`.
+    /// Adds the idempotency record of `key` to the transaction that creates `answer`.
     pub(super) fn remember(
         &self,
         transaction: &mut Transaction<'_>,
@@ -83,10 +83,10 @@ impl Agency<'_> {
         transaction.put(Part::Idempotency, item, free)
     }
 
-    /// The answer of an earlier request with the same key, if that is what stood in the way.
+    /// The response of an earlier request with the same key, if the condition of its record failed.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`] where its body was another.
+    /// [`Error::IdempotencyMismatch`] if the earlier body was different.
     pub(super) fn replay<T: DeserializeOwned>(
         refused: &Refused,
         key: Option<&IdempotencyKey>,

@@ -1,22 +1,22 @@
-//! Every key of the table. Key text is written nowhere else, and always from typed ids.
+//! All keys of the table, built from typed ids.
 //!
-//! | `PK` | `SK` | what |
+//! | `PK` | `SK` | item |
 //! |---|---|---|
-//! | `A#<org>` | `#1CONFIG`, `#2BRANDING` | settings; made when agency mode is enabled, so absent means not enabled |
-//! | | `#3AGENCY` | when it was enabled, and the counters |
+//! | `A#<org>` | `#1CONFIG`, `#2BRANDING` | settings; `enable` creates them, so absent means not enabled |
+//! | | `#3AGENCY` | the time of `enable`, and the counters |
 //! | | `#4PRIME#<rank>#<domain>` | candidates for the primary domain, best first |
 //! | | `CLIENT#`, `CLIENT#<client>` | the head of the list, then the clients, oldest first |
 //! | | `DOMAIN#`, `DOMAIN#<domain>` | the same for portal domains |
-//! | | `LOG#<entry>`, `LOG$` | audit entries, oldest first, then the head: the list is read backwards |
-//! | | `SLUG#<slug>` | a copy of the client that has it |
+//! | | `LOG#<entry>`, `LOG$` | audit entries, oldest first, then the head; the list is read in reverse |
+//! | | `SLUG#<slug>` | a copy of the client with this slug |
 //! | | `NAME#<hostname>` | the domain of this agency that claims it |
-//! | | `TOKEN#<token>` | the domain of this agency that the token is for |
-//! | | `IDEM#<operation>#<hash>` | the answer to a creation, by the SHA-256 of its idempotency key |
+//! | | `TOKEN#<token>` | the domain of this agency with this token |
+//! | | `IDEM#<operation>#<hash>` | the response of a creation, by the SHA-256 of its idempotency key |
 //! | `C#<client>` | `C` | the client's agency, name and slug |
-//! | `H#<hostname>` | `H` | who holds the name, or for whom a deleted label is kept |
+//! | `H#<hostname>` | `H` | the domain that holds the name, or the agency that a deleted label is kept for |
 //!
-//! The settings, the agency and the candidates sort in the order in which one query reads them together. A list's head
-//! is part of its first page, and tells there that agency mode is enabled.
+//! The settings, the agency and the candidates sort in this order, so that one query reads them together. A list's head
+//! is part of its first page and exists only if agency mode is enabled.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -34,28 +34,28 @@ use super::Item;
 pub const PK: &str = "PK";
 /// The table's sort key.
 pub const SK: &str = "SK";
-/// The attribute by which DynamoDB removes what has expired: seconds since 1970.
+/// The TTL attribute: seconds since 1970.
 pub const TTL: &str = "expiresAt";
-/// The index of domains that are due for a check: keys only, and sparse.
+/// The sparse, keys-only index of the domains that are due for a check.
 pub const DUE_INDEX: &str = "due";
-/// Its partition key.
+/// The index's partition key.
 pub const DUE: &str = "DUE";
-/// Its sort key.
+/// The index's sort key.
 pub const DUE_AT: &str = "DUEAT";
-/// Over how many partitions of the index agencies are spread.
+/// The number of shards of the index. An agency's domains are in one shard.
 pub const DUE_SHARDS: u8 = 16;
 
 /// The key of one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// The partition.
+    /// The partition key.
     pub pk: String,
-    /// The place in it.
+    /// The sort key.
     pub sk: String,
 }
 
 impl Key {
-    /// As the SDK takes it.
+    /// The key as attributes.
     pub fn item(self) -> Item {
         Item::from([
             (PK.to_owned(), AttributeValue::S(self.pk)),
@@ -64,7 +64,7 @@ impl Key {
     }
 }
 
-/// The partition of an agency.
+/// The partition key of an agency.
 pub fn partition(org: &OrgId) -> String {
     format!("A#{org}")
 }
@@ -76,10 +76,9 @@ fn of(org: &OrgId, sk: String) -> Key {
     }
 }
 
-/// The agency's settings, itself and the best candidate for its primary domain sort between these two, the upper one
-/// excluded by what follows it.
+/// The bounds of the settings, the agency and the candidates for the primary domain.
 pub const SUMMARY: (&str, &str) = ("#1CONFIG", "#4PRIME$");
-/// The same without the settings.
+/// The bounds of the agency and the candidates for the primary domain.
 pub const OVERVIEW: (&str, &str) = ("#3AGENCY", "#4PRIME$");
 
 /// The portal configuration.
@@ -117,7 +116,7 @@ impl List {
     /// All lists.
     pub const ALL: [Self; 3] = [Self::Clients, Self::Domains, Self::Audit];
 
-    /// The sort keys between which the list stands, head included.
+    /// The lowest and highest sort keys of the list, including its head.
     pub fn bounds(self) -> (&'static str, &'static str) {
         match self {
             Self::Clients => ("CLIENT#", "CLIENT$"),
@@ -126,12 +125,12 @@ impl List {
         }
     }
 
-    /// Whether the list is read from its upper end.
+    /// Whether the list is read in reverse.
     pub fn backwards(self) -> bool {
         self == Self::Audit
     }
 
-    /// The item that is read first.
+    /// The key of the list's head, which is read first.
     pub fn head(self, org: &OrgId) -> Key {
         let (from, to) = self.bounds();
         of(org, if self.backwards() { to } else { from }.to_owned())
@@ -168,12 +167,12 @@ pub fn audit(org: &OrgId, entry: AuditId) -> Key {
     of(org, format!("LOG#{entry}"))
 }
 
-/// The answer to a creation.
+/// An idempotency record.
 pub fn idempotency(org: &OrgId, operation: &str, sha256: &str) -> Key {
     of(org, format!("IDEM#{operation}#{sha256}"))
 }
 
-/// Whose client an organization is.
+/// The agency of a client.
 pub fn membership(client: ClientOrgId) -> Key {
     Key {
         pk: format!("C#{client}"),
@@ -181,7 +180,7 @@ pub fn membership(client: ClientOrgId) -> Key {
     }
 }
 
-/// Who holds a host name.
+/// The holder of a host name.
 pub fn holder(hostname: &Hostname) -> Key {
     Key {
         pk: format!("H#{hostname}"),
@@ -189,9 +188,9 @@ pub fn holder(hostname: &Hostname) -> Key {
     }
 }
 
-/// The place of a domain in the index of what is due.
+/// The index attributes of a domain that is due at `at`.
 pub fn due(org: &OrgId, at: Timestamp, domain: DomainId) -> [(String, AttributeValue); 2] {
-    // FNV-1a: the same agency always falls into the same shard, whatever the program's version.
+    // FNV-1a: an agency's shard must not change with the program's version.
     let hash = org.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
@@ -202,17 +201,17 @@ pub fn due(org: &OrgId, at: Timestamp, domain: DomainId) -> [(String, AttributeV
     ]
 }
 
-/// A partition of the index, and what its sort keys are up to when all that is due at `now` is below it.
+/// The partition key of a shard, and the exclusive upper bound of the sort keys that are due at `now`.
 pub fn due_until(shard: u8, now: Timestamp) -> (String, String) {
     (format!("DUE#{shard}"), format!("{now}$"))
 }
 
-/// When a sort key of the index says that its domain is due.
+/// The due time in a sort key of the index.
 pub fn due_time(due_at: &str) -> Option<Timestamp> {
     due_at.split_once('#')?.0.parse().ok()
 }
 
-/// A sort key of the index with another time.
+/// The sort key with another due time.
 pub fn due_again(due_at: &str, at: Timestamp) -> String {
     let domain = due_at.split_once('#').map_or("", |(_, domain)| domain);
     format!("{at}#{domain}")

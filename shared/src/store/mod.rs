@@ -1,7 +1,7 @@
-//! The table. It is entered through a tenant, and every key of it is in [`keys`].
+//! The DynamoDB table. Callers enter it through their tenant. All keys are in [`keys`].
 //!
-//! Each change is one transaction or one conditional write: what it changes, what must be unique, the counters, the
-//! audit entry and the record of an idempotency key take effect together or not at all.
+//! Each change is one transaction or one conditional write. The resource, the unique names, the counters, the audit
+//! entry and the idempotency record change together or not at all.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     auth::{Principal, Tenant},
     models::{
-        audit::{Action, Actor, ActorType, AuditEntry, Target, TargetType},
+        audit::{Action, Actor, ActorType, AuditEntry, AuditTarget, TargetType},
         id::{AuditId, OrgId},
         time::Timestamp,
     },
@@ -53,14 +53,13 @@ pub type Item = HashMap<String, AttributeValue>;
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// How long an audit entry is kept.
 const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// No try of a write begins later than this after its request; a call that is under way then takes 4 s at most, and so
-/// ends within the 14 s of a request.
+/// The time from the start of a request during which writes are retried. A call that begins at its end takes 4 s at
+/// most, and so ends within the request's limit of 14 s.
 const PATIENCE: Duration = Duration::from_millis(9_500);
 
-/// The version of the items' form.
+/// The version of the items' schema.
 const SCHEMA: i64 = 1;
 
 /// The table.
@@ -71,31 +70,31 @@ pub struct Store {
     patience: Duration,
 }
 
-/// Who asks, and when.
+/// The author of a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The user and for whom they act.
+    /// The user and the tenant.
     pub principal: Principal,
-    /// The request.
+    /// The request's id.
     pub request_id: String,
     /// The time of the request.
     pub now: Timestamp,
-    /// When the request came, by the clock that measures how long it takes.
+    /// The start of the request on the monotonic clock.
     pub since: Instant,
 }
 
-/// The table as one agency sees it: nothing here can name another one's items.
+/// The part of the table that belongs to one agency. Its methods cannot name another agency's items.
 #[derive(Debug, Clone, Copy)]
 pub struct Agency<'a> {
     store: &'a Store,
     /// The agency's organization.
     pub org: &'a OrgId,
-    /// Who asks.
+    /// The author of the request.
     pub caller: &'a Caller,
 }
 
 impl Store {
-    /// The table of this name.
+    /// A store on this table.
     pub fn new(client: Client, table: String) -> Self {
         Self {
             client,
@@ -104,18 +103,18 @@ impl Store {
         }
     }
 
-    /// The same with another patience: how long a write that keeps meeting others is tried again.
+    /// Sets the time during which conflicting writes are retried.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// For a write of the system that may meet others.
+    /// Retries for a write of the system.
     pub fn retry(&self) -> Retry {
         self.retry_since(Instant::now())
     }
 
-    /// For a write that may meet others, of a request that came then.
+    /// Retries for a write of a request that started at `request`.
     pub fn retry_since(&self, request: Instant) -> Retry {
         self.retry_until(self.deadline(request))
     }
@@ -130,10 +129,10 @@ impl Store {
         request + self.patience
     }
 
-    /// The table as the caller's agency sees it.
+    /// The caller's agency.
     ///
     /// # Errors
-    /// [`Error::NotEnabled`] where the caller acts for a client organization.
+    /// [`Error::NotEnabled`] if the caller acts for a client organization.
     pub fn agency<'a>(&'a self, caller: &'a Caller) -> Result<Agency<'a>> {
         match &caller.principal.tenant {
             Tenant::Agency(org) => Ok(Agency {
@@ -141,7 +140,7 @@ impl Store {
                 org,
                 caller,
             }),
-            Tenant::Client(_) | Tenant::Nobody => Err(Error::NotEnabled),
+            Tenant::Client(_) | Tenant::NoOrganization => Err(Error::NotEnabled),
         }
     }
 
@@ -156,7 +155,7 @@ impl Store {
         Ok(call.send().await.map_err(sdk_error)?.item)
     }
 
-    /// Items of one batch, 100 at most, strongly consistent, in any order; what does not exist is missing.
+    /// At most 100 items, strongly consistent, in any order. Items that do not exist are left out.
     async fn batch(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>> {
         let mut items = Vec::with_capacity(wanted.len());
         let mut retry = self.retry();
@@ -179,7 +178,7 @@ impl Store {
             if wanted.is_empty() {
                 return Ok(items);
             }
-            // DynamoDB may leave keys of a batch unprocessed, and then says so.
+            // DynamoDB may return some keys of a batch unprocessed, under load or over 16 MB.
             retry.wait().await?;
         }
     }
@@ -196,7 +195,7 @@ impl Store {
             .consistent_read(true)
     }
 
-    /// The first items of such a query.
+    /// The first `limit` items between two sort keys, strongly consistent.
     async fn between(&self, org: &OrgId, bounds: (&str, &str), limit: i32) -> Result<Vec<Item>> {
         let call = self.query(org, bounds).limit(limit);
         Ok(call.send().await.map_err(sdk_error)?.items.unwrap_or_default())
@@ -212,8 +211,8 @@ impl Agency<'_> {
         Transaction::new(self.store)
     }
 
-    /// The agency's own item and another of its items, strongly consistent and in one request. Not in one
-    /// transaction, which writes would disturb: the agency's item only tells that agency mode is enabled.
+    /// An item of the agency, strongly consistent. The same request reads the agency's own item, to tell whether agency
+    /// mode is enabled. A transactional read would conflict with writes, and is not needed.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], then [`Error::NotFound`].
@@ -235,14 +234,13 @@ impl Agency<'_> {
         }
     }
 
-    /// Adds the audit entry of a user's write to its transaction.
     fn audit(&self, transaction: &mut Transaction<'_>, record: Record) -> Result<()> {
         let by = Author::User(self.caller);
         audit(transaction, self.org, by, self.caller.now, record)
     }
 }
 
-/// Adds the audit entry of a write to its transaction, for the log of `org`.
+/// Adds an audit entry to the transaction, in the log of `org`.
 fn audit(
     transaction: &mut Transaction<'_>,
     org: &OrgId,
@@ -263,7 +261,7 @@ fn audit(
         at: now,
         actor: Actor { kind, id: user },
         action: record.action,
-        target: Target {
+        target: AuditTarget {
             kind: record.target.0,
             id: record.target.1,
         },
@@ -277,20 +275,37 @@ fn audit(
     for (name, value) in record.flat {
         item.insert(name.to_owned(), text(value));
     }
-    transaction.put(Part::Receipt, item, Condition::absent())
+    transaction.put(Part::AuditEntry, item, Condition::absent())
 }
 
-/// What an audit entry tells of a write.
+/// The content of an audit entry.
 struct Record {
     action: Action,
     target: (TargetType, String),
     before: Option<serde_json::Value>,
     after: Option<serde_json::Value>,
-    /// Strings beside the entry by which the table's stream can be filtered.
+    /// Attributes of the item for filters of the table's stream.
     flat: Vec<(&'static str, String)>,
 }
 
-/// A resource as it is stored, with the id of the write that left it so.
+impl Record {
+    fn new(
+        action: Action,
+        target: TargetType,
+        id: impl ToString,
+        (before, after): (Option<serde_json::Value>, Option<serde_json::Value>),
+    ) -> Self {
+        Self {
+            action,
+            target: (target, id.to_string()),
+            before,
+            after,
+            flat: Vec::new(),
+        }
+    }
+}
+
+/// A stored resource with the id of its last write, for optimistic locking.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored<T> {
@@ -308,7 +323,7 @@ impl<T> Stored<T> {
     }
 }
 
-/// A value as an item. Each item tells what it is and in which version of its form.
+/// Serializes an item, with its entity type and schema version.
 fn item(key: Key, entity: &str, value: &impl Serialize) -> Result<Item> {
     let mut item: Item = serde_dynamo::to_item(value).map_err(Error::internal)?;
     item.extend(key.item());
@@ -317,94 +332,86 @@ fn item(key: Key, entity: &str, value: &impl Serialize) -> Result<Item> {
     Ok(item)
 }
 
-/// An item as a value.
+/// Deserializes an item.
 fn parse<T: DeserializeOwned>(item: Item) -> Result<T> {
     let entity = item.get("entity").cloned();
-    // Not in the words of serde, which may quote what the item says: errors go to the log.
+    // Errors are logged. serde's message is dropped, because it may quote stored data.
     serde_dynamo::from_item(item).map_err(|_| match entity {
-        Some(AttributeValue::S(entity)) => Error::internal(format!("an item cannot be read as {entity}")),
-        _ => Error::internal("an item does not tell what it is"),
+        Some(AttributeValue::S(entity)) => Error::internal(format!("item cannot be parsed as {entity}")),
+        _ => Error::internal("item has no entity type"),
     })
 }
 
-/// Why the table did not do as it was asked. It knows no HTTP.
-#[derive(Debug)]
+/// The error of a table operation. It is independent of HTTP.
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The organization has not enabled agency mode.
+    #[error("agency mode is not enabled")]
     NotEnabled,
-    /// The agency has no such resource.
+    /// The agency does not have this resource.
+    #[error("resource not found")]
     NotFound,
-    /// Nobody serves a portal there, or to this organization.
+    /// No agency serves a portal on this host name or to this organization.
+    #[error("portal not found")]
     NoPortal,
-    /// The resource is not any more what the caller has seen.
+    /// The resource has changed since the version in `If-Match`.
+    #[error("the If-Match tag is stale")]
     Stale,
     /// Another client of the agency has the slug.
+    #[error("the slug is taken")]
     SlugTaken,
-    /// The name is not to be had.
+    /// The host name is claimed, held or kept for another domain.
+    #[error("the host name is taken")]
     HostnameTaken,
-    /// The agency has as many domains as it may have.
+    /// The agency has the maximum number of domains.
+    #[error("the limit of domains is reached")]
     LimitReached,
-    /// The domain was checked just now.
+    /// The last check of the domain was too recent. Retry after this time.
+    #[error("rate limited for {} ms", .0.as_millis())]
     TooSoon(Duration),
-    /// The idempotency key was used with another body.
+    /// The idempotency key was used before with another body.
+    #[error("the idempotency key was used with another body")]
     IdempotencyMismatch,
-    /// The cursor is none of this list.
+    /// The cursor was not issued for this organization and this list.
+    #[error("the cursor is invalid")]
     InvalidCursor,
-    /// Another write was under way, or came first. Inside the store it is tried again.
+    /// Another write was in progress or came first. The store retries it.
+    #[error("write conflict")]
     Conflict,
-    /// DynamoDB did not answer, or not in time.
-    Unavailable(Source),
-    /// A fault of ours, or an item that cannot be read.
-    Internal(Source),
+    /// DynamoDB did not respond in time, or throttled the request.
+    #[error(transparent)]
+    Unavailable(BoxError),
+    /// A bug, or an item that cannot be parsed.
+    #[error(transparent)]
+    Internal(BoxError),
 }
 
-/// What lies behind an error. Clients never see it.
-pub type Source = Box<dyn std::error::Error + Send + Sync>;
+/// The cause of an error. Clients never see it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
-    fn internal(source: impl Into<Source>) -> Self {
+    fn internal(source: impl Into<BoxError>) -> Self {
         Self::Internal(source.into())
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unavailable(source) | Self::Internal(source) => source.fmt(f),
-            other => fmt::Debug::fmt(other, f),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-/// What a failed call means. The SDK has tried again what is worth it.
+/// Classifies a failed call. The SDK has already retried transient failures.
 fn sdk_error<E, R>(failure: SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: fmt::Debug + Send + Sync + 'static,
 {
-    let conflict = failure.code() == Some("TransactionConflictException");
-    let passing = match &failure {
-        SdkError::ServiceError(service) => matches!(
-            service.err().code(),
-            Some(
-                "ProvisionedThroughputExceededException"
-                    | "ThrottlingException"
-                    | "RequestLimitExceeded"
-                    | "InternalServerError"
-                    | "ServiceUnavailable"
-                    | "TransactionInProgressException"
-            ) | None
-        ),
-        SdkError::ConstructionFailure(_) => false,
-        _ => true,
-    };
-    if conflict {
-        Error::Conflict
-    } else if passing {
-        Error::Unavailable(failure.into())
-    } else {
-        Error::Internal(failure.into())
+    match failure.code() {
+        Some("TransactionConflictException") => Error::Conflict,
+        Some(
+            "ProvisionedThroughputExceededException"
+            | "ThrottlingException"
+            | "RequestLimitExceeded"
+            | "InternalServerError"
+            | "ServiceUnavailable"
+            | "TransactionInProgressException",
+        ) => Error::Unavailable(failure.into()),
+        None if !matches!(failure, SdkError::ConstructionFailure(_)) => Error::Unavailable(failure.into()),
+        _ => Error::Internal(failure.into()),
     }
 }

@@ -1,4 +1,4 @@
-//! Lists, page by page.
+//! Pagination.
 
 use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -13,33 +13,33 @@ use super::{
     parse, sdk_error,
 };
 
-/// Which page is wanted.
+/// The requested page.
 #[derive(Debug, Clone)]
 pub struct PageRequest {
-    /// Entries at most: 1 to [`PageRequest::MAX`].
+    /// The maximum number of items: 1 to [`PageRequest::MAX`].
     pub limit: u16,
-    /// Where the page before ended, as the client sent it.
+    /// The `nextCursor` of the previous page.
     pub cursor: Option<String>,
 }
 
 impl PageRequest {
-    /// The most entries of a page.
+    /// The maximum number of items of a page.
     pub const MAX: u16 = 1000;
 }
 
-/// A page of a list. It may be shorter than the limit; only a `null` `nextCursor` is the end.
+/// A page of a list. It may be shorter than the limit. Only a `null` `nextCursor` marks the end.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Page<T> {
-    /// The entries.
+    /// The items.
     pub items: Vec<T>,
-    /// Where the next page begins.
+    /// The cursor of the next page. `null` on the last page.
     #[schema(max_length = 512)]
     pub next_cursor: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// The same page with each entry shown otherwise.
+    /// The page with each item converted by `show`.
     pub fn map<U>(self, show: impl FnMut(T) -> U) -> Page<U> {
         Page {
             items: self.items.into_iter().map(show).collect(),
@@ -48,8 +48,8 @@ impl<T> Page<T> {
     }
 }
 
-/// Where a page ended: the last sort key, and a checksum that binds it to the organization and the list. It is not
-/// secret and guards nothing: whatever it says, the query stays within the caller's own partition.
+/// The cursor of a page: the last sort key, and a checksum that binds it to the organization and the list. The checksum
+/// is not a security measure: with any cursor, the query stays within the caller's partition.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cursor;
 
@@ -57,7 +57,7 @@ impl Cursor {
     const MAX_BYTES: usize = 512;
     const CHECKSUM_BYTES: usize = 12;
 
-    /// A cursor after `sk`.
+    /// The cursor of the page after `sk`.
     pub fn encode(org: &OrgId, list: List, sk: &str) -> String {
         let mut bytes = Self::checksum(org, list, sk).to_vec();
         bytes.extend_from_slice(sk.as_bytes());
@@ -67,7 +67,7 @@ impl Cursor {
     /// The sort key after which the page begins.
     ///
     /// # Errors
-    /// [`Error::InvalidCursor`] for any text that was not made for this organization and this list.
+    /// [`Error::InvalidCursor`] if the cursor was not issued for this organization and this list.
     pub fn decode(org: &OrgId, list: List, text: &str) -> Result<String> {
         if text.len() > Self::MAX_BYTES {
             return Err(Error::InvalidCursor);
@@ -80,7 +80,7 @@ impl Cursor {
             .ok_or(Error::InvalidCursor)?;
         let sk = std::str::from_utf8(sk).map_err(|_| Error::InvalidCursor)?;
         let (from, to) = list.bounds();
-        // Whoever knows the source can make the checksum, and DynamoDB refuses to begin outside the query.
+        // A client can compute the checksum itself, and DynamoDB rejects a start key outside the query with an error.
         if checksum != Self::checksum(org, list, sk) || sk <= from || sk >= to {
             return Err(Error::InvalidCursor);
         }
@@ -97,8 +97,8 @@ impl Cursor {
 }
 
 impl Agency<'_> {
-    /// One page, in one query. The first page begins with the list's head, which tells that agency mode is enabled;
-    /// on a later one the cursor does.
+    /// One page, in one query. The first page includes the list's head, which exists only if agency mode is enabled. On
+    /// later pages the cursor shows that.
     pub(super) async fn page<T: DeserializeOwned>(&self, list: List, page: &PageRequest) -> Result<Page<T>> {
         let after = page
             .cursor
@@ -115,7 +115,7 @@ impl Agency<'_> {
             .store
             .query(self.org, list.bounds())
             .scan_index_forward(!list.backwards())
-            // One more than is wanted tells whether there is a next page.
+            // One more item than requested shows whether there is a next page.
             .limit(i32::from(page.limit) + 1 + i32::from(first))
             .set_exclusive_start_key(after.map(Key::item));
         let answer = call.send().await.map_err(sdk_error)?;
@@ -124,7 +124,7 @@ impl Agency<'_> {
             return Err(Error::NotEnabled);
         }
         let mut rows: Vec<_> = rows.collect();
-        // A page ends early where DynamoDB's does, at 1 MB.
+        // DynamoDB ends a page early at 1 MB.
         let more = rows.len() > limit || answer.last_evaluated_key.is_some();
         rows.truncate(limit);
         let last = rows.last().and_then(|row| row.get(keys::SK)?.as_s().ok());

@@ -1,4 +1,4 @@
-//! What a portal's front end loads.
+//! The data of a portal's front end.
 
 use crate::{
     auth::Tenant,
@@ -12,7 +12,7 @@ use crate::{
 use super::{Caller, Error, Result, Store, keys, parse, settings::settings};
 
 impl Store {
-    /// The portal that the caller sees: the agency's own, or the one of the agency whose client the caller is.
+    /// The portal of the caller's agency, or of the agency whose client the caller is.
     ///
     /// # Errors
     /// [`Error::NoPortal`]
@@ -40,7 +40,7 @@ impl Store {
                 };
                 (membership.agency, organization)
             }
-            Tenant::Nobody => return Err(Error::NoPortal),
+            Tenant::NoOrganization => return Err(Error::NoPortal),
         };
         let mut items = self.between(&agency, keys::SUMMARY, 4).await?.into_iter();
         let (Some(config), Some(branding), Some(_)) = (items.next(), items.next(), items.next()) else {
@@ -54,7 +54,7 @@ impl Store {
         })
     }
 
-    /// The branding of the agency that serves a host name.
+    /// The branding of the agency that serves this host name.
     ///
     /// # Errors
     /// [`Error::NoPortal`]

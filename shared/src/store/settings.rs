@@ -1,4 +1,4 @@
-//! Branding and portal configuration: settings that `enable` makes and `PUT` merges.
+//! Branding and portal configuration: settings that `enable` creates and `PUT` merges.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -17,12 +17,12 @@ use super::{
     transaction::{Condition, Outcome, Part},
 };
 
-/// Under which condition an update is made (RFC 9110, section 13.1.1).
+/// The precondition of an update (RFC 9110, section 13.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
-    /// Whatever is there.
+    /// No condition, or `*`.
     Any,
-    /// What is there has one of these tags.
+    /// The resource has one of these tags.
     Tags(Vec<String>),
 }
 
@@ -35,13 +35,13 @@ impl IfMatch {
     }
 }
 
-/// Settings as they are stored, with what is around them.
+/// Stored settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Settings<S> {
     #[serde(flatten)]
     settings: S,
-    /// Of branding alone.
+    /// Only for branding.
     id: Option<BrandingId>,
     created_at: Option<Timestamp>,
     updated_at: Option<Timestamp>,
@@ -50,28 +50,22 @@ struct Settings<S> {
 const BRANDING: &str = "branding";
 const CONFIG: &str = "portal-config";
 
-/// The items that `enable` makes.
+/// The items that `enable` creates.
 pub(super) fn initial(org: &OrgId) -> Result<[Item; 2]> {
+    let config = Stored::new(Settings::<PortalSettings>::default());
+    let branding = Stored::new(Settings::<BrandingSettings>::default());
     Ok([
-        item(
-            keys::config(org),
-            CONFIG,
-            &Stored::new(Settings::<PortalSettings>::default()),
-        )?,
-        item(
-            keys::branding(org),
-            BRANDING,
-            &Stored::new(Settings::<BrandingSettings>::default()),
-        )?,
+        item(keys::config(org), CONFIG, &config)?,
+        item(keys::branding(org), BRANDING, &branding)?,
     ])
 }
 
-/// The settings of an item, whichever they are.
+/// The settings of an item.
 pub(super) fn settings<S: DeserializeOwned>(item: Item) -> Result<S> {
     Ok(parse::<Settings<S>>(item)?.settings)
 }
 
-/// The id of the write that left a resource as it is: its tag, new with each write and never used again.
+/// The id of a resource's last write. It is the resource's entity tag: each write creates a new one.
 type WriteId = String;
 
 impl Agency<'_> {
@@ -80,8 +74,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`]
     pub async fn branding(&self) -> Result<(Branding, WriteId)> {
-        let stored = self.settings(keys::branding(self.org)).await?;
-        Ok((self.show_branding(stored.value), stored.write_id))
+        Ok(self.show_branding(self.settings(keys::branding(self.org)).await?))
     }
 
     /// Merges an update into the branding.
@@ -93,17 +86,19 @@ impl Agency<'_> {
         update: BrandingUpdate,
         if_match: &IfMatch,
     ) -> Result<(Branding, WriteId)> {
+        let new_id = BrandingId::new(self.caller.now);
+        let merge = |before: &Settings<BrandingSettings>| Settings {
+            id: before.id.or(Some(new_id)),
+            settings: update.clone().apply(before.settings.clone()),
+            ..self.touched(before)
+        };
+        let target = |after: &Settings<_>| {
+            let id = after.id.unwrap_or(new_id);
+            (Action::BrandingUpdated, TargetType::Branding, id.to_string())
+        };
         let key = keys::branding(self.org);
-        let stored = self
-            .put_settings(key, if_match, |before: &Settings<BrandingSettings>| {
-                let id = before.id.unwrap_or_else(|| BrandingId::new(self.caller.now));
-                let settings = update.clone().apply(before.settings.clone());
-                let after = self.updated(before, settings, Some(id));
-                let target = (TargetType::Branding, id.to_string());
-                (after, BRANDING, Action::BrandingUpdated, target)
-            })
-            .await?;
-        Ok((self.show_branding(stored.value), stored.write_id))
+        let stored = self.put_settings(key, BRANDING, if_match, merge, target).await?;
+        Ok(self.show_branding(stored))
     }
 
     /// The portal configuration and its tag.
@@ -111,8 +106,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`]
     pub async fn portal_config(&self) -> Result<(PortalConfig, WriteId)> {
-        let stored = self.settings(keys::config(self.org)).await?;
-        Ok((self.show_config(stored.value), stored.write_id))
+        Ok(self.show_config(self.settings(keys::config(self.org)).await?))
     }
 
     /// Merges an update into the portal configuration.
@@ -124,16 +118,17 @@ impl Agency<'_> {
         update: PortalConfigUpdate,
         if_match: &IfMatch,
     ) -> Result<(PortalConfig, WriteId)> {
+        let merge = |before: &Settings<PortalSettings>| Settings {
+            settings: update.clone().apply(before.settings.clone()),
+            ..self.touched(before)
+        };
+        let target = |_: &_| {
+            let id = self.org.to_string();
+            (Action::PortalConfigUpdated, TargetType::PortalConfig, id)
+        };
         let key = keys::config(self.org);
-        let stored = self
-            .put_settings(key, if_match, |before: &Settings<PortalSettings>| {
-                let settings = update.clone().apply(before.settings.clone());
-                let after = self.updated(before, settings, None);
-                let target = (TargetType::PortalConfig, self.org.to_string());
-                (after, CONFIG, Action::PortalConfigUpdated, target)
-            })
-            .await?;
-        Ok((self.show_config(stored.value), stored.write_id))
+        let stored = self.put_settings(key, CONFIG, if_match, merge, target).await?;
+        Ok(self.show_config(stored))
     }
 
     async fn settings<S: DeserializeOwned>(&self, key: Key) -> Result<Stored<Settings<S>>> {
@@ -143,8 +138,10 @@ impl Agency<'_> {
     async fn put_settings<S: Serialize + DeserializeOwned>(
         &self,
         key: Key,
+        entity: &str,
         if_match: &IfMatch,
-        change: impl Fn(&Settings<S>) -> (Settings<S>, &'static str, Action, (TargetType, String)),
+        merge: impl Fn(&Settings<S>) -> Settings<S>,
+        target: impl Fn(&Settings<S>) -> (Action, TargetType, String),
     ) -> Result<Stored<Settings<S>>> {
         let mut retry = self.retry();
         loop {
@@ -152,23 +149,16 @@ impl Agency<'_> {
             if !if_match.admits(&before.write_id) {
                 return Err(Error::Stale);
             }
-            let (after, entity, action, target) = change(&before.value);
-            let (was, is) = changes(&before.value.settings, &after.settings);
-            let after = Stored::new(after);
+            let after = Stored::new(merge(&before.value));
             let mut transaction = self.transaction();
             transaction.put(
                 Part::Resource,
                 item(key.clone(), entity, &after)?,
                 Condition::unchanged(&before.write_id),
             )?;
-            let record = Record {
-                action,
-                target,
-                before: was,
-                after: is,
-                flat: Vec::new(),
-            };
-            self.audit(&mut transaction, record)?;
+            let (action, kind, id) = target(&after.value);
+            let changes = changes(&before.value.settings, &after.value.settings);
+            self.audit(&mut transaction, Record::new(action, kind, id, changes))?;
             match transaction.commit(&mut retry).await? {
                 Outcome::Done => return Ok(after),
                 Outcome::Refused(_) => retry.wait().await?,
@@ -176,32 +166,40 @@ impl Agency<'_> {
         }
     }
 
-    fn updated<S>(&self, before: &Settings<S>, settings: S, id: Option<BrandingId>) -> Settings<S> {
+    /// The same settings with the times of an update.
+    fn touched<S: Clone>(&self, before: &Settings<S>) -> Settings<S> {
         Settings {
-            settings,
-            id,
             created_at: before.created_at.or(Some(self.caller.now)),
             updated_at: Some(self.caller.now),
+            ..before.clone()
         }
     }
 
-    fn show_branding(&self, stored: Settings<BrandingSettings>) -> Branding {
-        Branding {
-            id: stored.id,
+    fn show_branding(&self, stored: Stored<Settings<BrandingSettings>>) -> (Branding, WriteId) {
+        let Settings {
+            settings,
+            id,
+            created_at,
+            updated_at,
+        } = stored.value;
+        let branding = Branding {
+            id,
             organization_id: self.org.clone(),
-            warnings: stored.settings.warnings(),
-            settings: stored.settings,
-            created_at: stored.created_at,
-            updated_at: stored.updated_at,
-        }
+            warnings: settings.warnings(),
+            settings,
+            created_at,
+            updated_at,
+        };
+        (branding, stored.write_id)
     }
 
-    fn show_config(&self, stored: Settings<PortalSettings>) -> PortalConfig {
-        PortalConfig {
+    fn show_config(&self, stored: Stored<Settings<PortalSettings>>) -> (PortalConfig, WriteId) {
+        let config = PortalConfig {
             organization_id: self.org.clone(),
-            settings: stored.settings,
-            created_at: stored.created_at,
-            updated_at: stored.updated_at,
-        }
+            settings: stored.value.settings,
+            created_at: stored.value.created_at,
+            updated_at: stored.value.updated_at,
+        };
+        (config, stored.write_id)
     }
 }

@@ -1,4 +1,4 @@
-//! One transaction: what it writes, under which conditions, and what stood in the way.
+//! One DynamoDB transaction: its writes, their conditions, and the conditions that failed.
 
 use std::{
     collections::HashMap,
@@ -8,36 +8,39 @@ use std::{
 use aws_sdk_dynamodb::{
     error::SdkError,
     operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
+    types::{
+        AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+        builders::{TransactWriteItemBuilder, UpdateBuilder},
+        error::TransactionCanceledException,
+    },
 };
 
 use super::{Error, Item, Store, keys::Key, sdk_error};
 
-/// What a condition of a transaction guards.
+/// The role of an item in a transaction, to tell which condition failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    /// The audit entry. It has a new id, so where it stands already this very write has taken effect before, and its
-    /// answer was lost.
-    Receipt,
-    /// The record of an idempotency key.
+    /// The audit entry, with a new id. If it already exists, this transaction has taken effect before, and its response
+    /// was lost.
+    AuditEntry,
+    /// The idempotency record.
     Idempotency,
     /// The agency.
     Agency,
-    /// The resource that is written.
+    /// The resource.
     Resource,
-    /// The client that has a slug.
+    /// The reservation of a client's slug.
     Slug,
-    /// The agency's own claim on a host name.
+    /// The agency's claim on a host name.
     Name,
     /// The holder of a host name.
     Holder,
-    /// The domain that holds the name of the resource that is written.
+    /// Another agency's domain that holds the same host name.
     Rival,
-    /// Nothing: it has no condition.
-    Free,
+    /// An item without a condition.
+    Unconditional,
 }
 
-/// A condition and its values.
 pub(super) struct Condition {
     expression: String,
     values: Vec<(&'static str, AttributeValue)>,
@@ -54,19 +57,17 @@ impl Condition {
         })
     }
 
-    /// There is no such item.
+    /// The item does not exist.
     pub(super) fn absent() -> Option<Self> {
         Self::new("attribute_not_exists(PK)", [])
     }
 
-    /// The item is as it was when it was read.
+    /// The item is unchanged since it was read (optimistic locking).
     pub(super) fn unchanged(write_id: &str) -> Option<Self> {
         Self::new("writeId = :writeId", [(":writeId", text(write_id))])
     }
-}
 
-impl Condition {
-    /// As the SDK takes it: the expression, and all values, of which DynamoDB takes no empty set.
+    /// The expression and all values for the SDK. DynamoDB rejects an empty map of values.
     fn parts(
         condition: Option<Self>,
         values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
@@ -78,25 +79,49 @@ impl Condition {
     }
 }
 
-/// How a transaction ended that did not fail.
 pub(super) enum Outcome {
-    /// All of it took effect.
+    /// All writes took effect.
     Done,
-    /// Nothing of it did.
+    /// No write took effect, because conditions failed.
     Refused(Refused),
 }
 
-/// The conditions that did not hold, each with the item that stood in the way (empty where there is none).
+/// The conditions that failed, each with the existing item (empty if there is none).
 pub(super) struct Refused(Vec<(Part, Item)>);
 
 impl Refused {
-    /// The item in the way of `part`, if that was refused.
+    /// Reads the cancellation reasons, one for each part.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the transaction conflicted with another write or was throttled; [`Error::Internal`] for
+    /// any other reason.
+    fn read(cancelled: &TransactionCanceledException, parts: &[Part]) -> Result<Self, Error> {
+        let mut refused = Vec::new();
+        for (reason, part) in cancelled.cancellation_reasons().iter().zip(parts) {
+            match reason.code() {
+                None | Some("None") => {}
+                Some("ConditionalCheckFailed") => {
+                    refused.push((*part, reason.item().cloned().unwrap_or_default()));
+                }
+                Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded") => {
+                    return Err(Error::Conflict);
+                }
+                Some(code) => return Err(Error::internal(format!("transaction cancelled: {code}"))),
+            }
+        }
+        if refused.is_empty() {
+            let message = cancelled.message().unwrap_or("no reason");
+            return Err(Error::internal(format!("transaction cancelled: {message}")));
+        }
+        Ok(Self(refused))
+    }
+
+    /// The existing item, if the condition of `part` failed.
     pub(super) fn by(&self, part: Part) -> Option<&Item> {
         self.0.iter().find(|(of, _)| *of == part).map(|(_, item)| item)
     }
 }
 
-/// A transaction under construction.
 pub(super) struct Transaction<'a> {
     store: &'a Store,
     items: Vec<TransactWriteItem>,
@@ -121,8 +146,7 @@ impl<'a> Transaction<'a> {
             .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let put = put.build().map_err(Error::internal)?;
-        self.push(part, TransactWriteItem::builder().put(put).build());
-        Ok(())
+        self.push(part, TransactWriteItem::builder().put(put))
     }
 
     pub(super) fn delete(&mut self, part: Part, key: Key, condition: Option<Condition>) -> Result<(), Error> {
@@ -134,8 +158,7 @@ impl<'a> Transaction<'a> {
             .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let delete = delete.build().map_err(Error::internal)?;
-        self.push(part, TransactWriteItem::builder().delete(delete).build());
-        Ok(())
+        self.push(part, TransactWriteItem::builder().delete(delete))
     }
 
     pub(super) fn update(
@@ -148,18 +171,13 @@ impl<'a> Transaction<'a> {
     ) -> Result<(), Error> {
         let (condition, values) = Condition::parts(condition, values);
         let update = Update::builder()
-            .table_name(&self.store.table)
-            .set_key(Some(key.item()))
             .update_expression(expression)
             .set_condition_expression(condition)
-            .set_expression_attribute_values(values)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let update = update.build().map_err(Error::internal)?;
-        self.push(part, TransactWriteItem::builder().update(update).build());
-        Ok(())
+            .set_expression_attribute_values(values);
+        self.push_update(part, key, update)
     }
 
-    /// Changes attributes of an item on the condition that `write_id` wrote it last.
+    /// Updates attributes of an item on the condition that `write_id` wrote it last.
     pub(super) fn change(
         &mut self,
         part: Part,
@@ -168,29 +186,34 @@ impl<'a> Transaction<'a> {
         write_id: &str,
     ) -> Result<(), Error> {
         let update = Update::builder()
-            .table_name(&self.store.table)
-            .set_key(Some(key.item()))
             .update_expression(&change.expression)
             .condition_expression(Attributes::UNCHANGED)
             .set_expression_attribute_names(Some(change.names.clone()))
-            .set_expression_attribute_values(Some(change.values_if(write_id)))
+            .set_expression_attribute_values(Some(change.values_if(write_id)));
+        self.push_update(part, key, update)
+    }
+
+    fn push_update(&mut self, part: Part, key: Key, update: UpdateBuilder) -> Result<(), Error> {
+        let update = update
+            .table_name(&self.store.table)
+            .set_key(Some(key.item()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let update = update.build().map_err(Error::internal)?;
-        self.push(part, TransactWriteItem::builder().update(update).build());
+        self.push(part, TransactWriteItem::builder().update(update))
+    }
+
+    fn push(&mut self, part: Part, item: TransactWriteItemBuilder) -> Result<(), Error> {
+        self.parts.push(part);
+        self.items.push(item.build());
         Ok(())
     }
 
-    fn push(&mut self, part: Part, item: TransactWriteItem) {
-        self.parts.push(part);
-        self.items.push(item);
-    }
-
-    /// Carries the transaction out: all of it or nothing. Where it meets another one it is sent again as it is, with its
-    /// ids: it may have taken effect although its answer was lost, and its audit entry tells so. (The SDK gives each
-    /// call a token of its own, which makes the SDK's retries of that call safe, but not a second call.)
+    /// Sends the transaction. After a conflict with another write it is sent again with the same ids, so that its audit
+    /// entry shows whether an earlier attempt took effect although its response was lost. (The SDK's client request token
+    /// makes only the SDK's own retries of one call safe.)
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where it kept meeting others.
+    /// [`Error::Unavailable`] if the conflicts last until the retries end.
     pub(super) async fn commit(self, retry: &mut Retry) -> Result<Outcome, Error> {
         loop {
             match self.send().await {
@@ -218,33 +241,15 @@ impl<'a> Transaction<'a> {
             TransactWriteItemsError::TransactionInProgressException(_) => return Err(Error::Conflict),
             _ => return Err(sdk_error(failure)),
         };
-        let mut refused = Refused(Vec::new());
-        for (reason, part) in cancelled.cancellation_reasons().iter().zip(&self.parts) {
-            match reason.code() {
-                None | Some("None") => {}
-                Some("ConditionalCheckFailed") => {
-                    refused
-                        .0
-                        .push((*part, reason.item().cloned().unwrap_or_default()));
-                }
-                Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded") => {
-                    return Err(Error::Conflict);
-                }
-                Some(code) => return Err(Error::internal(format!("transaction cancelled: {code}"))),
-            }
-        }
-        if refused.by(Part::Receipt).is_some() {
+        let refused = Refused::read(cancelled, &self.parts)?;
+        if refused.by(Part::AuditEntry).is_some() {
             return Ok(Outcome::Done);
-        }
-        if refused.0.is_empty() {
-            let message = cancelled.message().unwrap_or("no reason");
-            return Err(Error::internal(format!("transaction cancelled: {message}")));
         }
         Ok(Outcome::Refused(refused))
     }
 }
 
-/// New values of some attributes of an item, whatever their names.
+/// New values of some attributes of an item. Names are escaped, because some are reserved words.
 pub(super) struct Attributes {
     pub(super) expression: String,
     pub(super) names: HashMap<String, String>,
@@ -252,10 +257,10 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    /// That a write of this id left the item as it is.
+    /// The condition that the write of this id was the last one.
     pub(super) const UNCHANGED: &str = "writeId = :unchanged";
 
-    /// Sets each of `names` to its value in `item`, or removes it where it has none there.
+    /// Sets each of `names` to its value in `item`, and removes the attributes that `item` does not have.
     pub(super) fn from_item(names: &[&str], item: &Item) -> Self {
         let (mut set, mut remove) = (Vec::new(), Vec::new());
         let mut change = Self {
@@ -281,7 +286,7 @@ impl Attributes {
         change
     }
 
-    /// The values, that of [`Self::UNCHANGED`] among them.
+    /// The values, including that of [`Self::UNCHANGED`].
     pub(super) fn values_if(&self, write_id: &str) -> Item {
         let mut values = self.values.clone();
         values.insert(":unchanged".to_owned(), text(write_id));
@@ -289,7 +294,7 @@ impl Attributes {
     }
 }
 
-/// Tries a write again that met another one, with full jitter, as long as the store has patience.
+/// Backoff with full jitter for writes that conflict with other writes.
 #[derive(Debug)]
 pub struct Retry {
     until: Instant,
@@ -301,7 +306,7 @@ impl Retry {
     const FIRST_MS: u64 = 20;
     const LONGEST_MS: u64 = 1000;
 
-    /// No try begins after this.
+    /// Retries until the deadline `until`.
     pub(super) fn new(until: Instant) -> Self {
         Self {
             until,
@@ -310,16 +315,16 @@ impl Retry {
         }
     }
 
-    /// No more than so many tries in all.
+    /// Limits the number of attempts, including the first.
     #[must_use]
     pub fn up_to(self, tries: u32) -> Self {
         Self { most: tries, ..self }
     }
 
-    /// Waits before the next try.
+    /// Waits before the next attempt.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the time is up, [`Error::Conflict`] where the tries are.
+    /// [`Error::Unavailable`] if the deadline would pass, [`Error::Conflict`] after the last attempt.
     pub async fn wait(&mut self) -> Result<(), Error> {
         let longest = (Self::FIRST_MS << self.tries.min(10)).min(Self::LONGEST_MS);
         self.tries += 1;
@@ -328,19 +333,19 @@ impl Retry {
         }
         let wait = Duration::from_millis(u64::from(crate::random::below(longest as u32 + 1)));
         if Instant::now() + wait > self.until {
-            return Err(Error::Unavailable("writes kept meeting one another".into()));
+            return Err(Error::Unavailable(
+                "write conflicts lasted until the deadline".into(),
+            ));
         }
         tokio::time::sleep(wait).await;
         Ok(())
     }
 }
 
-/// A string attribute.
 pub(super) fn text(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
-/// A number attribute.
 pub(super) fn number(value: impl Into<i64>) -> AttributeValue {
     AttributeValue::N(value.into().to_string())
 }

@@ -5,11 +5,8 @@ use hickory_proto::{
     rr::{Name, RData},
 };
 use shared::models::{
-    domain::{
-        Domain, Finding, FindingCode as Code, Level, Observed, RecordState, Routing, Status, Token,
-        relative_host,
-    },
-    hostname::HostPolicy,
+    domain::{Domain, Finding, FindingCode as Code, Level, Observed, RecordState, Routing, Status, Token},
+    hostname::{HostPolicy, relative_host},
     time::Timestamp,
 };
 

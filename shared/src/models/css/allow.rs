@@ -1,4 +1,4 @@
-//! What is allowed, by name. Names are lower-case, and each list is sorted.
+//! The allow-lists of names. Names are in lower case, and each list is sorted.
 
 /// At-rules.
 const AT_RULES: &[&str] = &[
@@ -13,7 +13,7 @@ const AT_RULES: &[&str] = &[
     "supports",
 ];
 
-/// Functions of values: none of them loads anything, whatever its arguments.
+/// Functions of values. None of them can load a file, whatever its arguments.
 #[rustfmt::skip]
 const VALUES: &[&str] = &[
     "abs", "acos", "alpha", "anchor", "anchor-size", "annotation", "asin", "atan", "atan2", "attr",
@@ -61,10 +61,10 @@ const SELECTORS: &[&str] = &[
 /// Functions of the conditions of `@supports` and `@container`.
 const CONDITIONS: &[&str] = &["font-format", "font-tech", "scroll-state", "selector", "style"];
 
-/// Functions that load, for a clearer refusal: none that is not on the lists above passes.
+/// Functions that load files, for a clearer error message. They are on none of the lists above.
 const LOADS: &[&str] = &["cross-fade", "element", "image", "image-set", "src", "url"];
 
-/// Properties with which an old engine runs or loads what it is given, a string included, and IE's `progid:`.
+/// Properties whose values an old browser executes or loads, even as a string, and IE's `progid:`.
 const RUN: &[&str] = &[
     "-moz-binding",
     "-ms-behavior",
@@ -76,43 +76,43 @@ const RUN: &[&str] = &[
     "progid",
 ];
 
-/// The at-rule of that name, if it is allowed.
+/// The at-rule of this name, if it is allowed.
 pub fn at_rule(name: &str) -> Option<&'static str> {
     find(AT_RULES, name)
 }
 
-/// All at-rules that are allowed, for a sentence.
+/// The allowed at-rules, for an error message.
 pub fn at_rules() -> String {
     AT_RULES.join(", @")
 }
 
-/// The function of values of that name, if it is allowed.
+/// The function of values of this name, if it is allowed.
 pub fn value(name: &str) -> Option<&'static str> {
     find(VALUES, name)
 }
 
-/// The function of selectors of that name, if it is allowed.
+/// The function of selectors of this name, if it is allowed.
 pub fn selector(name: &str) -> Option<&'static str> {
     find(SELECTORS, name)
 }
 
-/// The function of conditions of that name, if it is allowed.
+/// The function of conditions of this name, if it is allowed.
 pub fn condition(name: &str) -> Option<&'static str> {
     find(CONDITIONS, name)
 }
 
-/// Whether the function loads something.
+/// Whether the function loads a file.
 pub fn loads(name: &str) -> bool {
     find(LOADS, name).is_some()
 }
 
-/// Whether an old engine could run what follows this name and a colon. IE reads `_name` as `name`.
+/// Whether an old browser could execute the text after this name and a colon. IE reads `_name` as `name`.
 pub fn runs(name: &str) -> bool {
     let name = name.trim_start_matches('_').to_ascii_lowercase();
     RUN.binary_search(&name.as_str()).is_ok()
 }
 
-/// Looks a name up without its case in ASCII and without the prefixes that autoprefixer writes.
+/// Looks up a name, ignoring ASCII case and the prefixes that autoprefixer writes.
 fn find(list: &'static [&'static str], name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
     let plain = ["-webkit-", "-moz-"]

@@ -1,31 +1,67 @@
-//! The second pass: tokens, and the structure of rules, declarations, selectors and conditions (CSS Syntax Level 3).
+//! The second pass: tokens, and the structure of rules, declarations, selectors and conditions (CSS Syntax ValueLevel 3).
 //!
-//! It knows no property. What it cannot place is refused, where an engine would drop it and go on.
+//! Properties are not checked. Any unexpected token is rejected, although a browser would skip it.
 
 use cssparser::{ParseError, ParseErrorKind, Parser, ToCss, Token};
 
-use super::{Refusal, allow, quoted};
+use super::{Code, Refusal, allow, forbidden, malformed, quoted};
 
-type Checked = Result<(), Refusal>;
+type Accepted = Result<(), Refusal>;
 
-/// Checks a sheet that has passed the scan, so that blocks are closed and nest within bounds.
-pub fn check(text: &str) -> Checked {
+/// Checks a sheet that has passed the scan: its blocks are closed, and their depth is bounded.
+pub fn check(text: &str) -> Accepted {
     let mut nodes = Vec::new();
     tokenize(&mut Parser::new(text), &mut nodes).map_err(|error| match error.kind {
         ParseErrorKind::Custom(refusal) => refusal,
-        ParseErrorKind::Basic(kind) => Refusal::malformed(0, kind.to_string()),
+        ParseErrorKind::Basic(kind) => Refusal {
+            at: 0,
+            code: Code::InvalidFormat,
+            reason: kind.to_string().into(),
+        },
     })?;
     block(&nodes, Context::Sheet)
 }
 
-/// A token, and how many of the nodes after it are inside it.
+/// A token, and the number of the following nodes that are inside it.
 struct Node<'i> {
     token: Token<'i>,
     at: usize,
     inner: usize,
 }
 
-/// Collects the tokens without comments, and refuses those that have no place in any sheet.
+impl Node<'_> {
+    /// The name, if the token is an identifier.
+    fn ident(&self) -> Option<&str> {
+        match &self.token {
+            Token::Ident(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the token is one of these identifiers, in any case.
+fn is_word(token: &Token, words: &[&str]) -> bool {
+    matches!(token, Token::Ident(name) if words.iter().any(|word| name.eq_ignore_ascii_case(word)))
+}
+
+/// Whether the token is a match operator of attribute selectors with two characters, such as `^=`.
+fn is_match(token: &Token) -> bool {
+    use Token::{DashMatch, IncludeMatch, PrefixMatch, SubstringMatch, SuffixMatch};
+    matches!(
+        token,
+        DashMatch | IncludeMatch | PrefixMatch | SubstringMatch | SuffixMatch
+    )
+}
+
+/// Rejects the first node whose token does not fit.
+fn all(nodes: &[Node], fits: impl Fn(&Token) -> bool) -> Accepted {
+    match nodes.iter().find(|node| !fits(&node.token)) {
+        Some(node) => unexpected(node),
+        None => Ok(()),
+    }
+}
+
+/// Collects the tokens without comments, and rejects those that are not allowed anywhere.
 fn tokenize<'i>(input: &mut Parser<'i>, nodes: &mut Vec<Node<'i>>) -> Result<(), ParseError<Refusal>> {
     loop {
         let at = input.position().byte_index();
@@ -56,55 +92,51 @@ fn tokenize<'i>(input: &mut Parser<'i>, nodes: &mut Vec<Node<'i>>) -> Result<(),
     }
 }
 
-/// Refuses a token for what it is, wherever it stands. The structure only narrows what passes here.
-fn admit(token: &Token, at: usize) -> Checked {
+/// Rejects a token that is not allowed anywhere. The structure further restricts the other tokens.
+fn admit(token: &Token, at: usize) -> Accepted {
     match token {
-        Token::UnquotedUrl(_) | Token::BadUrl(_) => Err(unknown_function("url", at)),
+        Token::UnquotedUrl(_) | Token::BadUrl(_) => unknown_function("url", at),
         Token::Function(name)
             if allow::value(name).is_none()
                 && allow::selector(name).is_none()
                 && allow::condition(name).is_none() =>
         {
-            Err(unknown_function(name, at))
+            unknown_function(name, at)
         }
-        Token::AtKeyword(name) if name.eq_ignore_ascii_case("charset") => Err(Refusal::forbidden(
+        Token::AtKeyword(name) if name.eq_ignore_ascii_case("charset") => forbidden(
             at,
             "`@charset` is only allowed as `@charset \"utf-8\";` at the very start",
-        )),
+        ),
         Token::AtKeyword(name) if allow::at_rule(name).is_none() => {
             let reason = format!(
-                "{} is not allowed; these are: @{}",
+                "{} is not allowed; allowed are: @{}",
                 quoted(&format!("@{name}")),
                 allow::at_rules()
             );
-            Err(Refusal::forbidden(at, reason))
+            forbidden(at, reason)
         }
-        Token::CDO | Token::CDC => Err(Refusal::forbidden(at, "comments of HTML are not allowed")),
-        token if token.is_parse_error() => Err(Refusal::malformed(at, "this is no token of CSS")),
+        Token::CDO | Token::CDC => forbidden(at, "HTML comments are not allowed"),
+        token if token.is_parse_error() => malformed(at, "this is not a CSS token"),
         _ => Ok(()),
     }
 }
 
-fn unknown_function(name: &str, at: usize) -> Refusal {
+fn unknown_function(name: &str, at: usize) -> Accepted {
     let shown = quoted(&format!("{name}()"));
     if allow::loads(name) {
-        Refusal::forbidden(
-            at,
-            format!("{shown} is not allowed: a stylesheet loads nothing, images have settings of their own"),
-        )
-    } else {
-        Refusal::forbidden(at, format!("{shown} is not among the functions that are allowed"))
+        let reason =
+            format!("{shown} is not allowed: a style sheet cannot load files; use the image settings");
+        return forbidden(at, reason);
     }
+    forbidden(at, format!("{shown} is not an allowed function"))
 }
 
-fn unexpected(node: &Node) -> Refusal {
-    Refusal::malformed(
-        node.at,
-        format!("{} is not expected here", quoted(&node.token.to_css_string())),
-    )
+fn unexpected(node: &Node) -> Accepted {
+    let shown = quoted(&node.token.to_css_string());
+    malformed(node.at, format!("{shown} is not expected here"))
 }
 
-/// Nodes side by side: each comes with those inside it.
+/// Sibling nodes, each with the nodes inside it.
 #[derive(Clone, Copy)]
 struct Siblings<'a, 'i>(&'a [Node<'i>]);
 
@@ -122,7 +154,7 @@ impl<'a, 'i> Iterator for Siblings<'a, 'i> {
 }
 
 impl<'a, 'i> Siblings<'a, 'i> {
-    /// Moves past the first sibling that is a `stop`, or to the end. Gives what is before it, and it.
+    /// Moves past the first sibling that matches `stop`, or to the end. Returns the nodes before it, and itself.
     fn until(&mut self, stop: impl Fn(&Token) -> bool) -> (&'a [Node<'i>], Option<Sibling<'a, 'i>>) {
         let all = self.0;
         loop {
@@ -134,7 +166,7 @@ impl<'a, 'i> Siblings<'a, 'i> {
         }
     }
 
-    /// The next sibling that is no white space.
+    /// The next sibling that is not white space.
     fn solid(&mut self) -> Option<Sibling<'a, 'i>> {
         self.find(|(node, _)| !is_space(&node.token))
     }
@@ -159,7 +191,7 @@ fn parts<'a, 'i>(nodes: &'a [Node<'i>]) -> impl Iterator<Item = &'a [Node<'i>]> 
     })
 }
 
-/// The tokens without white space, those inside others included.
+/// The tokens without white space, including nested ones.
 fn solids<'a, 'i>(nodes: &'a [Node<'i>]) -> Vec<&'a Token<'i>> {
     nodes
         .iter()
@@ -171,10 +203,7 @@ fn solids<'a, 'i>(nodes: &'a [Node<'i>]) -> Vec<&'a Token<'i>> {
 /// Splits `name: value`.
 fn named<'a, 'i>(nodes: &'a [Node<'i>]) -> Option<(&'a str, &'a [Node<'i>])> {
     let mut rest = Siblings(nodes);
-    let (name, _) = rest.solid()?;
-    let Token::Ident(name) = &name.token else {
-        return None;
-    };
+    let name = rest.solid()?.0.ident()?;
     let (colon, _) = rest.solid()?;
     (colon.token == Token::Colon).then_some((name, rest.0))
 }
@@ -183,20 +212,20 @@ fn is_custom(name: &str) -> bool {
     name.starts_with("--")
 }
 
-/// What a list of rules or declarations is the content of.
+/// The parent of a list of rules or declarations.
 #[derive(Clone, Copy, PartialEq)]
 enum Context {
     /// The sheet.
     Sheet,
     /// A conditional rule or a layer, outside any style rule.
     Rules,
-    /// `@scope`, which takes declarations as well as all that a sheet takes.
+    /// `@scope`, which contains declarations and everything that a sheet contains.
     Scope,
     /// A style rule.
     Style,
     /// `@keyframes`.
     Keyframes,
-    /// A rule that takes declarations alone.
+    /// A rule that contains only declarations.
     Declarations,
 }
 
@@ -205,13 +234,13 @@ impl Context {
         matches!(self, Self::Scope | Self::Style | Self::Declarations)
     }
 
-    /// The content of a conditional rule or a layer here.
+    /// The context inside a conditional rule or a layer.
     fn group(self) -> Self {
         if self == Self::Sheet { Self::Rules } else { self }
     }
 }
 
-fn block(nodes: &[Node], context: Context) -> Checked {
+fn block(nodes: &[Node], context: Context) -> Accepted {
     let mut rest = Siblings(nodes);
     while let Some(first) = rest.0.first() {
         match &first.token {
@@ -219,8 +248,8 @@ fn block(nodes: &[Node], context: Context) -> Checked {
                 rest.next();
             }
             Token::Semicolon if context == Context::Sheet => {
-                let reason = "a `;` outside all rules spoils the rule after it";
-                return Err(Refusal::malformed(first.at, reason));
+                let reason = "remove this `;`: outside rules it invalidates the next rule";
+                return malformed(first.at, reason);
             }
             Token::Semicolon => {
                 rest.next();
@@ -235,15 +264,15 @@ fn block(nodes: &[Node], context: Context) -> Checked {
     Ok(())
 }
 
-/// A declaration or a rule, told apart as CSS Syntax does: by the block in it.
-fn item(at: usize, rest: &mut Siblings, context: Context) -> Checked {
+/// A declaration or a rule. A rule has a block (CSS Syntax).
+fn item(at: usize, rest: &mut Siblings, context: Context) -> Accepted {
     let name = named(rest.0).map(|(name, _)| name);
     if let Some(name) = name {
         runs_nothing(name, at)?;
     }
     let custom = name.is_some_and(is_custom);
     if custom && !context.has_declarations() {
-        return Err(Refusal::malformed(at, "a custom property must stand in a rule"));
+        return malformed(at, "a custom property must be inside a rule");
     }
     let (head, stop) = rest.until(|token| match token {
         Token::Semicolon => context != Context::Sheet,
@@ -252,7 +281,7 @@ fn item(at: usize, rest: &mut Siblings, context: Context) -> Checked {
     });
     match stop {
         Some((node, body)) if node.token == Token::CurlyBracketBlock => match context {
-            Context::Declarations => Err(Refusal::malformed(at, "only declarations can stand here")),
+            Context::Declarations => malformed(at, "only declarations are allowed here"),
             Context::Keyframes => {
                 keyframe(head, at)?;
                 block(body, Context::Declarations)
@@ -264,19 +293,19 @@ fn item(at: usize, rest: &mut Siblings, context: Context) -> Checked {
         },
         _ => match named(head) {
             Some((name, value)) if context.has_declarations() => declaration(name, value, at),
-            Some(_) => Err(Refusal::malformed(at, "a declaration must stand in a rule")),
-            None if context.has_declarations() => Err(Refusal::malformed(
+            Some(_) => malformed(at, "a declaration must be inside a rule"),
+            None if context.has_declarations() => malformed(
                 at,
                 "this is neither a declaration, `name: value`, nor a rule, `selector { … }`",
-            )),
-            None => Err(Refusal::malformed(at, "the `{ … }` of this rule is missing")),
+            ),
+            None => malformed(at, "the `{ … }` of this rule is missing"),
         },
     }
 }
 
-fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Checked {
+fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Accepted {
     let (prelude, stop) = rest.until(|token| matches!(token, Token::Semicolon | Token::CurlyBracketBlock));
-    // Those that are not allowed went with their token.
+    // `admit` has rejected the other at-rules.
     let name = allow::at_rule(name).unwrap_or_default();
     let fits = match context {
         Context::Keyframes | Context::Declarations => false,
@@ -284,7 +313,7 @@ fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Chec
         _ => true,
     };
     if !fits {
-        return Err(Refusal::malformed(at, format!("`@{name}` cannot stand here")));
+        return malformed(at, format!("`@{name}` is not allowed here"));
     }
     let body = match stop {
         Some((node, body)) if node.token == Token::CurlyBracketBlock => body,
@@ -292,10 +321,7 @@ fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Chec
             return parts(prelude).try_for_each(|part| layer(part, at));
         }
         _ => {
-            return Err(Refusal::malformed(
-                at,
-                format!("the `{{ … }}` of `@{name}` is missing"),
-            ));
+            return malformed(at, format!("the `{{ … }}` of `@{name}` is missing"));
         }
     };
     match name {
@@ -306,13 +332,10 @@ fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Chec
         "keyframes" | "counter-style" => match solids(prelude).as_slice() {
             [Token::Ident(_)] => {}
             [Token::QuotedString(_)] if name == "keyframes" => {}
-            _ => return Err(Refusal::malformed(at, format!("`@{name}` needs one name"))),
+            _ => return malformed(at, format!("`@{name}` needs one name")),
         },
         "starting-style" if !is_blank(prelude) => {
-            return Err(Refusal::malformed(
-                at,
-                "`@starting-style` is followed by its block",
-            ));
+            return malformed(at, "`@starting-style` is followed by its block");
         }
         _ => {}
     }
@@ -326,21 +349,20 @@ fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Chec
 }
 
 /// A layer's name: identifiers and points.
-fn layer(nodes: &[Node], at: usize) -> Checked {
+fn layer(nodes: &[Node], at: usize) -> Accepted {
     let names = solids(nodes);
     let alternate = names.iter().enumerate().all(|(index, token)| match token {
         Token::Ident(_) => index % 2 == 0,
         token => index % 2 == 1 && **token == Token::Delim('.'),
     });
     if alternate && names.len() % 2 == 1 {
-        Ok(())
-    } else {
-        Err(Refusal::malformed(at, "a layer's name is missing or malformed"))
+        return Ok(());
     }
+    malformed(at, "a layer's name is missing or malformed")
 }
 
 /// `(start) to (end)`, each of them optional.
-fn scope(prelude: &[Node], at: usize) -> Checked {
+fn scope(prelude: &[Node], at: usize) -> Accepted {
     let mut rest = Siblings(prelude);
     let mut next = rest.solid();
     if let Some((node, start)) = next
@@ -352,65 +374,61 @@ fn scope(prelude: &[Node], at: usize) -> Checked {
     match (next, rest.solid(), rest.solid()) {
         (None, ..) => Ok(()),
         (Some((to, _)), Some((node, end)), None)
-            if node.token == Token::ParenthesisBlock
-                && matches!(&to.token, Token::Ident(to) if to.eq_ignore_ascii_case("to")) =>
+            if node.token == Token::ParenthesisBlock && is_word(&to.token, &["to"]) =>
         {
             selectors(end, true, node.at)
         }
-        _ => Err(Refusal::malformed(
+        _ => malformed(
             at,
             "`@scope` is followed by `(start)`, `to (end)`, both or neither",
-        )),
+        ),
     }
 }
 
 /// The condition of `@media`, `@supports` or `@container`.
-fn condition(rule: &str, nodes: &[Node], at: usize) -> Checked {
+fn condition(rule: &str, nodes: &[Node], at: usize) -> Accepted {
     if is_blank(nodes) {
         return match rule {
             "media" => Ok(()),
-            _ => Err(Refusal::malformed(at, format!("`@{rule}` needs a condition"))),
+            _ => malformed(at, format!("`@{rule}` needs a condition")),
         };
     }
     if rule == "supports" && parts(nodes).count() > 1 {
-        return Err(Refusal::malformed(
-            at,
-            "`@supports` takes one condition, without commas",
-        ));
+        return malformed(at, "`@supports` takes one condition, without commas");
     }
     for part in parts(nodes) {
         if is_blank(part) {
-            return Err(Refusal::malformed(at, "a condition is missing beside a comma"));
+            return malformed(at, "a condition is missing before or after a comma");
         }
         for (node, inside) in Siblings(part) {
             match &node.token {
                 Token::WhiteSpace(_) | Token::Ident(_) => {}
                 Token::ParenthesisBlock => test(rule, inside, node.at)?,
                 Token::Function(name) => condition_function(rule, name, node, inside)?,
-                _ => return Err(unexpected(node)),
+                _ => return unexpected(node),
             }
         }
     }
     Ok(())
 }
 
-fn condition_function(rule: &str, name: &str, node: &Node, inside: &[Node]) -> Checked {
+fn condition_function(rule: &str, name: &str, node: &Node, inside: &[Node]) -> Accepted {
     match (rule, allow::condition(name)) {
         ("supports", Some("selector")) => selectors(inside, false, node.at),
         ("supports", Some("font-format" | "font-tech")) => arguments(inside, node.at),
         ("container", Some("style" | "scroll-state")) => test(rule, inside, node.at),
-        _ => Err(unexpected(node)),
+        _ => unexpected(node),
     }
 }
 
-/// What stands in the parentheses of a condition: a declaration, a comparison, or conditions again.
-fn test(rule: &str, nodes: &[Node], at: usize) -> Checked {
+/// The content of a condition's parentheses: a declaration, a comparison, or nested conditions.
+fn test(rule: &str, nodes: &[Node], at: usize) -> Accepted {
     if let Some((name, value)) = named(nodes) {
         runs_nothing(name, at)?;
         return declaration(name, value, at);
     }
     if is_blank(nodes) {
-        return Err(Refusal::malformed(at, "these parentheses are empty"));
+        return malformed(at, "these parentheses are empty");
     }
     for (node, inside) in Siblings(nodes) {
         match &node.token {
@@ -424,106 +442,100 @@ fn test(rule: &str, nodes: &[Node], at: usize) -> Checked {
             Token::Function(name) if allow::condition(name).is_some() => {
                 condition_function(rule, name, node, inside)?
             }
-            Token::Function(name) => function(name, node, inside, Place::INSIDE)?,
-            _ => return Err(unexpected(node)),
+            Token::Function(name) => function(name, node, inside, INSIDE)?,
+            _ => return unexpected(node),
         }
     }
     Ok(())
 }
 
 /// A keyframe's selector: `from`, `to`, percentages, and percentages of a named range.
-fn keyframe(nodes: &[Node], at: usize) -> Checked {
+fn keyframe(nodes: &[Node], at: usize) -> Accepted {
     let fits = |part: &[Node]| match solids(part).as_slice() {
-        [Token::Ident(name)] => name.eq_ignore_ascii_case("from") || name.eq_ignore_ascii_case("to"),
+        [token @ Token::Ident(_)] => is_word(token, &["from", "to"]),
         [Token::Percentage { .. }] | [Token::Ident(_), Token::Percentage { .. }] => true,
         _ => false,
     };
     if parts(nodes).all(fits) {
-        Ok(())
-    } else {
-        Err(Refusal::malformed(
-            at,
-            "a keyframe is `from`, `to` or a percentage",
-        ))
+        return Ok(());
     }
+    malformed(at, "a keyframe is `from`, `to` or a percentage")
 }
 
-/// Refuses the names after which an old engine runs what it reads.
-fn runs_nothing(name: &str, at: usize) -> Checked {
+/// Rejects the property names whose values old browsers execute.
+fn runs_nothing(name: &str, at: usize) -> Accepted {
     if allow::runs(name) {
-        Err(Refusal::forbidden(
-            at,
-            format!("{} is not allowed", quoted(&format!("{name}:"))),
-        ))
+        forbidden(at, format!("{} is not allowed", quoted(&format!("{name}:"))))
     } else {
         Ok(())
     }
 }
 
-fn declaration(name: &str, nodes: &[Node], at: usize) -> Checked {
+fn declaration(name: &str, nodes: &[Node], at: usize) -> Accepted {
     let custom = is_custom(name);
     let mut rest = Siblings(nodes);
     let (nodes, bang) = rest.until(|token| *token == Token::Delim('!'));
     if let Some((bang, _)) = bang {
         match solids(rest.0).as_slice() {
-            [Token::Ident(word)] if word.eq_ignore_ascii_case("important") => {}
-            _ => {
-                return Err(Refusal::malformed(
-                    bang.at,
-                    "`!` must begin `!important` at the end of the value",
-                ));
-            }
+            [word] if is_word(word, &["important"]) => {}
+            _ => return malformed(bang.at, "`!` must begin `!important` at the end of the value"),
         }
     }
     if is_blank(nodes) && !custom {
-        return Err(Refusal::malformed(at, format!("{} has no value", quoted(name))));
+        return malformed(at, format!("{} has no value", quoted(name)));
     }
-    let place = Place {
+    let position = ValuePosition {
         content: name.eq_ignore_ascii_case("content"),
-        level: if custom { Level::Custom } else { Level::Top },
+        level: if custom {
+            ValueLevel::Custom
+        } else {
+            ValueLevel::Top
+        },
     };
-    value(nodes, place)
+    value(nodes, position)
 }
 
-/// Where in a value.
+/// The position in a value.
 #[derive(Clone, Copy)]
-struct Place {
-    /// The property is `content`.
+struct ValuePosition {
+    /// Whether the property is `content`.
     content: bool,
-    level: Level,
+    level: ValueLevel,
 }
 
-impl Place {
-    const INSIDE: Self = Self {
-        content: false,
-        level: Level::Inside,
-    };
-
+impl ValuePosition {
     fn inside(self) -> Self {
         match self.level {
-            Level::Custom => self,
-            _ => Self {
-                level: Level::Inside,
-                ..self
-            },
+            ValueLevel::Custom => self,
+            _ => self.at(ValueLevel::Inside),
         }
+    }
+
+    fn at(self, level: ValueLevel) -> Self {
+        Self { level, ..self }
     }
 }
 
+/// Inside a condition.
+const INSIDE: ValuePosition = ValuePosition {
+    content: false,
+    level: ValueLevel::Inside,
+};
+
 #[derive(Clone, Copy, PartialEq)]
-enum Level {
+enum ValueLevel {
     /// The value itself.
     Top,
     /// Inside a function or parentheses.
     Inside,
     /// Inside `if()`, whose branches end with semicolons.
     Branches,
-    /// Anywhere in a custom property, whose tokens have no meaning yet.
+    /// Anywhere in a custom property, where more tokens are valid.
     Custom,
 }
 
-fn value(nodes: &[Node], place: Place) -> Checked {
-    use Level::{Branches, Custom, Top};
+fn value(nodes: &[Node], position: ValuePosition) -> Accepted {
+    use ValueLevel::{Branches, Custom, Top};
     let mut last: Option<&Node> = None;
     for (node, inside) in Siblings(nodes) {
         match &node.token {
@@ -538,94 +550,76 @@ fn value(nodes: &[Node], place: Place) -> Checked {
             | Token::Comma
             | Token::Delim('+' | '-' | '*' | '/') => {}
             Token::Colon => {
-                if let Some(Node {
-                    token: Token::Ident(name),
-                    at,
-                    ..
-                }) = last
-                {
-                    runs_nothing(name, *at)?;
+                if let Some((name, at)) = last.and_then(|node| Some((node.ident()?, node.at))) {
+                    runs_nothing(name, at)?;
                 }
-                if place.level == Top {
-                    return Err(Refusal::malformed(
+                if position.level == Top {
+                    return malformed(
                         node.at,
                         "`:` is not expected in a value: a `;` may be missing before it",
-                    ));
+                    );
                 }
             }
-            Token::Semicolon if matches!(place.level, Branches | Custom) => {}
-            Token::Function(name) => function(name, node, inside, place)?,
-            Token::ParenthesisBlock => value(inside, place.inside())?,
-            Token::CurlyBracketBlock | Token::SquareBracketBlock if place.level == Custom => {
-                value(inside, place)?
+            Token::Semicolon if matches!(position.level, Branches | Custom) => {}
+            Token::Function(name) => function(name, node, inside, position)?,
+            Token::ParenthesisBlock => value(inside, position.inside())?,
+            Token::CurlyBracketBlock | Token::SquareBracketBlock if position.level == Custom => {
+                value(inside, position)?
             }
             // The names of lines in a grid.
             Token::SquareBracketBlock => {
-                let fits = |node: &&Node| matches!(node.token, Token::WhiteSpace(_) | Token::Ident(_));
-                if let Some(node) = inside.iter().find(|node| !fits(node)) {
-                    return Err(unexpected(node));
-                }
+                all(inside, |token| {
+                    matches!(token, Token::WhiteSpace(_) | Token::Ident(_))
+                })?;
             }
-            Token::Delim('<' | '>' | '=') if place.level != Top => {}
-            Token::Delim(_)
-            | Token::IncludeMatch
-            | Token::DashMatch
-            | Token::PrefixMatch
-            | Token::SuffixMatch
-            | Token::SubstringMatch
-                if place.level == Custom => {}
-            _ => return Err(unexpected(node)),
+            Token::Delim('<' | '>' | '=') if position.level != Top => {}
+            Token::Delim(_) if position.level == Custom => {}
+            token if is_match(token) && position.level == Custom => {}
+            _ => return unexpected(node),
         }
         last = Some(node);
     }
     Ok(())
 }
 
-fn function(name: &str, node: &Node, inside: &[Node], place: Place) -> Checked {
+fn function(name: &str, node: &Node, inside: &[Node], position: ValuePosition) -> Accepted {
     match allow::value(name) {
-        None => Err(Refusal::forbidden(
+        None => forbidden(
             node.at,
-            format!("{} is no function of values", quoted(&format!("{name}()"))),
-        )),
-        Some("attr") => attr(node, inside, place),
-        Some("if") if place.level != Level::Custom => value(
-            inside,
-            Place {
-                level: Level::Branches,
-                ..place
-            },
+            format!("{} is not allowed in a value", quoted(&format!("{name}()"))),
         ),
-        Some(_) => value(inside, place.inside()),
+        Some("attr") => attr(node, inside, position),
+        Some("if") if position.level != ValueLevel::Custom => {
+            value(inside, position.at(ValueLevel::Branches))
+        }
+        Some(_) => value(inside, position.inside()),
     }
 }
 
-/// `attr(name)` or `attr(name, fallback)`: with a type it could become anything, a URL included.
-fn attr(node: &Node, inside: &[Node], place: Place) -> Checked {
-    if !place.content {
-        return Err(Refusal::forbidden(
-            node.at,
-            "`attr()` is only allowed in `content`",
-        ));
+/// `attr(name)` or `attr(name, fallback)`. With a type, its value could become a URL.
+fn attr(node: &Node, inside: &[Node], position: ValuePosition) -> Accepted {
+    if !position.content {
+        return forbidden(node.at, "`attr()` is only allowed in `content`");
     }
     let mut rest = Siblings(inside);
     let (name, _) = rest.until(|token| *token == Token::Comma);
     match solids(name).as_slice() {
         [Token::Ident(_)]
         | [Token::Delim('|'), Token::Ident(_)]
-        | [Token::Delim('*'), Token::Delim('|'), Token::Ident(_)] => value(rest.0, place.inside()),
-        _ => Err(Refusal::forbidden(
+        | [Token::Delim('*'), Token::Delim('|'), Token::Ident(_)] => value(rest.0, position.inside()),
+        _ => forbidden(
             node.at,
             "`attr()` is only allowed with the name of an attribute and without a type",
-        )),
+        ),
     }
 }
 
-/// A list of selectors, each of which may begin with a combinator where they are relative.
-fn selectors(nodes: &[Node], relative: bool, at: usize) -> Checked {
+/// A list of selectors. Relative selectors may begin with a combinator.
+fn selectors(nodes: &[Node], relative: bool, at: usize) -> Accepted {
     parts(nodes).try_for_each(|part| selector(part, relative, at))
 }
 
-/// How far a selector is.
+/// The state of parsing a selector.
 #[derive(Clone, Copy, PartialEq)]
 enum Step {
     /// Nothing yet.
@@ -640,7 +634,7 @@ enum Step {
     Compound,
 }
 
-fn selector(nodes: &[Node], relative: bool, at: usize) -> Checked {
+fn selector(nodes: &[Node], relative: bool, at: usize) -> Accepted {
     let mut step = Step::Start;
     let mut rest = Siblings(nodes);
     while let Some((node, inside)) = rest.next() {
@@ -650,7 +644,7 @@ fn selector(nodes: &[Node], relative: bool, at: usize) -> Checked {
             (Token::Delim('>' | '+' | '~'), Step::Start) if relative => Step::Combinator,
             (Token::Delim('>' | '+' | '~'), Step::Space | Step::Compound | Step::Nesting) => Step::Combinator,
             (_, Step::Compound) if matches!(node.token, Token::Ident(_) | Token::Delim('*' | '|')) => {
-                return Err(unexpected(node));
+                return unexpected(node);
             }
             (Token::Ident(name), _) => {
                 name_before_colon(name, node, rest)?;
@@ -669,21 +663,12 @@ fn selector(nodes: &[Node], relative: bool, at: usize) -> Checked {
             }
             (Token::Delim('&'), _) => Step::Nesting,
             (Token::IDHash(_), _) => Step::Compound,
-            (Token::Delim('.'), _) => match rest.next() {
-                Some((
-                    Node {
-                        token: Token::Ident(_),
-                        ..
-                    },
-                    _,
-                )) => Step::Compound,
-                _ => {
-                    return Err(Refusal::malformed(
-                        node.at,
-                        "the name of a class is expected after `.`",
-                    ));
+            (Token::Delim('.'), _) => {
+                if rest.next().and_then(|(name, _)| name.ident()).is_none() {
+                    return malformed(node.at, "the name of a class is expected after `.`");
                 }
-            },
+                Step::Compound
+            }
             (Token::Colon, _) => {
                 pseudo(node, &mut rest)?;
                 Step::Compound
@@ -692,55 +677,48 @@ fn selector(nodes: &[Node], relative: bool, at: usize) -> Checked {
                 attribute(node, inside)?;
                 Step::Compound
             }
-            _ => return Err(unexpected(node)),
+            _ => return unexpected(node),
         };
     }
     match step {
         Step::Space | Step::Compound | Step::Nesting => Ok(()),
         _ => {
             let at = nodes.first().map_or(at, |node| node.at);
-            Err(Refusal::malformed(at, "a selector is missing or incomplete"))
+            malformed(at, "a selector is missing or incomplete")
         }
     }
 }
 
-/// Refuses in a selector what an old engine could take for a property.
-fn name_before_colon(name: &str, node: &Node, rest: Siblings) -> Checked {
+/// Rejects a name and a colon in a selector that an old browser could read as an executable property.
+fn name_before_colon(name: &str, node: &Node, rest: Siblings) -> Accepted {
     match rest.0.first() {
         Some(next) if next.token == Token::Colon => runs_nothing(name, node.at),
         _ => Ok(()),
     }
 }
 
-/// The name of an element after `|`. No namespace has a prefix, since `@namespace` is not allowed.
-fn element(node: &Node, rest: &mut Siblings) -> Checked {
-    match rest.next() {
-        Some((
-            Node {
-                token: Token::Ident(_) | Token::Delim('*'),
-                ..
-            },
-            _,
-        )) => Ok(()),
-        _ => Err(Refusal::malformed(
-            node.at,
-            "the name of an element is expected after `|`",
-        )),
+/// The name of an element after `|`. Namespace prefixes do not exist, because `@namespace` is not allowed.
+fn element(node: &Node, rest: &mut Siblings) -> Accepted {
+    match rest.next().map(|(name, _)| &name.token) {
+        Some(Token::Ident(_) | Token::Delim('*')) => Ok(()),
+        _ => malformed(node.at, "the name of an element is expected after `|`"),
     }
 }
 
 /// A pseudo-class or a pseudo-element after its first colon.
-fn pseudo(colon: &Node, rest: &mut Siblings) -> Checked {
+fn pseudo(colon: &Node, rest: &mut Siblings) -> Accepted {
     let mut next = rest.next();
     if next.is_some_and(|(node, _)| node.token == Token::Colon) {
         next = rest.next();
     }
-    let missing = || Refusal::malformed(colon.at, "a name is expected right after `:`");
-    let (node, inside) = next.ok_or_else(missing)?;
+    const MISSING: &str = "a name is expected right after `:`";
+    let Some((node, inside)) = next else {
+        return malformed(colon.at, MISSING);
+    };
     let name = match &node.token {
         Token::Ident(name) => return name_before_colon(name, node, *rest),
         Token::Function(name) => name,
-        _ => return Err(missing()),
+        _ => return malformed(colon.at, MISSING),
     };
     match allow::selector(name) {
         // These lists may be empty.
@@ -758,59 +736,42 @@ fn pseudo(colon: &Node, rest: &mut Siblings) -> Checked {
             | "state",
         ) => arguments(inside, node.at),
         Some(_) => selectors(inside, false, node.at),
-        None => Err(Refusal::forbidden(
+        None => forbidden(
             node.at,
-            format!("{} is no function of selectors", quoted(&format!("{name}()"))),
-        )),
+            format!("{} is not allowed in a selector", quoted(&format!("{name}()"))),
+        ),
     }
 }
 
 /// Names, strings and commas.
-fn arguments(nodes: &[Node], at: usize) -> Checked {
+fn arguments(nodes: &[Node], at: usize) -> Accepted {
     if is_blank(nodes) {
-        return Err(Refusal::malformed(at, "an argument is missing"));
+        return malformed(at, "an argument is missing");
     }
-    let fits = |node: &&Node| {
+    all(nodes, |token| {
+        use Token::{Comma, Delim, Ident, QuotedString, WhiteSpace};
         matches!(
-            node.token,
-            Token::WhiteSpace(_)
-                | Token::Ident(_)
-                | Token::QuotedString(_)
-                | Token::Comma
-                | Token::Delim('*')
+            token,
+            WhiteSpace(_) | Ident(_) | QuotedString(_) | Comma | Delim('*')
         )
-    };
-    match nodes.iter().find(|node| !fits(node)) {
-        Some(node) => Err(unexpected(node)),
-        None => Ok(()),
-    }
+    })
 }
 
 /// `odd`, `even` or An+B, and the selectors after `of`.
-fn nth(nodes: &[Node], at: usize) -> Checked {
+fn nth(nodes: &[Node], at: usize) -> Accepted {
     let mut rest = Siblings(nodes);
-    let is_of = |token: &Token| matches!(token, Token::Ident(of) if of.eq_ignore_ascii_case("of"));
-    let (formula, of) = rest.until(is_of);
+    let (formula, of) = rest.until(|token| is_word(token, &["of"]));
     if is_blank(formula) {
-        return Err(Refusal::malformed(
-            at,
-            "`odd`, `even` or a formula such as `2n+1` is expected",
-        ));
+        return malformed(at, "`odd`, `even` or a formula such as `2n+1` is expected");
     }
-    for (node, _) in Siblings(formula) {
-        let fits = match &node.token {
-            Token::Ident(name) => {
-                let step = name.strip_prefix('-').unwrap_or(name);
-                name.eq_ignore_ascii_case("odd") || name.eq_ignore_ascii_case("even") || is_step(step)
-            }
-            Token::Dimension { unit, .. } => is_step(unit),
-            Token::Number { .. } | Token::WhiteSpace(_) | Token::Delim('+' | '-') => true,
-            _ => false,
-        };
-        if !fits {
-            return Err(unexpected(node));
+    all(formula, |token| match token {
+        Token::Ident(name) => {
+            is_word(token, &["odd", "even"]) || is_step(name.strip_prefix('-').unwrap_or(name))
         }
-    }
+        Token::Dimension { unit, .. } => is_step(unit),
+        Token::Number { .. } | Token::WhiteSpace(_) | Token::Delim('+' | '-') => true,
+        _ => false,
+    })?;
     match of {
         Some(_) => selectors(rest.0, false, at),
         None => Ok(()),
@@ -824,7 +785,7 @@ fn is_step(name: &str) -> bool {
 }
 
 /// `[name]`, `[name operator value]` or `[name operator value flag]`.
-fn attribute(node: &Node, inside: &[Node]) -> Checked {
+fn attribute(node: &Node, inside: &[Node]) -> Accepted {
     let tokens = solids(inside);
     let local = match tokens.as_slice() {
         [Token::Delim('*'), Token::Delim('|'), local @ ..] | [Token::Delim('|'), local @ ..] => local,
@@ -838,30 +799,20 @@ fn attribute(node: &Node, inside: &[Node]) -> Checked {
             Token::Ident(_) | Token::QuotedString(_),
             flag @ ..,
         ] => {
-            let operator = matches!(
-                operator,
-                Token::Delim('=')
-                    | Token::IncludeMatch
-                    | Token::DashMatch
-                    | Token::PrefixMatch
-                    | Token::SuffixMatch
-                    | Token::SubstringMatch
-            );
-            let flag = match flag {
+            let flag_fits = match flag {
                 [] => true,
-                [Token::Ident(flag)] => flag.eq_ignore_ascii_case("i") || flag.eq_ignore_ascii_case("s"),
+                [flag] => is_word(flag, &["i", "s"]),
                 _ => false,
             };
-            operator && flag
+            (**operator == Token::Delim('=') || is_match(operator)) && flag_fits
         }
         _ => false,
     };
     if fits {
-        Ok(())
-    } else {
-        Err(Refusal::malformed(
-            node.at,
-            "this is no selector of an attribute, as in `[type=\"text\"]`",
-        ))
+        return Ok(());
     }
+    malformed(
+        node.at,
+        "this is not an attribute selector such as `[type=\"text\"]`",
+    )
 }

@@ -1,53 +1,63 @@
-//! The agency's custom stylesheet: CSS that cannot load, leak or run anything.
+//! The agency's custom style sheet: CSS that cannot load files, leak data or run code.
 //!
-//! Two passes. [`scan`] looks at characters alone and bounds what follows: size, depth, strings, comments, escapes.
-//! [`grammar`] then reads the tokens of `cssparser` against the lists in [`allow`]. Both refuse what they do not know,
-//! so that no engine, however it recovers from an error, meets a construct that is not on a list.
-//! Each byte and each token is looked at a bounded number of times, so the work is linear in the size.
+//! There are two passes. [`scan`] checks characters, strings, comments and escapes, and limits the size and the depth.
+//! [`grammar`] compares the tokens of `cssparser` with the lists in [`allow`]. Both reject unknown constructs, so that a
+//! browser's error recovery never meets a construct that is not on a list. The work is linear in the size.
 
 use std::{borrow::Cow, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Code, Invalid};
+use super::{Code, Invalid, reject, text_value};
 
 mod allow;
 mod grammar;
 mod scan;
 
-/// The largest stylesheet, in bytes of UTF-8.
+/// The largest style sheet, in bytes of UTF-8.
 const MAX_BYTES: usize = 32 * 1024;
 
-/// A stylesheet of 32 KiB at most that loads nothing and runs nothing.
+/// A style sheet of at most 32 KiB that cannot load files or run code.
 ///
-/// It is kept as sent, but for comments, which are emptied, and a leading `@charset`, which is dropped.
-// Deserializing trusts the text: it comes from the table.
+/// It is kept as sent, except that comments are emptied and a leading `@charset` is removed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 #[schema(value_type = String, min_length = 1, max_length = 32768, example = ".login-card { border-radius: 1rem }")]
 pub struct CustomCss(String);
 
-impl CustomCss {
-    /// The stylesheet as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+text_value!(CustomCss);
+
+/// A stored sheet. A full check of 32 KiB is too slow for each read of a branding, so only two invariants of the parser
+/// are checked: the size, and that no `<` begins an HTML tag or comment.
+impl TryFrom<String> for CustomCss {
+    type Error = Invalid;
+
+    fn try_from(stored: String) -> Result<Self, Invalid> {
+        let begins_no_tag =
+            |after: &str| after.starts_with(|c: char| c == '=' || c == ' ' || c.is_ascii_digit());
+        if stored.len() > MAX_BYTES || !stored.split('<').skip(1).all(begins_no_tag) {
+            return reject(Code::NotAllowed, "the stored style sheet is not allowed");
+        }
+        Ok(Self(stored))
     }
 }
 
 impl FromStr for CustomCss {
     type Err = Invalid;
 
-    /// Reads a stylesheet.
+    /// Parses a style sheet.
     ///
     /// # Errors
-    ///
-    /// `too-long` beyond 32 KiB, `invalid-format` for what does not parse, `not-allowed` for what parses and is refused.
-    /// The detail of the last two begins with the line and the column, in characters, both counted from 1.
+    /// `too-long` over 32 KiB, `invalid-format` for a syntax error, `not-allowed` for a forbidden construct. The detail of
+    /// the last two begins with the line and the column, in characters, both counted from 1.
     fn from_str(text: &str) -> Result<Self, Invalid> {
         if text.len() > MAX_BYTES {
-            let detail = format!("{MAX_BYTES} bytes at most; this stylesheet has {}.", text.len());
-            return Err(Invalid::new(Code::TooLong, detail));
+            let detail = format!(
+                "Use at most {MAX_BYTES} bytes. This style sheet has {}.",
+                text.len()
+            );
+            return reject(Code::TooLong, detail);
         }
         let sheet = without_charset(text);
         scan::scan(sheet)
@@ -56,7 +66,7 @@ impl FromStr for CustomCss {
     }
 }
 
-/// The sheet after a leading `@charset "utf-8";`, which says nothing: the text is UTF-8 already.
+/// The sheet without a leading `@charset "utf-8";`, which has no effect: the text is UTF-8 already.
 fn without_charset(text: &str) -> &str {
     const CHARSET: &str = "@charset \"utf-8\";";
     match text.split_at_checked(CHARSET.len()) {
@@ -65,34 +75,29 @@ fn without_charset(text: &str) -> &str {
     }
 }
 
-/// Why a sheet was refused, and where: in bytes from its start.
+/// The reason for rejecting a sheet.
 #[derive(Debug)]
 struct Refusal {
+    /// The position in bytes from the start of the sheet.
     at: usize,
     code: Code,
     reason: Cow<'static, str>,
 }
 
+/// Rejects a sheet that does not parse.
+fn malformed<T>(at: usize, reason: impl Into<Cow<'static, str>>) -> Result<T, Refusal> {
+    let (code, reason) = (Code::InvalidFormat, reason.into());
+    Err(Refusal { at, code, reason })
+}
+
+/// Rejects a sheet that parses but is not allowed.
+fn forbidden<T>(at: usize, reason: impl Into<Cow<'static, str>>) -> Result<T, Refusal> {
+    let (code, reason) = (Code::NotAllowed, reason.into());
+    Err(Refusal { at, code, reason })
+}
+
 impl Refusal {
-    /// It does not parse.
-    fn malformed(at: usize, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            at,
-            code: Code::InvalidFormat,
-            reason: reason.into(),
-        }
-    }
-
-    /// It parses and is not allowed.
-    fn forbidden(at: usize, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            at,
-            code: Code::NotAllowed,
-            reason: reason.into(),
-        }
-    }
-
-    /// The refusal in words, of a sheet that starts at byte `start` of `text`.
+    /// The error message. The sheet starts at byte `start` of `text`.
     fn locate(self, text: &str, start: usize) -> Invalid {
         let before = text.get(..start + self.at).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
@@ -104,7 +109,7 @@ impl Refusal {
     }
 }
 
-/// A piece of the sheet for a sentence: in backquotes, 40 characters at most.
+/// A piece of the sheet in backquotes, at most 40 characters long.
 fn quoted(text: &str) -> String {
     const LENGTH: usize = 40;
     match text.char_indices().nth(LENGTH) {
@@ -216,7 +221,7 @@ mod tests {
                 .to_owned()
         };
         let all = tokens(text);
-        // The name of a class is no property.
+        // The name of a class is not a property.
         let runs = all.windows(3).any(|three| {
             matches!(three, [before, Token::Ident(name), Token::Colon]
                 if *before != Token::Delim('.')
@@ -291,13 +296,15 @@ mod tests {
     fn a_refusal_says_where() {
         assert_eq!(
             forbidden("a {\r\n  /* é */ ünï: url(x);\n}"),
-            "Line 2, column 16: `url()` is not allowed: a stylesheet loads nothing, images have settings of their own."
+            "Line 2, column 16: `url()` is not allowed: a style sheet cannot load files; use the image settings."
         );
         assert!(
             forbidden("@charset \"utf-8\";@import 'x';")
                 .starts_with("Line 1, column 18: `@import` is not allowed")
         );
-        assert!(malformed("a { color: red").starts_with("Line 1, column 3: the `}` to this is missing"));
+        assert!(
+            malformed("a { color: red").starts_with("Line 1, column 3: the `}` for this bracket is missing")
+        );
         assert!(malformed("a { \"𝒳\"; b }").starts_with("Line 1, column 5: "));
         let detail = forbidden(&format!("a{{b:{}(1)}}", "x".repeat(30_000)));
         assert!(detail.len() < 200, "{detail}");
@@ -359,7 +366,7 @@ mod tests {
             ] {
                 match sheet.parse::<CustomCss>() {
                     Ok(_) => panic!("passed: {sheet}"),
-                    // Where the parenthesis is not closed, the balance says so first.
+                    // An unclosed parenthesis is reported first.
                     Err(refusal) if value == "url(" => assert_eq!(refusal.code, Code::InvalidFormat),
                     Err(refusal) => assert_eq!(refusal.code, Code::NotAllowed, "{sheet}"),
                 }
@@ -599,7 +606,7 @@ mod tests {
     fn the_refusal_of_an_escaped_class_names_the_way_round() {
         assert_eq!(
             forbidden("a {}\n.x .lg\\:w-full:hover {}"),
-            "Line 2, column 7: a backslash is only allowed in a string; write `[class~=\"lg:w-full\"]` for `.lg\\:w-full`."
+            "Line 2, column 7: a backslash is only allowed in a string; write `[class~=\"lg:w-full\"]` instead of `.lg\\:w-full`."
         );
         assert!(forbidden(".w-1\\/2{}").contains("`[class~=\"w-1/2\"]`"));
         assert!(forbidden(".md\\:\\[\\&\\>p\\]\\:mt-4 > p{}").contains("`[class~=\"md:[&>p]:mt-4\"]`"));

@@ -2,15 +2,15 @@
 
 use std::str::Chars;
 
-use super::Refusal;
+use super::{Refusal, forbidden, malformed};
 
-/// How deep braces, brackets, parentheses and functions nest together.
+/// The maximum depth of braces, brackets, parentheses and functions together.
 const MAX_DEPTH: usize = 16;
 
-/// The longest name that a refusal spells out, in characters.
+/// The longest name that an error message quotes, in characters.
 const MAX_SUGGESTION: usize = 100;
 
-/// Checks the sheet and gives it back with its comments emptied.
+/// Checks the sheet and returns it with its comments emptied.
 pub fn scan(text: &str) -> Result<String, Refusal> {
     characters(text)?;
     let mut stored = String::with_capacity(text.len());
@@ -21,9 +21,9 @@ pub fn scan(text: &str) -> Result<String, Refusal> {
         let at = text.len() - rest.len();
         if let Some(comment) = rest.strip_prefix("/*") {
             let Some((_, after)) = comment.split_once("*/") else {
-                return Err(Refusal::malformed(at, "this comment is not closed"));
+                return malformed(at, "this comment is not closed");
             };
-            // Left in place, empty, since it may be all that keeps two tokens apart.
+            // An empty comment stays, because it can separate two tokens.
             stored.push_str("/**/");
             chars = after.chars();
             continue;
@@ -32,13 +32,13 @@ pub fn scan(text: &str) -> Result<String, Refusal> {
         stored.push(c);
         match c {
             '"' | '\'' => string(text, at, c, &mut chars, &mut stored)?,
-            '\\' => return Err(backslash(text, at)),
+            '\\' => backslash(text, at)?,
             '<' => less_than(at, &chars)?,
             '(' | '[' | '{' if open.len() == MAX_DEPTH => {
-                return Err(Refusal::forbidden(
+                return forbidden(
                     at,
-                    format!("braces, brackets and parentheses nest {MAX_DEPTH} deep at most"),
-                ));
+                    format!("braces, brackets and parentheses can be nested at most {MAX_DEPTH} deep"),
+                );
             }
             '(' => open.push((')', at)),
             '[' => open.push((']', at)),
@@ -46,26 +46,20 @@ pub fn scan(text: &str) -> Result<String, Refusal> {
             ')' | ']' | '}' => match open.pop() {
                 Some((closer, _)) if closer == c => {}
                 Some((closer, _)) => {
-                    return Err(Refusal::malformed(
-                        at,
-                        format!("`{closer}` is expected before this `{c}`"),
-                    ));
+                    return malformed(at, format!("`{closer}` is expected before this `{c}`"));
                 }
-                None => return Err(Refusal::malformed(at, format!("this `{c}` closes nothing"))),
+                None => return malformed(at, format!("this `{c}` has no opening bracket")),
             },
             _ => {}
         }
     }
     match open.pop() {
-        Some((closer, at)) => Err(Refusal::malformed(
-            at,
-            format!("the `{closer}` to this is missing"),
-        )),
+        Some((closer, at)) => malformed(at, format!("the `{closer}` for this bracket is missing")),
         None => Ok(stored),
     }
 }
 
-/// Refuses control characters but tab, LF and CRLF, and the byte order mark, wherever they stand.
+/// Rejects control characters except tab, LF and CRLF, and the byte order mark.
 fn characters(text: &str) -> Result<(), Refusal> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
@@ -76,7 +70,7 @@ fn characters(text: &str) -> Result<(), Refusal> {
         };
         if !allowed {
             let reason = format!("the character U+{:04X} is not allowed", u32::from(c));
-            return Err(Refusal::forbidden(at, reason));
+            return forbidden(at, reason);
         }
     }
     Ok(())
@@ -93,14 +87,14 @@ fn string(
     loop {
         let at = text.len() - chars.as_str().len();
         match chars.next() {
-            // A newline also ends an escape, but engines have disagreed there.
+            // A newline also ends an escape, but browsers have disagreed on that.
             None | Some('\r' | '\n') => {
-                return Err(Refusal::malformed(start, "this string is not closed on its line"));
+                return malformed(start, "this string is not closed on its line");
             }
             Some('\\') if !is_escape(chars.as_str()) => {
                 let reason = "a backslash in a string must be the hexadecimal escape of a character above U+009F, \
                               as in `\"\\201C\"`";
-                return Err(Refusal::forbidden(at, reason));
+                return forbidden(at, reason);
             }
             Some(c) => {
                 stored.push(c);
@@ -114,42 +108,37 @@ fn string(
     }
 }
 
-/// Whether the hexadecimal digits after a backslash stand for a character that an escape may write.
+/// Whether the text after a backslash is a hexadecimal escape of an allowed character.
 fn is_escape(rest: &str) -> bool {
     hexadecimal(rest).is_some_and(|(c, _)| c > '\u{9F}' && c != '\u{FEFF}')
 }
 
-/// The character of one to six hexadecimal digits, and their number.
+/// The character of one to six hexadecimal digits, and the number of digits.
 fn hexadecimal(rest: &str) -> Option<(char, usize)> {
     let digits = rest.bytes().take(6).take_while(u8::is_ascii_hexdigit).count();
     let value = u32::from_str_radix(rest.get(..digits)?, 16).ok()?;
     Some((char::from_u32(value)?, digits))
 }
 
-/// Refuses a `<` that could begin a tag or a comment of HTML.
+/// Rejects a `<` that could begin an HTML tag or comment.
 fn less_than(at: usize, after: &Chars) -> Result<(), Refusal> {
     match after.clone().next() {
         Some('=' | ' ' | '0'..='9') => Ok(()),
-        _ => Err(Refusal::forbidden(
-            at,
-            "`<` must be followed by `=`, a space or a digit",
-        )),
+        _ => forbidden(at, "`<` must be followed by `=`, a space or a digit"),
     }
 }
 
-/// The refusal of a backslash outside strings, with the way round where it escapes a class or an id.
-fn backslash(text: &str, at: usize) -> Refusal {
+/// The error for a backslash outside strings. For an escaped class or id it suggests an equivalent selector.
+fn backslash(text: &str, at: usize) -> Result<(), Refusal> {
     let reason = "a backslash is only allowed in a string";
-    match way_round(text, at) {
-        Some((escaped, plain)) => {
-            Refusal::forbidden(at, format!("{reason}; write `{plain}` for `{escaped}`"))
-        }
-        None => Refusal::forbidden(at, reason),
+    match equivalent_selector(text, at) {
+        Some((escaped, plain)) => forbidden(at, format!("{reason}; write `{plain}` instead of `{escaped}`")),
+        None => forbidden(at, reason),
     }
 }
 
-/// The escaped selector around the first backslash, and an attribute selector for the same elements.
-fn way_round(text: &str, at: usize) -> Option<(&str, String)> {
+/// The escaped selector around the first backslash, and an attribute selector that matches the same elements.
+fn equivalent_selector(text: &str, at: usize) -> Option<(&str, String)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii();
     let before = text.get(..at)?.trim_end_matches(is_name);
     let (outside, attribute) = match before.strip_suffix('.') {
@@ -176,7 +165,7 @@ fn way_round(text: &str, at: usize) -> Option<(&str, String)> {
                 return Some((escaped, format!("[{attribute}=\"{name}\"]")));
             }
         };
-        // These would not pass in a string either.
+        // These characters are not allowed in a string either.
         if c.is_control() || c.is_whitespace() || matches!(c, '"' | '\\' | '<') {
             return None;
         }
