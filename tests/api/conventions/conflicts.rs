@@ -144,9 +144,9 @@ impl Write {
     /// What the response says can be read.
     async fn assert_readable(&self, owner: &User<'_>, names: &Names, answer: &Answer) {
         let uri = self.operation.uri(names);
-        match &self.operation.method {
-            &Method::DELETE => drop(owner.get(&uri).await.problem(404, "not-found")),
-            &Method::POST => {
+        match self.operation.method {
+            Method::DELETE => drop(owner.get(&uri).await.problem(404, "not-found")),
+            Method::POST => {
                 let location = answer.header("location");
                 let path = location.or(uri.strip_suffix("/verify"));
                 match path {

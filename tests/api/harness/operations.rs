@@ -8,7 +8,7 @@ use std::{
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Api, CLIENTS, DOMAINS, NO_CLIENT, NO_DOMAIN, User, id};
+use super::{Answer, Api, DOMAINS, NO_CLIENT, NO_DOMAIN, User, id};
 
 /// The committed document. `drift::document` holds it equal to the code.
 pub static DOCUMENT: LazyLock<Value> =
