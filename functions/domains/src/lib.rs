@@ -1,4 +1,4 @@
-//! The agency's portal domains: names of ours, and names that the agency proves by DNS.
+//! The agency's portal domains: subdomains of the operator, and custom domains that the agency proves by DNS.
 
 use std::time::{Duration, Instant};
 
@@ -17,15 +17,14 @@ use shared::{
         id::DomainKind,
     },
     problems, random,
-    store::{Author, Caller, Checked, Page},
+    store::{self, Author, Page},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
-use verification::{check::Checks, dns::Dns, lifecycle::Trigger};
+use verification::{Checker, Dns, Trigger, Turns};
 
-/// A check's last write counts as begun no earlier than this ago: however long DNS took, it may be tried again.
-const WRITE_AFTER: Duration = Duration::from_secs(8);
+/// DNS may have used most of the request's time. The write may be repeated for at least this long.
+const MIN_WRITE_TIME: Duration = Duration::from_millis(1500);
 
-/// The routes of this function. `dns` answers for the names.
 pub fn router(dns: Dns) -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_portal_domains, create_portal_domain))
@@ -40,7 +39,7 @@ problems!(GetProblems: USER AGENCY, [NotFound]);
 problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
 problems!(VerifyProblems: USER ADMIN AGENCY, [NotFound, TooManyRequests]);
 
-/// The domains, oldest first
+/// List the domains, oldest first
 #[utoipa::path(
     get,
     path = "/agency/portal-domains",
@@ -61,7 +60,7 @@ async fn list_portal_domains(
 
 /// Create a domain
 ///
-/// A subdomain is verified from the start. A custom domain comes with the records that prove it.
+/// A subdomain is verified from the start. The response for a custom domain has the DNS records that prove it.
 #[utoipa::path(
     post,
     path = "/agency/portal-domains",
@@ -71,8 +70,8 @@ async fn list_portal_domains(
     request_body(content = PortalDomainCreate, example = json!({"customDomain": "portal.acme.com"})),
     responses(
         (status = 201, description = "The domain", body = PortalDomain, headers(
-            ("location" = String, description = "Its path"),
-            ("idempotency-replayed" = bool, description = "`true` where this is the answer to an earlier request"))),
+            ("location" = String, description = "The path of the domain"),
+            ("idempotency-replayed" = bool, description = "`true` if this is the response to an earlier request"))),
         CreateProblems
     )
 )]
@@ -92,7 +91,7 @@ async fn create_portal_domain(
     Ok(CreatedAt { created, location })
 }
 
-/// A domain
+/// Get a domain
 #[utoipa::path(
     get,
     path = "/agency/portal-domains/{domainId}",
@@ -112,14 +111,14 @@ async fn get_portal_domain(
 
 /// Delete a domain
 ///
-/// Its records in DNS prove nothing any more. The label of a subdomain is kept for the agency for 30 days.
+/// The records that remain in DNS prove nothing any more. The label of a subdomain is kept for the agency for 30 days.
 #[utoipa::path(
     delete,
     path = "/agency/portal-domains/{domainId}",
     operation_id = "deletePortalDomain",
     tag = "Portal domains",
     params(("domainId" = String, Path, description = "The domain's id")),
-    responses((status = 204, description = "It is gone"), DeleteProblems)
+    responses((status = 204, description = "The domain was deleted"), DeleteProblems)
 )]
 async fn delete_portal_domain(
     State(app): State<App>,
@@ -132,8 +131,8 @@ async fn delete_portal_domain(
 
 /// Check DNS now
 ///
-/// A domain that is not ready is no error: `check` tells what is missing. Once in 5 s for each domain. A body is
-/// ignored.
+/// If the domain is not ready, the response is `200` too, and `check` says what is missing. Limit: once in 5 s for each
+/// domain. The request body is ignored.
 #[utoipa::path(
     post,
     path = "/agency/portal-domains/{domainId}/verify",
@@ -150,34 +149,17 @@ async fn verify_portal_domain(
 ) -> Result<Json<PortalDomain>, Problem> {
     let agency = app.store.agency(&caller)?;
     let record = agency.begin_check(id).await?;
-    let domain = record.domain();
-    if domain.kind == DomainType::Subdomain {
-        return Ok(Json(app.config.show(domain.clone())));
+    if record.domain().kind == DomainType::Subdomain {
+        return Ok(Json(app.config.show(record.domain().clone())));
     }
-    let checks = Checks::new(&app, &dns);
-    let hostname = domain.hostname.clone();
-    let (mut check, holder) = tokio::join!(
-        checks.look(Box::new(record), Trigger::Verify),
-        app.store.holder(&hostname)
-    );
-    let mut holder = Some(holder?);
-    // DNS may have taken most of the request's time: the change is of now, and what is left is for the write.
-    let caller = Caller {
-        now: app.clock.now(),
-        since: Instant::now()
-            .checked_sub(WRITE_AFTER)
-            .map_or(caller.since, |earliest| earliest.max(caller.since)),
-        ..caller.clone()
-    };
-    let mut retry = app.store.retry_since(caller.since);
-    loop {
-        let verdict = checks.judge(&mut check, holder.take(), app.clock.now()).await?;
-        let rival = verdict.rival();
-        let by = Author::User(&caller);
-        match app.store.finish_check(by, verdict.change.clone(), rival).await? {
-            Checked::Written(domain) | Checked::Lost(domain) => return Ok(Json(app.config.show(*domain))),
-            // Between the look at the holder and the write somebody took or left the name, or checked it.
-            Checked::HolderChanged => retry.wait().await?,
-        }
-    }
+    let checker = Checker::new(&app, &dns);
+    let observed = checker.observe(Box::new(record), Trigger::Verify).await;
+    let observed = observed.map_err(store::Error::from)?;
+    let deadline = app
+        .store
+        .deadline(caller.since)
+        .max(Instant::now() + MIN_WRITE_TIME);
+    let settled = checker.settle(observed, Author::User(&caller), deadline, &Turns::default());
+    let domain = settled.await.map_err(store::Error::from)?.into_domain();
+    Ok(Json(app.config.show(domain)))
 }

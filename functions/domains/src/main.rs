@@ -1,7 +1,7 @@
 //! The Lambda function `domains`.
 
 use shared::{app::App, config::Config, http, telemetry};
-use verification::dns::Dns;
+use verification::Dns;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

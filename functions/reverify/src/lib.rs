@@ -1,6 +1,6 @@
 //! The schedule's function: it checks the domains that are due.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
@@ -10,47 +10,39 @@ use shared::{
     store::{self, keys::DUE_SHARDS},
     telemetry::Scope,
 };
-use verification::dns::Dns;
+use verification::Dns;
 
+mod adapter;
+mod group;
 mod report;
+mod scheduler;
 mod source;
 mod sweep;
 
 pub use report::Report;
 pub use sweep::sweep;
 
-/// What invokes the function: EventBridge Scheduler's own event, or one that says more. Other properties mean nothing
-/// here.
+/// What invokes the function: EventBridge Scheduler's own event, or one that names shards. Other properties are ignored.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Event {
-    /// The shards of the index to take: all of them unless said otherwise, so that several invocations may share the
-    /// work.
+    /// The shards of the index to read, so that several invocations can share the work. All of them by default.
     #[serde(default)]
     pub shards: Option<Vec<u8>>,
 }
 
 /// Why a sweep failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// The event names a shard that there is not.
+    /// The event names a shard that does not exist.
+    #[error("shard {0} does not exist")]
     NoSuchShard(u8),
-    /// The table could not be read.
-    Store(store::Error),
+    /// The index of due checks cannot be read.
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
-
-impl fmt::Display for SweepError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchShard(shard) => write!(f, "there is no shard {shard}"),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SweepError {}
 
 impl Event {
-    /// The shards to take, each once.
+    /// The shards to read, each once.
     ///
     /// # Errors
     /// [`SweepError::NoSuchShard`]
@@ -68,10 +60,10 @@ impl Event {
     }
 }
 
-/// Sweeps once, within the time of the invocation, and logs the report, which is the metrics.
+/// Sweeps once, within the time of the invocation. Logs the report, which is also its metrics.
 ///
 /// # Errors
-/// A shard that there is not; the index could not be read.
+/// [`SweepError`].
 pub async fn handle(
     app: &App,
     dns: &Dns,
@@ -82,7 +74,7 @@ pub async fn handle(
     let time = Timestamp::from_millis(deadline).since(app.clock.now());
     let scope = Scope::new(event.context.request_id);
     let swept = scope.run(sweep(app, dns, &shards, time.max(Duration::from_secs(1))));
-    Ok(swept.await.map_err(SweepError::Store)?)
+    Ok(swept.await?)
 }
 
 #[cfg(test)]
@@ -102,7 +94,7 @@ mod tests {
         assert_eq!(shards(r#"{"shards": [3, 1, 3]}"#), Ok(vec![1, 3]));
         assert_eq!(
             shards(r#"{"shards": [16]}"#),
-            Err("there is no shard 16".to_owned())
+            Err("shard 16 does not exist".to_owned())
         );
     }
 }

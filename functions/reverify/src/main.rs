@@ -3,7 +3,7 @@
 use lambda_runtime::{LambdaEvent, service_fn};
 use reverify::Event;
 use shared::{app::App, config::Config, telemetry};
-use verification::dns::Dns;
+use verification::Dns;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -1,47 +1,47 @@
-//! What a sweep tells of itself.
+//! The report of a sweep: what the function returns, logs and emits as metrics.
 
 use serde::Serialize;
 use shared::{models::domain::Status, telemetry::METRICS};
 
-/// What a sweep did. Each check counts once: under `unknown` if it decided nothing, else under the status that the
-/// domain ended in.
+/// What a sweep did. Each check counts once: under `unknown` if it decided nothing, else under the resulting status of
+/// the domain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Domains that were due.
+    /// Due domains.
     pub due: u64,
-    /// Those that were checked, the result of which was written.
+    /// Domains that were checked and written.
     pub checked: u64,
-    /// Not proven yet.
+    /// Resulting status `pending`.
     pub pending: u64,
-    /// Proven.
+    /// Resulting status `verified`.
     pub verified: u64,
-    /// Served, but the proof is gone.
+    /// Resulting status `failing`.
     pub failing: u64,
-    /// Not served.
+    /// Resulting status `failed`.
     pub failed: u64,
-    /// Domains that lost their name to one that was checked. They need not have been due themselves.
+    /// Domains that lost their host name to a checked domain. They need not have been due themselves.
     pub moved: u64,
-    /// Nothing was decided.
+    /// DNS gave no definite answer.
     pub unknown: u64,
-    /// Records that could not be read, and were put off.
+    /// Records that cannot be parsed. Their checks were put off.
     pub unreadable: u64,
-    /// Those that are still due.
+    /// Domains that are still due.
     pub left: u64,
-    /// How long the oldest had been due when the sweep began, in seconds.
+    /// How long the oldest domain had been due when the sweep started, in seconds.
     pub oldest_due_seconds: u64,
-    /// How long the sweep took, in milliseconds.
+    /// The duration of the sweep, in milliseconds.
     pub ms: u64,
-    /// Those of `failing` that were verified before.
+    /// Domains whose status changed from `verified` to `failing`: a part of `failing`. A metric only.
     #[serde(skip)]
     pub lapsed: u64,
 }
 
 impl Report {
-    /// Counts a check.
-    pub(crate) fn count(&mut self, was: Status, is: Status, decided: bool) {
+    /// Counts a check that was written.
+    pub(crate) fn count(&mut self, before: Status, after: Status, decided: bool) {
         self.checked += 1;
-        let counter = match is {
+        let counter = match after {
             _ if !decided => &mut self.unknown,
             Status::Pending => &mut self.pending,
             Status::Verified => &mut self.verified,
@@ -49,12 +49,12 @@ impl Report {
             Status::Failed => &mut self.failed,
         };
         *counter += 1;
-        if (was, is) == (Status::Verified, Status::Failing) {
+        if (before, after) == (Status::Verified, Status::Failing) {
             self.lapsed += 1;
         }
     }
 
-    /// One line of the log, which is its metrics, too.
+    /// Writes the line of the log that is also the metrics.
     pub(crate) fn log(&self) {
         tracing::info!(
             target: METRICS,
@@ -71,7 +71,7 @@ impl Report {
             left = self.left,
             oldestDueSeconds = self.oldest_due_seconds,
             ms = self.ms,
-            "swept"
+            "sweep finished"
         );
     }
 }

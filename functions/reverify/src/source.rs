@@ -1,4 +1,4 @@
-//! What is due, over all shards, oldest first, a page at a time.
+//! Reads what is due from all shards of the index, oldest first and in bounded memory.
 
 use std::collections::VecDeque;
 
@@ -8,24 +8,25 @@ use shared::{
     store::{DueKey, Error, Nominated, Store},
 };
 
-/// So many keys of a shard are read at once.
-const PAGE: usize = 200;
-/// So many records are read at once: as many as DynamoDB gives.
-pub(crate) const BATCH: usize = 100;
+/// Keys of a shard that one query reads.
+const PAGE_SIZE: usize = 200;
+/// Records that are read at once: the most that `BatchGetItem` takes.
+pub(crate) const BATCH_SIZE: usize = 100;
 
-/// The due keys that were not handed out yet.
+/// Merges the shards by the time since when their keys are due.
 pub(crate) struct Source {
     shards: Vec<Shard>,
     now: Timestamp,
-    /// Keys whose records are being read.
+    /// Keys whose records are being read: they are in no page any more, and not returned yet.
     reading: usize,
 }
 
 struct Shard {
     number: u8,
     page: VecDeque<DueKey>,
+    /// Where the next page starts.
     last: Option<DueKey>,
-    more: bool,
+    has_more: bool,
 }
 
 impl Source {
@@ -34,7 +35,7 @@ impl Source {
             number: *number,
             page: VecDeque::new(),
             last: None,
-            more: true,
+            has_more: true,
         });
         Self {
             shards: shards.collect(),
@@ -43,14 +44,14 @@ impl Source {
         }
     }
 
-    /// The next records, oldest first. None are the end.
+    /// The next records, oldest first. An empty list is the end.
     pub(crate) async fn next(&mut self, store: &Store) -> Result<Vec<(DueKey, Nominated)>, Error> {
-        let mut keys = Vec::with_capacity(BATCH);
-        while keys.len() < BATCH {
-            // The oldest key is known only while no shard's page is used up.
+        let mut keys = Vec::with_capacity(BATCH_SIZE);
+        while keys.len() < BATCH_SIZE {
+            // The oldest key of all is known only if the oldest key of each shard is.
             let now = self.now;
             let empty = self.shards.iter_mut();
-            let empty = empty.filter(|shard| shard.more && shard.page.is_empty());
+            let empty = empty.filter(|shard| shard.has_more && shard.page.is_empty());
             try_join_all(empty.map(|shard| shard.read(store, now))).await?;
             let filled = self.shards.iter_mut();
             let filled = filled.filter(|shard| !shard.page.is_empty());
@@ -65,9 +66,9 @@ impl Source {
         Ok(records)
     }
 
-    /// How many keys were not handed out, also where the last reading was cut off.
+    /// The number of keys that [`next`](Self::next) has not returned, also after a call of it was cancelled.
     pub(crate) async fn left(&self, store: &Store) -> Result<u64, Error> {
-        let unread = self.shards.iter().filter(|shard| shard.more);
+        let unread = self.shards.iter().filter(|shard| shard.has_more);
         let counts = unread.map(|shard| store.count_due(shard.number, self.now, shard.last.as_ref()));
         let unread: u64 = try_join_all(counts).await?.into_iter().sum();
         let read: usize = self.shards.iter().map(|shard| shard.page.len()).sum();
@@ -77,8 +78,8 @@ impl Source {
 
 impl Shard {
     async fn read(&mut self, store: &Store, now: Timestamp) -> Result<(), Error> {
-        let page = store.due(self.number, now, self.last.as_ref(), PAGE).await?;
-        self.more = page.len() == PAGE;
+        let page = store.due(self.number, now, self.last.as_ref(), PAGE_SIZE).await?;
+        self.has_more = page.len() == PAGE_SIZE;
         self.last = page.last().cloned().or(self.last.take());
         self.page = page.into();
         Ok(())

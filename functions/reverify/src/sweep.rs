@@ -1,490 +1,335 @@
-//! One sweep: it streams what is due, checks it side by side, and holds nobody up for anybody else.
+//! One sweep: it reads the index, schedules the due checks, observes, settles and counts.
 
 use std::{
-    collections::{HashMap, VecDeque},
     pin::Pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use shared::{
     app::App,
-    models::{
-        domain::{Domain, Status},
-        id::OrgId,
-        time::Timestamp,
-    },
-    store::{Author, Checked, DomainRecord, DueKey, Error, Nominated},
+    models::{domain::Domain, time::Timestamp},
+    store::{self, Author, DomainRecord, DueKey, Nominated},
 };
 use tokio::{
-    sync::{Mutex, Semaphore},
-    time::Instant,
-};
-use verification::{
-    check::{Check, Checks},
-    dns::Dns,
-    gates::{Gates, Place},
-    lifecycle::Trigger,
+    sync::Mutex,
+    time::{sleep_until, timeout_at},
 };
 
 use crate::{
+    SweepError,
+    adapter::{Busy, Checker, Dns, Error, Observed, Settled, Trigger, Turns},
+    group::Group,
     report::Report,
-    source::{BATCH, Source},
+    scheduler::{Next, Scheduler},
+    source::{BATCH_SIZE, Source},
 };
 
-/// So many domains are checked at once,
-const AT_ONCE: usize = 256;
-/// but of one group no more than these,
-const GROUP_AT_ONCE: usize = 10;
-/// and no more than these wait for them.
-const GROUP_WAITING: usize = 50;
-/// So many results are written at once: each needs a connection, and a connection keeps room for the longest answer that
-/// it ever brought.
-const WRITES_AT_ONCE: usize = 16;
-/// A group that frees no place within this time is left behind, and those after it go on.
-const PATIENCE: Duration = Duration::from_millis(100);
-
-/// A name's holder that changes so often leaves the check due.
-const TRIES: u32 = 3;
-
-/// The time that a check takes as a rule: two looks at DNS of 6 s each, and the writes. What waits longer is cut off.
-const CHECK: Duration = Duration::from_secs(15);
-/// What is kept for the report.
-const FAREWELL: Duration = Duration::from_millis(1500);
+/// No check starts with less time than this: it observes at most two domains, 6 s each, and writes.
+const CHECK_TIME: Duration = Duration::from_secs(15);
+/// The end of the sweep's time, in which checks are cancelled and the report is made.
+const REPORT_RESERVE: Duration = Duration::from_millis(1500);
+/// Of it, the time to count what is still due.
+const COUNT_TIME: Duration = Duration::from_secs(1);
 
 /// Checks what is due in these shards, oldest first, and ends within `time`.
 ///
 /// # Errors
-/// The index cannot be read. What was begun is finished all the same, and the rest is still due.
-pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Result<Report, Error> {
-    let work = Work {
+/// [`SweepError::Store`]: the index cannot be read. Checks that were started end all the same, and the rest stays due.
+pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Result<Report, SweepError> {
+    let started = Instant::now();
+    let until_end = |reserve| started + time.saturating_sub(reserve);
+    let context = Context {
         app,
-        checks: Checks::new(app, dns),
-        turns: Gates::new(1),
-        writes: Semaphore::new(WRITES_AT_ONCE),
+        checker: Checker::new(app, dns),
+        turns: Turns::default(),
+        deadline: until_end(REPORT_RESERVE),
     };
-    let now = app.clock.now();
-    let mut sweep = Sweep::new(&work, shards, now, Instant::now() + time);
+    let mut sweep = Sweep::new(&context, shards, until_end(CHECK_TIME));
     sweep.run().await;
-    sweep.finish().await
+    let mut report = sweep.finish().await?;
+    report.ms = started.elapsed().as_millis() as u64;
+    report.log();
+    Ok(report)
 }
 
-/// What all checks of a sweep share.
-struct Work<'a> {
+/// What all jobs of a sweep share.
+struct Context<'a> {
     app: &'a App,
-    checks: Checks<'a>,
-    /// Status changes of one agency take turns: side by side they would only get into each other's way at its counters.
-    turns: Gates<OrgId>,
-    writes: Semaphore,
+    checker: Checker<'a>,
+    turns: Turns,
+    /// Jobs that run longer are cancelled.
+    deadline: Instant,
 }
 
 struct Sweep<'a> {
-    work: &'a Work<'a>,
+    context: &'a Context<'a>,
     shards: &'a [u8],
+    /// What is due later is not due in this sweep.
     now: Timestamp,
-    began: Instant,
-    /// No check begins after this,
+    /// No check starts after this.
     last_start: Instant,
-    /// none goes on after this,
-    last_end: Instant,
-    /// and after this nobody reads the report.
-    end: Instant,
-    /// Read from the index.
-    source: Arc<Mutex<Source>>,
-    /// Whether the source has more.
-    more: bool,
-    /// The next records are on their way.
+    /// `None` once it is read to its end.
+    source: Option<Arc<Mutex<Source>>>,
     reading: bool,
-    /// Records to be checked, oldest first.
-    ready: VecDeque<(DueKey, Nominated)>,
-    /// Since when the first of them waits for its group.
-    blocked: Option<Instant>,
-    groups: HashMap<String, Group>,
-    /// Groups with a place for one that waits.
-    free: VecDeque<String>,
-    running: FuturesUnordered<Job<'a>>,
-    checking: usize,
-    /// In this pass over the index: left to the next one, or the next sweep.
-    skipped: u64,
-    /// In this pass: writes that kept meeting others.
-    beaten: u64,
-    /// In this pass: checks that were begun.
-    begun: u64,
-    /// Due, but another sweep or request was faster.
-    lost: u64,
+    scheduler: Scheduler<Due>,
+    jobs: FuturesUnordered<Job<'a>>,
+    /// Unreadable records that are being put off.
+    putting_off: usize,
+    pass: Pass,
+    superseded: u64,
     report: Report,
-    failure: Option<Error>,
+    failure: Option<store::Error>,
 }
 
-type Job<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
-
-/// What ended.
-enum Done {
-    Read(Result<Vec<(DueKey, Nominated)>, Error>),
-    /// Whether it is written that a record is put off.
-    PutOff(bool),
-    Looked(String, Box<Check>),
-    Checked(Outcome),
-}
-
-/// How a check ended.
-enum Outcome {
-    Written {
-        was: Status,
-        is: Status,
-        decided: bool,
-        moved: bool,
-    },
-    Lost,
-    /// It is still due.
-    Left,
-    /// It is to be begun again, as soon as others leave room.
-    Crowded,
-    /// A record that it needs cannot be read.
-    Unreadable,
-}
-
-/// Domains that ask the same name servers.
+/// Counters of one pass over the index. Domains that were left due are met again in the next pass.
 #[derive(Default)]
-struct Group {
-    running: usize,
-    waiting: VecDeque<Box<DomainRecord>>,
-    /// Nobody waits for a place in it any more.
-    slow: bool,
+struct Pass {
+    started: u64,
+    /// Their group had no room, or their servers were busy.
+    skipped: u64,
+    /// Their write failed, or kept conflicting with others.
+    write_conflicts: u64,
+}
+
+/// A check that is due.
+struct Due {
+    key: DueKey,
+    record: Box<DomainRecord>,
+}
+
+type Job<'a> = Pin<Box<dyn Future<Output = Event> + Send + 'a>>;
+
+/// A job has ended.
+enum Event {
+    Read(Result<Vec<(DueKey, Nominated)>, store::Error>),
+    /// Whether the record was put off.
+    PutOff(bool),
+    Observed(Group, DueKey, Result<Box<Observed>, Busy>),
+    Settled(DueKey, Result<Settled, Error>),
 }
 
 impl<'a> Sweep<'a> {
-    fn new(work: &'a Work<'a>, shards: &'a [u8], now: Timestamp, end: Instant) -> Self {
-        let began = Instant::now();
-        let before_end = |time| end.checked_sub(time).unwrap_or(began);
+    fn new(context: &'a Context<'a>, shards: &'a [u8], last_start: Instant) -> Self {
+        let now = context.app.clock.now();
         Self {
-            last_start: before_end(CHECK),
-            last_end: before_end(FAREWELL),
-            work,
+            context,
             shards,
             now,
-            began,
-            end,
-            source: Arc::new(Mutex::new(Source::new(shards, now))),
-            more: true,
+            last_start,
+            source: Some(Arc::new(Mutex::new(Source::new(shards, now)))),
             reading: false,
-            ready: VecDeque::new(),
-            blocked: None,
-            groups: HashMap::new(),
-            free: VecDeque::new(),
-            running: FuturesUnordered::new(),
-            checking: 0,
-            skipped: 0,
-            beaten: 0,
-            begun: 0,
-            lost: 0,
+            scheduler: Scheduler::default(),
+            jobs: FuturesUnordered::new(),
+            putting_off: 0,
+            pass: Pass::default(),
+            superseded: 0,
             report: Report::default(),
             failure: None,
         }
     }
 
     async fn run(&mut self) {
-        let last_start = tokio::time::sleep_until(self.last_start);
-        let last_end = tokio::time::sleep_until(self.last_end);
-        tokio::pin!(last_start, last_end);
+        let deadline = sleep_until(self.context.deadline.into());
+        tokio::pin!(deadline);
         loop {
-            let open = Instant::now() < self.last_start;
-            if open {
-                self.begin();
-                self.read();
-            }
-            if self.running.is_empty() && (!open || (self.ready.is_empty() && !self.again())) {
+            let blocked_until = self.start();
+            if self.jobs.is_empty() && !self.start_next_pass() {
                 return;
             }
+            let retry_at = blocked_until.unwrap_or(self.context.deadline);
             tokio::select! {
-                Some(done) = self.running.next() => self.done(done),
-                () = tokio::time::sleep(PATIENCE), if open && self.blocked.is_some() => {}
-                () = &mut last_start, if open => {}
-                () = &mut last_end => return,
+                Some(event) = self.jobs.next() => self.handle(event),
+                () = sleep_until(retry_at.into()), if blocked_until.is_some() => {}
+                () = &mut deadline => return,
             }
         }
     }
 
-    /// Begins what there is room for.
-    fn begin(&mut self) {
-        while self.checking < AT_ONCE
-            && let Some(name) = self.free.pop_front()
-        {
-            let group = self.groups.get_mut(&name);
-            let waiting = group.filter(|group| group.running < GROUP_AT_ONCE);
-            if let Some(record) = waiting.and_then(|group| group.waiting.pop_front()) {
-                self.check(name, record);
-            }
+    /// Starts the checks that may start, and the next read of the index. Returns when to try again, where time alone
+    /// makes a difference.
+    fn start(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        if now >= self.last_start {
+            return None;
         }
-        while self.checking < AT_ONCE
-            && let Some((key, nominated)) = self.ready.pop_front()
-        {
-            let record = match nominated {
-                Nominated::Gone => continue,
-                Nominated::Unreadable(error) => {
-                    tracing::error!(%key, %error, "a record cannot be read, and is put off");
-                    let work = self.work;
-                    self.checking += 1;
-                    let put_off = async move { Done::PutOff(put_off(work, key).await) };
-                    self.running.push(Box::pin(put_off));
-                    continue;
-                }
-                Nominated::Due(record) => record,
-            };
-            let name = group(record.domain());
-            let group = self.groups.entry(name.clone()).or_default();
-            if group.running < GROUP_AT_ONCE {
-                self.check(name, record);
-            } else if group.waiting.len() < GROUP_WAITING {
-                group.waiting.push_back(record);
-            } else if group.slow {
-                self.skipped += 1;
-            } else if self.blocked.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
-                self.ready.push_front((key, Nominated::Due(record)));
-                return;
-            } else {
-                group.slow = true;
-                self.skipped += 1;
+        let blocked_until = loop {
+            match self.scheduler.next(now) {
+                Next::Start(group, due) => self.observe(group, due),
+                Next::Skip(_) => self.pass.skipped += 1,
+                Next::Wait(until) => break until,
             }
-            self.blocked = None;
-        }
+        };
+        self.read();
+        blocked_until
     }
 
-    fn check(&mut self, name: String, record: Box<DomainRecord>) {
-        self.groups.entry(name.clone()).or_default().running += 1;
-        self.checking += 1;
-        self.begun += 1;
-        let work = self.work;
-        self.running.push(Box::pin(async move {
-            let check = work.checks.look(record, Trigger::Schedule).await;
-            Done::Looked(name, Box::new(check))
+    fn observe(&mut self, group: Group, Due { key, record }: Due) {
+        self.pass.started += 1;
+        let checker = &self.context.checker;
+        self.jobs.push(Box::pin(async move {
+            let observed = checker.observe(record, Trigger::Schedule).await;
+            Event::Observed(group, key, observed.map(Box::new))
         }));
     }
 
-    /// Reads ahead, so that there is always something to begin.
+    /// Reads ahead, so that there is always a check to start.
     fn read(&mut self) {
-        if self.more && !self.reading && self.failure.is_none() && self.ready.len() < BATCH {
+        let has_room = self.scheduler.has_room() && self.putting_off < BATCH_SIZE;
+        if let Some(source) = &self.source
+            && has_room
+            && !self.reading
+            && self.failure.is_none()
+        {
             self.reading = true;
-            let (source, store) = (Arc::clone(&self.source), &self.work.app.store);
-            let read = async move { Done::Read(source.lock().await.next(store).await) };
-            self.running.push(Box::pin(read));
+            let (source, store) = (Arc::clone(source), &self.context.app.store);
+            let read = async move { Event::Read(source.lock().await.next(store).await) };
+            self.jobs.push(Box::pin(read));
         }
     }
 
-    fn done(&mut self, done: Done) {
-        match done {
-            Done::PutOff(written) => {
-                self.checking -= 1;
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Read(Ok(records)) => {
+                self.reading = false;
+                self.push(records);
+            }
+            Event::Read(Err(error)) => {
+                tracing::error!(%error, "the index of due checks cannot be read");
+                self.reading = false;
+                self.failure = Some(error);
+            }
+            Event::PutOff(written) => {
+                self.putting_off -= 1;
                 match written {
                     true => self.report.unreadable += 1,
-                    false => self.beaten += 1,
+                    false => self.pass.write_conflicts += 1,
                 }
             }
-            Done::Read(read) => {
-                self.reading = false;
-                match read {
-                    Ok(records) => {
-                        self.more = !records.is_empty();
-                        if let (0, Some((key, _))) = (self.report.oldest_due_seconds, records.first()) {
-                            let waited = key.at().map(|at| self.now.since(at).as_secs());
-                            self.report.oldest_due_seconds = waited.unwrap_or_default();
-                        }
-                        self.ready.extend(records);
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "what is due cannot be read");
-                        self.failure = Some(error);
-                    }
+            Event::Observed(group, key, observed) => {
+                self.scheduler.release(group);
+                match observed {
+                    Ok(observed) => self.settle(key, *observed),
+                    Err(busy) => self.finish_check(key, Err(busy.into())),
                 }
             }
-            Done::Looked(name, check) => {
-                self.leave(name);
-                let work = self.work;
-                self.running.push(Box::pin(conclude(work, check)));
-            }
-            Done::Checked(outcome) => {
-                self.checking -= 1;
-                match outcome {
-                    Outcome::Lost => self.lost += 1,
-                    Outcome::Left => self.beaten += 1,
-                    Outcome::Crowded => self.skipped += 1,
-                    Outcome::Unreadable => self.report.unreadable += 1,
-                    Outcome::Written {
-                        was,
-                        is,
-                        decided,
-                        moved,
-                    } => {
-                        self.report.count(was, is, decided);
-                        self.report.moved += u64::from(moved);
-                    }
-                }
-            }
+            Event::Settled(key, settled) => self.finish_check(key, settled),
         }
     }
 
-    /// A look at DNS has ended: the next one of its group may begin.
-    fn leave(&mut self, name: String) {
-        let Some(group) = self.groups.get_mut(&name) else {
+    fn push(&mut self, records: Vec<(DueKey, Nominated)>) {
+        let Some((oldest, _)) = records.first() else {
+            self.source = None;
             return;
         };
-        group.running -= 1;
-        if !group.waiting.is_empty() {
-            self.free.push_back(name);
-        } else if group.running == 0 && !group.slow {
-            self.groups.remove(&name);
+        if self.report.oldest_due_seconds == 0 {
+            let overdue = oldest.at().map(|at| self.now.since(at).as_secs());
+            self.report.oldest_due_seconds = overdue.unwrap_or_default();
+        }
+        for (key, record) in records {
+            match record {
+                Nominated::Gone => {}
+                Nominated::Due(record) => {
+                    let group = Group::of(record.domain());
+                    self.scheduler.push(group, Due { key, record });
+                }
+                Nominated::Unreadable(error) => {
+                    tracing::error!(%key, %error, "record cannot be parsed; its check is put off for 24 h");
+                    self.put_off(key);
+                }
+            }
         }
     }
 
-    /// Passes over the index once more if some were left behind and it may go better now.
-    fn again(&mut self) -> bool {
-        let again = self.skipped > 0 && self.begun > 0 && self.failure.is_none();
-        if again {
-            (self.skipped, self.beaten, self.begun) = (0, 0, 0);
-            self.groups.clear();
-            self.free.clear();
-            self.source = Arc::new(Mutex::new(Source::new(self.shards, self.now)));
-            self.more = true;
+    fn put_off(&mut self, key: DueKey) {
+        self.putting_off += 1;
+        let app = self.context.app;
+        self.jobs.push(Box::pin(async move {
+            let written = app.store.put_off(&key, app.clock.now()).await;
+            if let Err(error) = &written {
+                tracing::error!(%key, %error, "record cannot be put off; its check stays due");
+            }
+            Event::PutOff(written.is_ok())
+        }));
+    }
+
+    fn settle(&mut self, key: DueKey, observed: Observed) {
+        let Context {
+            app,
+            checker,
+            turns,
+            deadline,
+        } = self.context;
+        self.jobs.push(Box::pin(async move {
+            let author = Author::System(app.clock.now());
+            Event::Settled(key, checker.settle(observed, author, *deadline, turns).await)
+        }));
+    }
+
+    fn finish_check(&mut self, key: DueKey, settled: Result<Settled, Error>) {
+        self.scheduler.finish();
+        match settled {
+            Ok(Settled::Written {
+                before,
+                domain,
+                decided,
+                moved,
+            }) => {
+                self.report.count(before, domain.status, decided);
+                self.report.moved += u64::from(moved);
+            }
+            // For example by the check of a newcomer, which changes the holder's domain too.
+            Ok(Settled::Superseded(winner)) if is_due(&winner, self.context.app.clock.now()) => {
+                self.pass.write_conflicts += 1;
+            }
+            Ok(Settled::Superseded(_)) | Err(Error::Store(store::Error::NotFound)) => self.superseded += 1,
+            Err(Error::Busy(_)) => self.pass.skipped += 1,
+            // The holder's record, for example. It would fail every sweep.
+            Err(Error::Store(error @ store::Error::Internal(_))) => {
+                tracing::error!(%key, %error, "record of a check cannot be parsed; the check is put off for 24 h");
+                self.put_off(key);
+            }
+            Err(Error::Store(error)) => {
+                tracing::warn!(%key, %error, "check cannot be written; it stays due");
+                self.pass.write_conflicts += 1;
+            }
+        }
+    }
+
+    /// Reads the index once more if checks were skipped. A pass that started nothing would only repeat itself.
+    fn start_next_pass(&mut self) -> bool {
+        let again = self.pass.skipped > 0 && self.pass.started > 0 && self.failure.is_none();
+        if again && Instant::now() < self.last_start {
+            self.pass = Pass::default();
+            self.source = Some(Arc::new(Mutex::new(Source::new(self.shards, self.now))));
             self.read();
+            return true;
         }
-        again
+        false
     }
 
-    async fn finish(mut self) -> Result<Report, Error> {
-        // Whatever is not over by now is cut off; it is still due.
-        drop(std::mem::take(&mut self.running));
-        let waiting: usize = self.groups.values().map(|group| group.waiting.len()).sum();
-        let ready = self
-            .ready
-            .iter()
-            .filter(|(_, nominated)| !matches!(nominated, Nominated::Gone));
-        let in_hand = (waiting + ready.count() + self.checking) as u64;
-        let unread = match self.more {
-            true => {
-                let left = async { self.source.lock().await.left(&self.work.app.store).await };
-                let end = self.end - FAREWELL / 3;
-                // Without it the report is only less exact.
-                tokio::time::timeout_at(end, left)
-                    .await
-                    .map_or(0, Result::unwrap_or_default)
-            }
-            false => 0,
-        };
-        let report = &mut self.report;
-        report.left = in_hand + unread + self.skipped + self.beaten;
-        report.due = report.checked + report.unreadable + report.left + self.lost;
-        report.ms = self.began.elapsed().as_millis() as u64;
-        report.log();
+    /// Cancels what still runs, which stays due, and counts what is left.
+    async fn finish(mut self) -> Result<Report, SweepError> {
+        self.jobs.clear();
+        let in_hand = self.scheduler.unfinished() + self.putting_off;
+        let mut report = self.report;
+        report.left = in_hand as u64 + self.pass.skipped + self.pass.write_conflicts;
+        if let Some(source) = &self.source {
+            let left = async { source.lock().await.left(&self.context.app.store).await };
+            let left = timeout_at((self.context.deadline + COUNT_TIME).into(), left).await;
+            // Without it the report is less exact, but the sweep did its work.
+            report.left += left.map_or(0, Result::unwrap_or_default);
+        }
+        report.due = report.checked + report.unreadable + report.left + self.superseded;
         match self.failure {
-            Some(failure) => Err(failure),
-            None => Ok(self.report),
+            Some(failure) => Err(failure.into()),
+            None => Ok(report),
         }
-    }
-}
-
-async fn put_off(work: &Work<'_>, key: DueKey) -> bool {
-    let written = work.app.store.put_off(&key, work.app.clock.now()).await;
-    if let Err(error) = &written {
-        tracing::error!(%key, %error, "a record cannot be put off");
-    }
-    written.is_ok()
-}
-
-/// Decides what a look at DNS means and writes it, unless somebody was faster.
-async fn conclude(work: &Work<'_>, mut check: Box<Check>) -> Done {
-    let id = check.domain().id;
-    Done::Checked(match write(work, &mut check).await {
-        Ok(outcome) => outcome,
-        // A record that cannot be read is in the way, the holder's perhaps, and would be again at every next sweep.
-        Err(error @ Error::Internal(_)) => {
-            tracing::error!(domain = %id, %error, "a check cannot be finished; it is put off");
-            let key = DueKey::of(check.domain());
-            let done = match key {
-                Some(key) => put_off(work, key).await,
-                None => false,
-            };
-            if done { Outcome::Unreadable } else { Outcome::Left }
-        }
-        Err(error) => {
-            tracing::warn!(domain = %id, %error, "a check could not be finished; it is still due");
-            Outcome::Left
-        }
-    })
-}
-
-async fn write(work: &Work<'_>, check: &mut Check) -> Result<Outcome, Error> {
-    if check.is_crowded() {
-        return Ok(Outcome::Crowded);
-    }
-    let store = &work.app.store;
-    let (org, was) = (check.domain().agency_id.clone(), check.domain().status);
-    let mut retry = store.retry().up_to(TRIES);
-    loop {
-        let now = work.app.clock.now();
-        let verdict = work.checks.judge(check, None, now).await?;
-        if verdict.crowded {
-            return Ok(Outcome::Crowded);
-        }
-        let turn = if verdict.changes_status() {
-            let holder = verdict.holder.iter();
-            let holder = holder.map(|(holder, _)| holder.domain().agency_id.clone());
-            turns(work, holder.chain([org.clone()]).collect()).await
-        } else {
-            Vec::new()
-        };
-        let (change, rival) = (verdict.change.clone(), verdict.rival());
-        // It is never closed.
-        let place = work.writes.acquire().await;
-        match store.finish_check(Author::System(now), change, rival).await {
-            Ok(Checked::Written(after)) => {
-                return Ok(Outcome::Written {
-                    was,
-                    is: after.status,
-                    decided: verdict.decided,
-                    moved: verdict.moves(),
-                });
-            }
-            // A newcomer's check may have touched it, and left it due.
-            Ok(Checked::Lost(winner)) if is_due(&winner, now) => return Ok(Outcome::Left),
-            Ok(Checked::Lost(_)) | Err(Error::NotFound) => return Ok(Outcome::Lost),
-            Ok(Checked::HolderChanged) => {}
-            Err(error) => return Err(error),
-        }
-        drop((turn, place));
-        // Between the look at the holder and the write somebody took or left the name, or checked it.
-        retry.wait().await?;
     }
 }
 
 fn is_due(domain: &Domain, now: Timestamp) -> bool {
     let next = domain.check.as_ref().and_then(|check| check.next_check_at);
     next.is_some_and(|next| next <= now)
-}
-
-/// Waits until it is the turn of all these agencies.
-async fn turns<'a>(work: &'a Work<'_>, mut agencies: Vec<OrgId>) -> Vec<Place<'a, OrgId>> {
-    // Always in one order, so that no two wait for each other.
-    agencies.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-    agencies.dedup();
-    let mut turns = Vec::with_capacity(agencies.len());
-    for agency in agencies {
-        turns.push(work.turns.enter(agency).await);
-    }
-    turns
-}
-
-/// Which domains ask the same name servers: known from the last check, else those of one registrable domain.
-fn group(domain: &Domain) -> String {
-    match &domain.check {
-        Some(check) if !check.nameservers.is_empty() => {
-            let mut servers: Vec<_> = check.nameservers.iter().map(String::as_str).collect();
-            servers.sort_unstable();
-            servers.join(" ")
-        }
-        _ => {
-            let name = domain.hostname.as_str();
-            psl::domain_str(name).unwrap_or(name).to_owned()
-        }
-    }
 }

@@ -286,9 +286,17 @@ impl Token {
         &self.0
     }
 
+    /// The key of the `TXT` record's value, before its equals sign.
+    const TXT_KEY: &str = "agency-verification";
+
     /// The value of the `TXT` record that proves ownership.
     pub fn txt_value(&self) -> String {
-        format!("agency-verification={}", self.0)
+        format!("{}={}", Self::TXT_KEY, self.0)
+    }
+
+    /// The token in the value of a `TXT` record.
+    pub fn from_txt_value(value: &str) -> Option<Self> {
+        Self::parse(value.strip_prefix(Self::TXT_KEY)?.strip_prefix('=')?)
     }
 
     /// The target of the `CNAME` record that proves ownership and routes traffic.
@@ -442,7 +450,7 @@ impl Domain {
         };
         let record = |kind, name: String, value, purpose, state| DnsRecord {
             kind,
-            host: relative(&name, zone),
+            host: relative_host(&name, zone).to_owned(),
             name,
             value,
             purpose,
@@ -483,11 +491,13 @@ impl Domain {
     }
 }
 
-fn relative(name: &str, zone: &str) -> String {
+/// A name as the form of a DNS provider expects it: relative to the zone, `@` for the apex. A name outside of the zone is
+/// returned as it is.
+pub fn relative_host<'n>(name: &'n str, zone: &str) -> &'n str {
     match name.strip_suffix(zone) {
-        Some("") => "@".to_owned(),
-        Some(host) => host.strip_suffix('.').unwrap_or(name).to_owned(),
-        None => name.to_owned(),
+        Some("") => "@",
+        Some(host) => host.strip_suffix('.').unwrap_or(name),
+        None => name,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The agency's portal domains, and who holds a host name.
+//! The agency's portal domains, and the holders of hostnames.
 
 use std::time::Duration;
 
@@ -24,18 +24,18 @@ use crate::{
 };
 
 use super::{
-    Agency, Caller, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Store, Stored,
-    audit, item,
+    Agency, Caller, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Retry, Store,
+    Stored, audit, item,
     keys::{self, List},
     parse, sdk_error,
     transaction::{Attributes, Condition, Outcome, Part, Transaction, number, text},
 };
 
-/// How long a deleted label stays its agency's.
+/// How long the label of a deleted subdomain is kept for its agency.
 const LABEL_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How long after a check of a domain the next one may be asked for.
-const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// The interval between two `verify` requests of a domain.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A domain as it was read, to be written on that condition.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,21 +43,21 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 pub struct DomainRecord {
     #[serde(flatten)]
     stored: Stored<Domain>,
-    /// When somebody last asked for a check: milliseconds since 1970.
+    /// The last `verify` request, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    slot_at: Option<i64>,
-    /// Who that was.
+    last_verify_at: Option<i64>,
+    /// The id of that request's write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    slot_id: Option<String>,
+    last_verify_id: Option<String>,
 }
 
 impl DomainRecord {
-    /// A domain that nobody has asked to be checked.
+    /// A domain without a `verify` request.
     pub fn new(domain: Domain) -> Self {
         Self {
             stored: Stored::new(domain),
-            slot_at: None,
-            slot_id: None,
+            last_verify_at: None,
+            last_verify_id: None,
         }
     }
 
@@ -66,10 +66,10 @@ impl DomainRecord {
         &self.stored.value
     }
 
-    /// Its item, with its place in the index of what is due.
+    /// The item, with the keys of the index of due domains.
     ///
     /// # Errors
-    /// [`Error::Internal`] where it has no form.
+    /// [`Error::Internal`]: it cannot be serialized.
     pub fn item(&self) -> Result<Item> {
         let domain = self.domain();
         let mut stored = item(keys::domain(&domain.agency_id, domain.id), "domain", self)?;
@@ -80,7 +80,7 @@ impl DomainRecord {
     }
 }
 
-/// Who holds a host name, or for whom a deleted label is kept.
+/// The holder of a hostname, or the agency that the label of a deleted subdomain is kept for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
@@ -88,51 +88,41 @@ pub struct Holder {
     pub agency: OrgId,
     /// Its domain.
     pub domain: DomainId,
-    /// Of a deleted label: until when, in seconds since 1970.
+    /// Until when a deleted label is kept, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_until: Option<i64>,
 }
 
-/// What became of a check's result.
+/// How the write of a check's result ended.
 #[derive(Debug)]
 pub enum Checked {
-    /// It was written.
+    /// It took effect.
     Written(Box<Domain>),
-    /// Another write was faster: this is how it left the domain.
-    Lost(Box<Domain>),
-    /// The holder of the host name is not what it was.
+    /// Another write came first. This is the domain as that write left it.
+    Superseded(Box<Domain>),
+    /// The holder of the hostname changed since it was read. Nothing was written.
     HolderChanged,
 }
 
-/// A domain as it was read, and as it is to be.
+/// A domain before and after a check.
 #[derive(Debug, Clone)]
 pub struct Change<'a> {
     /// As it was read.
     pub before: &'a DomainRecord,
-    /// As it is to be.
+    /// As it will be stored.
     pub after: Domain,
 }
 
-/// Who writes, as the audit log tells it.
+/// The author of a write, for the audit log.
 #[derive(Debug, Clone, Copy)]
 pub enum Author<'a> {
     /// A user, by a request.
     User(&'a Caller),
-    /// The system itself, at this time.
-    System(Timestamp),
+    /// The scheduled re-verification.
+    System,
 }
 
-impl Author<'_> {
-    /// When.
-    pub fn now(&self) -> Timestamp {
-        match self {
-            Self::User(caller) => caller.now,
-            Self::System(now) => *now,
-        }
-    }
-}
-
-/// What a check may change of a domain, as the table names it.
+/// The attributes that a check may change.
 const CHECKED: [&str; 11] = [
     "status",
     "routing",
@@ -147,56 +137,53 @@ const CHECKED: [&str; 11] = [
     keys::DUE_AT,
 ];
 
-/// How often the system tries a write that meets others. What is due stays due.
-const SYSTEM_TRIES: u32 = 3;
-
 impl Store {
-    /// Who holds a host name: one of the few look-ups outside the caller's own partition.
+    /// The holder of a hostname. This look-up leaves the caller's own partition.
     pub async fn holder(&self, hostname: &Hostname) -> Result<Option<Holder>> {
         let holder: Option<Holder> = self.get(keys::holder(hostname)).await?.map(parse).transpose()?;
         Ok(holder.filter(|holder| holder.keep_until.is_none()))
     }
 
-    /// The domain that holds a host name; `None` where it does so no longer. As [`Self::holder`], this leaves the
-    /// caller's own partition.
+    /// The other domain that holds the hostname of this one. This look-up leaves the caller's own partition.
     ///
     /// # Errors
-    /// [`Error::Internal`] where it cannot be read.
-    pub async fn holding(&self, holder: &Holder) -> Result<Option<DomainRecord>> {
+    /// [`Error::Internal`]: its item cannot be parsed.
+    pub async fn other_holder(&self, domain: &Domain) -> Result<Option<DomainRecord>> {
+        let holder = self.holder(&domain.hostname).await?;
+        let Some(holder) = holder.filter(|holder| holder.domain != domain.id) else {
+            return Ok(None);
+        };
         let item = self.get(keys::domain(&holder.agency, holder.domain)).await?;
         let record: Option<DomainRecord> = item.map(parse).transpose()?;
         Ok(record.filter(|record| record.domain().status.serves()))
     }
 
-    /// Whether a token is one of the agency's domains'.
+    /// Whether a token belongs to one of the agency's domains.
     pub async fn has_token(&self, org: &OrgId, token: &Token) -> Result<bool> {
         Ok(self.get(keys::token(org, token)).await?.is_some())
     }
 
-    /// Writes what a check found, if the domain is still what the check began with; the status, the counters, the hold
-    /// on the name and the audit entry change together. `rival` is another agency's domain that holds the name, if it
-    /// is to change: where it serves no longer, the name moves. A check that changes no status is one conditional
-    /// update, all else one transaction.
+    /// Writes the result of a check, if the domain is unchanged since it was read: its status, the counters, the hold on
+    /// its hostname and the audit entry together. `holder` is the change of the other agency's domain that holds the
+    /// hostname; if that domain does not serve afterwards, the name moves. A check that changes no status is one
+    /// conditional update, every other one a transaction.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where the domain was deleted meanwhile. [`Error::Conflict`] where the author is the system
-    /// and other writes got in the way three times.
+    /// [`Error::NotFound`]: the domain was deleted. [`Error::Conflict`] and [`Error::Unavailable`]: `retry` ended.
     pub async fn finish_check(
         &self,
         by: Author<'_>,
+        now: Timestamp,
         change: Change<'_>,
-        rival: Option<Change<'_>>,
+        holder: Option<Change<'_>>,
+        retry: &mut Retry,
     ) -> Result<Checked> {
-        let mut retry = match by {
-            Author::User(caller) => self.retry_since(caller.since),
-            Author::System(_) => self.retry().up_to(SYSTEM_TRIES),
-        };
-        // One id for all tries: a write whose answer was lost is known by it.
+        // All attempts have the same write id, so that a write whose answer was lost is recognized.
         let write = Rewrite::new(&change)?;
-        let rival = rival.as_ref().map(Rewrite::new).transpose()?;
-        if rival.is_some() || !write.is_alone() {
-            let transaction = self.check_transaction(by, &write, rival.as_ref())?;
-            return match transaction.commit(&mut retry).await? {
+        let holder = holder.as_ref().map(Rewrite::new).transpose()?;
+        if holder.is_some() || !write.is_alone() {
+            let transaction = self.check_transaction((by, now), &write, holder.as_ref())?;
+            return match transaction.commit(retry).await? {
                 Outcome::Done => Ok(write.written()),
                 Outcome::Refused(refused) => match refused.by(Part::Resource) {
                     Some(winner) => write.refused_by(winner),
@@ -238,24 +225,24 @@ impl Store {
 
     fn check_transaction(
         &self,
-        by: Author<'_>,
+        by: (Author<'_>, Timestamp),
         write: &Rewrite<'_>,
-        rival: Option<&Rewrite<'_>>,
+        holder: Option<&Rewrite<'_>>,
     ) -> Result<Transaction<'_>> {
         let mut transaction = Transaction::new(self);
         write.add(&mut transaction, Part::Resource, by)?;
-        if let Some(rival) = rival {
-            // In the other agency's log nobody else's user or request is named.
-            rival.add(&mut transaction, Part::Rival, Author::System(by.now()))?;
+        if let Some(holder) = holder {
+            // The other agency's audit log must not name this agency's user or request.
+            holder.add(&mut transaction, Part::Rival, (Author::System, by.1))?;
         }
         let (was, is) = (write.before.domain(), write.after());
-        let moved = rival.filter(|rival| !rival.after().status.serves());
+        let loser = holder.filter(|holder| !holder.after().status.serves());
         match (was.status.serves(), is.status.serves()) {
             (false, true) => {
-                // The rival's own condition holds that it is the holder still.
-                let free = match moved {
-                    Some(rival) => {
-                        Condition::new("agency = :agency", [(":agency", text(&rival.after().agency_id))])
+                // The condition on the loser's own item ensures that it still holds the name.
+                let free = match loser {
+                    Some(loser) => {
+                        Condition::new("agency = :agency", [(":agency", text(&loser.after().agency_id))])
                     }
                     None => Condition::absent(),
                 };
@@ -297,7 +284,7 @@ impl<'a> Rewrite<'a> {
         keys::domain(&self.after().agency_id, self.after().id)
     }
 
-    /// Whether no other item changes with it.
+    /// Whether no other item changes.
     fn is_alone(&self) -> bool {
         let (was, is) = (self.before.domain(), self.after());
         was.status == is.status && candidacy(was) == candidacy(is)
@@ -307,7 +294,7 @@ impl<'a> Rewrite<'a> {
         Checked::Written(Box::new(self.after().clone()))
     }
 
-    /// What it means that the domain is this now (empty where it is gone).
+    /// How the write ended whose condition failed on this item, which is empty if the domain was deleted.
     fn refused_by(&self, winner: &Item) -> Result<Checked> {
         if winner.is_empty() {
             return Err(Error::NotFound);
@@ -316,12 +303,17 @@ impl<'a> Rewrite<'a> {
         Ok(if winner.stored.write_id == self.record.stored.write_id {
             self.written()
         } else {
-            Checked::Lost(Box::new(winner.stored.value))
+            Checked::Superseded(Box::new(winner.stored.value))
         })
     }
 
-    /// Adds all that changes with the domain, but for the hold on its name.
-    fn add(&self, transaction: &mut Transaction<'_>, part: Part, by: Author<'_>) -> Result<()> {
+    /// Adds everything that changes with the domain, except for the hold on its hostname.
+    fn add(
+        &self,
+        transaction: &mut Transaction<'_>,
+        part: Part,
+        (by, now): (Author<'_>, Timestamp),
+    ) -> Result<()> {
         let (was, is) = (self.before.domain(), self.after());
         transaction.change(part, self.key(), &self.attributes, &self.before.stored.write_id)?;
         write_candidate(transaction, Some(was), is)?;
@@ -347,7 +339,7 @@ impl<'a> Rewrite<'a> {
         };
         let flat = [("from", was.status), ("to", is.status)];
         let record = domain_record(is, action, (state(was), state(is)), flat);
-        audit(transaction, &is.agency_id, by, record)
+        audit(transaction, &is.agency_id, by, now, record)
     }
 }
 
@@ -368,7 +360,7 @@ impl Agency<'_> {
         parse(self.item(keys::domain(self.org, id)).await?)
     }
 
-    /// Creates a domain. `token` is for a custom one.
+    /// Creates a domain. `token` is used if it is a custom domain.
     ///
     /// # Errors
     /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::HostnameTaken`], [`Error::LimitReached`]
@@ -454,7 +446,7 @@ impl Agency<'_> {
         }
     }
 
-    /// Deletes a domain, its token and its hold on the name. A label of ours is kept for its agency for 30 days.
+    /// Deletes a domain, its token and its hold on the hostname. The label of a subdomain is kept for the agency for 30 days.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
@@ -500,7 +492,7 @@ impl Agency<'_> {
         }
     }
 
-    /// Takes the domain's slot for a check and reads the domain, in one conditional update.
+    /// Starts a `verify`: checks its rate limit and reads the domain, in one conditional update.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::TooSoon`]
@@ -512,14 +504,15 @@ impl Agency<'_> {
             .update_item()
             .table_name(&self.store.table)
             .set_key(Some(keys::domain(self.org, id).item()))
-            .update_expression("SET slotAt = :now, slotId = :slot")
-            // The slot's own id: a repetition of this very call, whose answer was lost, is not too soon.
+            .update_expression("SET lastVerifyAt = :now, lastVerifyId = :id")
+            // With its own id: the SDK's retry of this call, whose answer was lost, is not too soon.
             .condition_expression(
-                "attribute_exists(PK) AND (attribute_not_exists(slotAt) OR slotAt <= :before OR slotId = :slot)",
+                "attribute_exists(PK) AND \
+                 (attribute_not_exists(lastVerifyAt) OR lastVerifyAt <= :before OR lastVerifyId = :id)",
             )
             .expression_attribute_values(":now", number(now.millis()))
-            .expression_attribute_values(":before", number((now - CHECK_INTERVAL).millis()))
-            .expression_attribute_values(":slot", text(Uuid::new_v4().simple()))
+            .expression_attribute_values(":before", number((now - VERIFY_INTERVAL).millis()))
+            .expression_attribute_values(":id", text(Uuid::new_v4().simple()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let mut retry = self.retry();
@@ -532,15 +525,17 @@ impl Agency<'_> {
                 && let UpdateItemError::ConditionalCheckFailedException(refused) = service.err()
             {
                 let Some(old) = &refused.item else {
-                    // There is no such domain: is there such an agency?
+                    // The domain does not exist. Without agency mode that is another error.
                     return match self.store.get(keys::agency(self.org)).await? {
                         Some(_) => Err(Error::NotFound),
                         None => Err(Error::NotEnabled),
                     };
                 };
-                let slot_at = parse::<DomainRecord>(old.clone())?.slot_at.unwrap_or_default();
-                let free = Timestamp::from_millis(slot_at) + CHECK_INTERVAL;
-                return Err(Error::TooSoon(free.since(now).min(CHECK_INTERVAL)));
+                let last = parse::<DomainRecord>(old.clone())?
+                    .last_verify_at
+                    .unwrap_or_default();
+                let free = Timestamp::from_millis(last) + VERIFY_INTERVAL;
+                return Err(Error::TooSoon(free.since(now).min(VERIFY_INTERVAL)));
             }
             match sdk_error(failure) {
                 Error::Conflict => retry.wait().await?,
@@ -550,7 +545,7 @@ impl Agency<'_> {
     }
 }
 
-/// Moves a domain between its agency's counters.
+/// Updates the agency's counters of domains by status.
 fn count_domains(
     transaction: &mut Transaction<'_>,
     org: &OrgId,
@@ -583,7 +578,7 @@ fn count_domains(
     transaction.update(Part::Agency, keys::agency(org), expression, condition, values)
 }
 
-/// The domain's place among the candidates for the primary domain, and what stands there.
+/// The domain's rank among the candidates for the primary domain, and the item stored under it.
 fn candidacy(domain: &Domain) -> Option<(u8, PrimaryDomain)> {
     Some((domain.primary_rank()?, domain.primary()))
 }

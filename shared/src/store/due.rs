@@ -1,4 +1,4 @@
-//! What is due for a check: read by the index, oldest first, and page by page.
+//! Due domains: read from the index, oldest first, page by page.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,10 +16,10 @@ use super::{
     transaction::text,
 };
 
-/// How long a record that cannot be read is put off.
+/// How long a record that cannot be parsed is put off.
 const PUT_OFF: Duration = Duration::from_secs(24 * 3600);
 
-/// A place in the index of what is due. It holds nothing but keys.
+/// An entry of the index of due domains. The index holds nothing but keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DueKey {
     pk: String,
@@ -28,24 +28,24 @@ pub struct DueKey {
     due_at: String,
 }
 
-/// What stands where the index pointed.
+/// What the table has for an entry of the index. The index is eventually consistent, so only this counts.
 #[derive(Debug)]
-pub enum Nominated {
+pub enum DueLookup {
     /// A domain that is due.
     Due(Box<DomainRecord>),
-    /// Something that is no readable domain.
+    /// The item cannot be parsed.
     Unreadable(Error),
-    /// Nothing that is due any more: the index was behind.
+    /// The domain is not due any more, or was deleted.
     Gone,
 }
 
 impl DueKey {
-    /// Since when it is due.
+    /// Since when the domain is due.
     pub fn at(&self) -> Option<Timestamp> {
         keys::due_time(&self.due_at)
     }
 
-    /// Where a domain stands in the index, if it is due at some time.
+    /// The entry of a domain, if it has a next check.
     pub fn of(domain: &Domain) -> Option<Self> {
         let next = domain.check.as_ref()?.next_check_at?;
         let mut item = keys::domain(&domain.agency_id, domain.id).item();
@@ -79,7 +79,7 @@ impl DueKey {
     }
 }
 
-/// As the log names it.
+/// For the log.
 impl std::fmt::Display for DueKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.pk, self.sk)
@@ -87,8 +87,8 @@ impl std::fmt::Display for DueKey {
 }
 
 impl Store {
-    /// The next `limit` keys of a shard that are due at `now`, oldest first, after `after`. Fewer than `limit` are the
-    /// last ones.
+    /// The next `limit` entries of a shard that are due at `now`, oldest first, after the entry `after`. If there are fewer,
+    /// they are the last ones.
     pub async fn due(
         &self,
         shard: u8,
@@ -114,7 +114,7 @@ impl Store {
         }
     }
 
-    /// How many keys of a shard are due at `now` after `after`.
+    /// The number of entries of a shard that are due at `now`, after the entry `after`.
     pub async fn count_due(&self, shard: u8, now: Timestamp, after: Option<&DueKey>) -> Result<u64> {
         let mut count = 0;
         let mut start = after.map(DueKey::start);
@@ -143,8 +143,8 @@ impl Store {
             .expression_attribute_values(":until", text(until))
     }
 
-    /// What stands at these keys, 100 at most, in their order. The index only nominates: this is what counts.
-    pub async fn nominated(&self, keys: Vec<DueKey>) -> Result<Vec<(DueKey, Nominated)>> {
+    /// Reads the domains of these entries, at most 100, in their order.
+    pub async fn look_up_due(&self, keys: Vec<DueKey>) -> Result<Vec<(DueKey, DueLookup)>> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -157,21 +157,21 @@ impl Store {
             .into_iter()
             .filter_map(|item| Some((name(&item)?, item)))
             .collect();
-        let nominated = keys.into_iter().map(|key| {
+        let lookups = keys.into_iter().map(|key| {
             let item = items.remove(&(key.pk.clone(), key.sk.clone()));
-            let nominated = match item {
+            let lookup = match item {
                 Some(item) if item.get(keys::DUE_AT) == Some(&text(&key.due_at)) => match parse(item) {
-                    Ok(record) => Nominated::Due(Box::new(record)),
-                    Err(error) => Nominated::Unreadable(error),
+                    Ok(record) => DueLookup::Due(Box::new(record)),
+                    Err(error) => DueLookup::Unreadable(error),
                 },
-                _ => Nominated::Gone,
+                _ => DueLookup::Gone,
             };
-            (key, nominated)
+            (key, lookup)
         });
-        Ok(nominated.collect())
+        Ok(lookups.collect())
     }
 
-    /// Puts off what cannot be read, for 24 h, without a look at it. Another write that came first wins.
+    /// Puts off a record that cannot be parsed for 24 h. If another write came first, nothing changes.
     pub async fn put_off(&self, key: &DueKey, now: Timestamp) -> Result<()> {
         let call = self
             .client

@@ -39,7 +39,7 @@ mod settings;
 mod transaction;
 
 pub use domains::{Author, Change, Checked, DomainRecord, Holder};
-pub use due::{DueKey, Nominated};
+pub use due::{DueKey, DueLookup};
 pub use idempotency::{Created, IdempotencyKey};
 pub use page::{Cursor, Page, PageRequest};
 pub use settings::IfMatch;
@@ -117,7 +117,17 @@ impl Store {
 
     /// For a write that may meet others, of a request that came then.
     pub fn retry_since(&self, request: Instant) -> Retry {
-        Retry::new(request + self.patience)
+        self.retry_until(self.deadline(request))
+    }
+
+    /// For a write of which no attempt starts after `deadline`.
+    pub fn retry_until(&self, deadline: Instant) -> Retry {
+        Retry::new(deadline)
+    }
+
+    /// When the last attempt of a write may start, for a request that arrived at `request`.
+    pub fn deadline(&self, request: Instant) -> Instant {
+        request + self.patience
     }
 
     /// The table as the caller's agency sees it.
@@ -227,23 +237,30 @@ impl Agency<'_> {
 
     /// Adds the audit entry of a user's write to its transaction.
     fn audit(&self, transaction: &mut Transaction<'_>, record: Record) -> Result<()> {
-        audit(transaction, self.org, Author::User(self.caller), record)
+        let by = Author::User(self.caller);
+        audit(transaction, self.org, by, self.caller.now, record)
     }
 }
 
 /// Adds the audit entry of a write to its transaction, for the log of `org`.
-fn audit(transaction: &mut Transaction<'_>, org: &OrgId, by: Author<'_>, record: Record) -> Result<()> {
+fn audit(
+    transaction: &mut Transaction<'_>,
+    org: &OrgId,
+    by: Author<'_>,
+    now: Timestamp,
+    record: Record,
+) -> Result<()> {
     let (kind, user, request_id) = match by {
         Author::User(caller) => (
             ActorType::User,
             Some(caller.principal.user.clone()),
             Some(caller.request_id.clone()),
         ),
-        Author::System(_) => (ActorType::System, None, None),
+        Author::System => (ActorType::System, None, None),
     };
     let entry = AuditEntry {
-        id: AuditId::new(by.now()),
-        at: by.now(),
+        id: AuditId::new(now),
+        at: now,
         actor: Actor { kind, id: user },
         action: record.action,
         target: Target {

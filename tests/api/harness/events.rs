@@ -45,7 +45,7 @@ pub fn router(app: &App, function: &str) -> OpenApiRouter<App> {
         "branding" => branding::router(),
         "clients" => clients::router(),
         "portal" => portal::router(),
-        "domains" => domains::router(verification::dns::Dns::new(&app.config.dns).unwrap()),
+        "domains" => domains::router(verification::Dns::new(&app.config.dns).unwrap()),
         other => panic!("there is no function {other}"),
     }
 }

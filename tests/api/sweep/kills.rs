@@ -14,7 +14,7 @@ use shared::{
     app::{App, Clock},
     config::Config,
 };
-use verification::dns::Dns;
+use verification::Dns;
 
 use super::{LONG, SHARDS, counts, domains, entries, serve, system};
 use crate::harness::{Api, DAY, MINUTE};

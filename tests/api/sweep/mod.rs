@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use local::system::{Builder, System};
 use serde_json::{Value, json};
-use verification::dns::Dns;
+use verification::Dns;
 
 use crate::harness::{Api, START, cname};
 

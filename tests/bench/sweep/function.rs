@@ -1,4 +1,4 @@
-//! What is measured, in a process of its own, so that its memory and its CPU time are nobody else's.
+//! What is measured. It runs in a process of its own, so that its memory and CPU time are counted alone.
 
 use std::{
     collections::BTreeMap,
@@ -19,9 +19,9 @@ use crate::{
     process,
 };
 
-/// A Lambda function's longest time.
+/// The longest timeout of a Lambda function.
 const TIME: Duration = Duration::from_secs(900);
-/// As many domains are looked at at once as in a sweep.
+/// Domains that are observed at once, as many as in a sweep.
 pub const AT_ONCE: usize = 256;
 
 /// What a process measured of itself.
@@ -29,21 +29,21 @@ pub const AT_ONCE: usize = 256;
 pub struct Measured {
     /// Domains that were checked.
     pub checked: u64,
-    /// Domains that were found proven.
+    /// Domains whose proof was found.
     pub renewed: u64,
     /// Requests to DynamoDB.
     pub requests: u64,
-    /// How long it took.
+    /// Wall-clock time.
     pub time: Duration,
-    /// Its CPU time in its own code,
+    /// CPU time in user mode.
     pub user: Duration,
-    /// and in the kernel.
+    /// CPU time in the kernel.
     pub system: Duration,
-    /// The most memory that it had, in KiB.
+    /// Peak memory, in KiB.
     pub memory: u64,
 }
 
-/// Runs this program again with these variables of the environment and no others, as one of the two below.
+/// Runs this program again, as [`sweep`] or [`observe`], with no other variables in its environment.
 pub fn run(arguments: &[&str], variables: &BTreeMap<&'static str, String>) -> Result<Measured> {
     let output = Command::new(env::current_exe()?)
         .args(arguments)
@@ -57,7 +57,7 @@ pub fn run(arguments: &[&str], variables: &BTreeMap<&'static str, String>) -> Re
     }
 }
 
-/// As the function `reverify` does it, with one event.
+/// One sweep, as the function `reverify` does it.
 pub async fn sweep() -> Result<Measured> {
     let app = App::new(config()?).await;
     let dns = Dns::new(&app.config.dns)?;
@@ -72,18 +72,18 @@ pub async fn sweep() -> Result<Measured> {
     })
 }
 
-/// The same looks at DNS, and no table.
-pub async fn looks(batch: Batch) -> Result<Measured> {
+/// The observations of a sweep, without a table.
+pub async fn observe(batch: Batch) -> Result<Measured> {
     let config = config()?;
     let (dns, session) = (Dns::new(&config.dns)?, Session::new());
     let subject = Subject::from(&config);
     let now = Timestamp::now();
     let began = Instant::now();
-    let look = async |number| -> Result<_> {
+    let observe = async |number| -> Result<_> {
         let domain = internet::domain(number, now)?;
         let seen = loop {
             let seen = dns.observe(&domain, &subject, Depth::Renewal, &session).await;
-            // As a sweep begins it again.
+            // A sweep also starts such a check again.
             if !seen.crowded {
                 break seen;
             }
@@ -93,11 +93,11 @@ pub async fn looks(batch: Batch) -> Result<Measured> {
         }
         Ok(seen)
     };
-    let mut looks = futures_util::stream::iter(batch.numbers())
-        .map(look)
+    let mut observations = futures_util::stream::iter(batch.numbers())
+        .map(observe)
         .buffer_unordered(AT_ONCE);
     let mut renewed = 0;
-    while let Some(seen) = looks.next().await {
+    while let Some(seen) = observations.next().await {
         renewed += u64::from(seen?.proof.is_given());
     }
     Ok(Measured {

@@ -1,5 +1,5 @@
-//! Domains, and an internet for them on the loopback interface: NSD is the resolver, the registry and the name servers of
-//! the DNS providers, each at an address of its own.
+//! Domains, and their DNS on the loopback interface: NSD is the resolver, the registry's name server and the name servers
+//! of the DNS providers, each at an address of its own.
 
 use std::{
     collections::BTreeMap,
@@ -22,19 +22,19 @@ use shared::models::{
 
 use crate::{Result, process};
 
-/// Domains of shared zones; those with higher numbers have each one of their own.
+/// Domains in shared zones. Each domain with a higher number has a zone of its own.
 pub const SHARED: u64 = 100_000;
 const SHARED_ZONES: u64 = 1_000;
 const OWN_ZONES: u64 = 10_000;
 const AGENCIES: u64 = 1_000;
-/// Each with two name servers.
+/// DNS providers, each with two name servers.
 const PROVIDERS: u64 = 50;
 const SERVERS: [u8; 2] = [1, 2];
 
 /// The resolver, and the registry's name server.
 const REGISTRY: Ipv4Addr = Ipv4Addr::new(127, 53, 0, 53);
 
-/// Some of the domains, by their numbers.
+/// A range of the domains.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch {
     pub first: u64,
@@ -42,12 +42,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// So many in shared zones.
+    /// Domains in shared zones.
     pub const fn shared(count: u64) -> Self {
         Self { first: 0, count }
     }
 
-    /// So many with a zone each.
+    /// Domains with a zone each.
     pub const fn own(count: u64) -> Self {
         let first = SHARED;
         Self { first, count }
@@ -57,8 +57,8 @@ impl Batch {
         self.first..self.first + self.count
     }
 
-    /// The messages by which all of them are renewed: two a domain, one a zone, one a name server's address, and one for
-    /// the registry's name server and one for its address.
+    /// The packets that a sweep needs: two for each domain, one for each zone, one for each address of a name server, and
+    /// two to find the registry's name server and its address.
     pub fn packets(self) -> u64 {
         let zones = match self.first < SHARED {
             true => self.count.min(SHARED_ZONES),
@@ -68,7 +68,7 @@ impl Batch {
     }
 }
 
-/// A domain that was proven a day ago, and is due again.
+/// A domain that was verified a day ago and is due.
 pub fn domain(number: u64, now: Timestamp) -> Result<Domain> {
     let zone = zone(number);
     let due = now - Duration::from_secs(60);
@@ -94,7 +94,7 @@ pub fn domain(number: u64, now: Timestamp) -> Result<Domain> {
 }
 
 fn hostname(text: &str) -> Result<Hostname> {
-    Hostname::parse(text).map_err(|_| format!("{text} is no host name").into())
+    Hostname::parse(text).map_err(|_| format!("{text} is not a host name").into())
 }
 
 fn host(number: u64) -> Result<Hostname> {
@@ -120,13 +120,13 @@ fn address(provider: u64, server: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 53, server, provider as u8)
 }
 
-/// As long as a real one, but known to the zones too.
+/// As long as a real token, but computed from the number, so that the zones can contain it.
 fn token(number: u64) -> Token {
     let odd = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
     Token::new(u128::from(number + 1).wrapping_mul(odd).to_be_bytes())
 }
 
-/// A running NSD. Dropping it ends it and removes its files.
+/// A running NSD. Dropping it stops the process and removes its files.
 pub struct Internet {
     nsd: Child,
     directory: PathBuf,
@@ -134,14 +134,14 @@ pub struct Internet {
 }
 
 impl Internet {
-    /// Writes the zones into a directory, which must not exist, and starts NSD.
+    /// Creates the directory, writes the zones into it and starts NSD.
     pub fn start(directory: PathBuf, names: &HostPolicy) -> Result<Self> {
         let port = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port();
         fs::create_dir(&directory)?;
         write_zones(&directory, names)?;
         write_configuration(&directory, port)?;
         let nsd = Command::new("setpriv")
-            // Whatever becomes of this process.
+            // NSD ends even if this process is killed.
             .args(["--pdeathsig", "TERM", "nsd", "-d", "-c"])
             .arg(directory.join("nsd.conf"))
             .process_group(0)
@@ -159,10 +159,10 @@ impl Internet {
             std::thread::sleep(Duration::from_millis(100));
         }
         let log = fs::read_to_string(self.directory.join("nsd.log")).unwrap_or_default();
-        Err(format!("NSD does not answer: {log}").into())
+        Err(format!("NSD does not respond: {log}").into())
     }
 
-    /// What of the environment leads to it.
+    /// The variables of the environment that point to it.
     pub fn variables(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
             ("DNS_RESOLVERS", format!("{REGISTRY}:{}", self.port)),
@@ -171,30 +171,30 @@ impl Internet {
         ])
     }
 
-    /// The queries that it got so far.
+    /// The queries that it has received.
     pub fn packets(&self) -> Result<u64> {
         let statistics = self.control("stats_noreset")?;
         let queries = statistics
             .lines()
             .find_map(|line| line.strip_prefix("num.queries="));
-        Ok(queries.ok_or("NSD counts no queries")?.parse()?)
+        Ok(queries.ok_or("NSD's statistics have no num.queries")?.parse()?)
     }
 
-    /// The CPU time of its processes so far.
+    /// The CPU time of its processes.
     pub fn cpu(&self) -> Result<Duration> {
         process::cpu_of_group(self.nsd.id())
     }
 
-    /// The questions per second with which `dnsperf` asks for the `CNAME` of each domain twice, with as many questions
-    /// on their way as there are in a sweep.
+    /// The queries per second of `dnsperf`, which asks for the `CNAME` of each domain twice, with as many queries in
+    /// flight as a sweep has.
     pub fn dnsperf(&self, batch: Batch, at_once: usize) -> Result<f64> {
-        let file = self.directory.join("questions");
-        let mut questions = String::new();
+        let file = self.directory.join("queries");
+        let mut queries = String::new();
         for number in batch.numbers() {
-            let question = format!("{} CNAME\n", host(number)?);
-            questions.push_str(&question.repeat(2));
+            let query = format!("{} CNAME\n", host(number)?);
+            queries.push_str(&query.repeat(2));
         }
-        fs::write(&file, questions)?;
+        fs::write(&file, queries)?;
         let output = Command::new("dnsperf")
             .args([
                 "-s",
@@ -268,7 +268,7 @@ fn write_zones(directory: &Path, names: &HostPolicy) -> Result<()> {
     }
     fs::write(directory.join("test"), top)?;
     for number in 0..SHARED + OWN_ZONES {
-        let text = zones.get_mut(zone(number) as usize).ok_or("no such zone")?;
+        let text = zones.get_mut(zone(number) as usize).ok_or("the zone does not exist")?;
         let target = token(number).cname_target(names);
         writeln!(text, "{}. 300 CNAME {target}.", host(number)?)?;
     }
@@ -278,7 +278,7 @@ fn write_zones(directory: &Path, names: &HostPolicy) -> Result<()> {
     Ok(())
 }
 
-/// Everything is in the directory, and nobody is asked to ask less often (`rrl-…`).
+/// All files are in the directory. Response rate limiting (`rrl-…`) is off.
 fn write_configuration(directory: &Path, port: u16) -> Result<()> {
     let at = directory.display();
     let mut text = format!(

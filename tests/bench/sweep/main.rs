@@ -1,18 +1,19 @@
-//! The scale of the schedule's function: sweeps of 1,000, 10,000 and 100,000 due domains against NSD on this machine,
-//! and beside them what `dnsperf` does with the same questions. `.ci/bench` runs it.
+//! Measures sweeps of 1,000, 10,000 and 100,000 due domains against NSD on this machine, and compares them with `dnsperf`
+//! on the same queries. `.ci/bench` runs it.
 //!
-//! Times are only compared. What fails is a count that is too high, a domain that was left out, and memory that grows.
+//! Times are printed and never fail. The benchmark fails if a sweep sends too many packets or requests, misses a domain,
+//! or needs more memory for more domains.
 //!
-//! Where the rest of `dnsperf`'s rate goes, by `perf` on two cores: of the 33 µs that a question costs here, writes left
-//! out, 17 µs are the kernel's. A third of all is the life of a socket (`socket`, `bind`, `connect`, `epoll_ctl`, `close`):
-//! each question has one of its own, because its port must be a random one, where `dnsperf` keeps sixteen. Sending is an
-//! eighth, which `dnsperf` pays too. The other 16 µs are ours: names (parsed, compared, hashed, written in random case),
-//! messages, the gates that keep a server from being flooded, and memory; nothing among them stands out. All of it is one
-//! thread, as in a function with one CPU; `dnsperf` sends in one and receives in another.
+//! Why `dnsperf` is faster, by `perf` on two cores: a query costs 33 µs here, without writes. 17 µs of them are the
+//! kernel's. A third of all is opening and closing a socket (`socket`, `bind`, `connect`, `epoll_ctl`, `close`): each query
+//! has its own, because its source port must be random, and `dnsperf` keeps sixteen. Sending is an eighth, for `dnsperf`
+//! too. The other 16 µs are names (parsed, compared, hashed, written in random case), messages, concurrency limits and
+//! memory; none of them stands out. All of it is one thread, as in a function with one CPU; `dnsperf` sends in one thread
+//! and receives in another.
 //!
-//! With writes a domain costs some 400 µs of the function's CPU time, 66 µs of them for its two questions: the rest is its
-//! record, read and written by the SDK. The embedded DynamoDB, a debug build on the same two cores, takes thrice as much,
-//! and is what the domains per second are bounded by.
+//! With its write a domain costs about 400 µs of the function's CPU time. 66 µs are its two queries; the rest is the SDK's
+//! reading and writing of the record. The embedded DynamoDB is a debug build on the same two cores. It takes three times
+//! as much, and limits the domains per second.
 
 use std::{collections::BTreeMap, env, fmt::Display, process::ExitCode, time::Duration};
 
@@ -29,9 +30,9 @@ use table::Table;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// A sweep may take so many times the memory of the smallest one.
-const FLAT: f64 = 1.2;
-/// So often looks and `dnsperf` take turns.
+/// The peak memory of a sweep over that of the smallest sweep is at most this.
+const MEMORY_GROWTH: f64 = 1.2;
+/// Rounds of observations and `dnsperf`, alternating.
 const ROUNDS: usize = 3;
 
 #[tokio::main(flavor = "current_thread")]
@@ -50,8 +51,8 @@ async fn begin() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let measured = match arguments.as_slice() {
         ["sweep"] => function::sweep().await?,
-        ["looks"] => function::looks(Batch::shared(SHARED)).await?,
-        // Cargo's own.
+        ["observe"] => function::observe(Batch::shared(SHARED)).await?,
+        // As `cargo bench` calls it.
         [] | ["--bench"] => return benchmark().await,
         _ => return Err("cargo bench --package bench".into()),
     };
@@ -77,7 +78,7 @@ async fn benchmark() -> Result<()> {
     }
 }
 
-/// Of the function's environment, what is the same for all.
+/// The part of the function's environment that all measurements share.
 fn variables() -> BTreeMap<&'static str, String> {
     let variables = [
         ("TABLE_NAME", table::NAME),
@@ -93,14 +94,14 @@ fn variables() -> BTreeMap<&'static str, String> {
     variables.map(|(name, value)| (name, value.to_owned())).into()
 }
 
-/// The sweeps; and what is wrong with them.
+/// Measures the sweeps. Returns each limit that one of them exceeded.
 async fn sweeps(
     internet: &Internet,
     table: &Table,
     variables: &BTreeMap<&'static str, String>,
 ) -> Result<Vec<String>> {
     println!(
-        "Sweeps of domains that are due for renewal, each proven by its CNAME. In 1,000 zones, 100 name servers:\n"
+        "Sweeps of due domains that stay verified by their CNAME, in 1,000 zones on 100 name servers:\n"
     );
     row([
         "due",
@@ -123,7 +124,7 @@ async fn sweeps(
         ("10,000 zones", Batch::own(10_000)),
     ] {
         table.add(batch).await?;
-        // NSD's processes are others after it was asked to count: their time is read within.
+        // Reading NSD's statistics replaces its processes, so that the CPU time is read between the two readings.
         let packets = internet.packets()?;
         let before = (internet.cpu()?, table.cpu()?);
         let sweep = function::run(&["sweep"], variables)?;
@@ -164,35 +165,35 @@ async fn sweeps(
             nearly_all(renewed, batch.count),
             format!("{renewed} of {} renewed", batch.count),
         );
-        // One in a hundred may be sent again, where the machine is busy.
+        // 1 % may be retransmitted on a busy machine.
         let enough = batch.packets() * 101 / 100;
         must(
             packets <= enough,
-            format!("{packets} packets, where {enough} are enough"),
+            format!("{packets} packets, more than {enough}"),
         );
-        // They are written one by one, read by the hundred, and found by 200 of a shard.
+        // One write for each, one read for 100, and one query for 200 of a shard.
         let enough = batch.count * 102 / 100 + 64;
         must(
             requests <= enough,
-            format!("{requests} requests, where {enough} are enough"),
+            format!("{requests} requests, more than {enough}"),
         );
         must(
-            growth <= FLAT,
+            growth <= MEMORY_GROWTH,
             format!("{growth:.2} times the memory of the smallest sweep"),
         );
     }
     Ok(failures)
 }
 
-/// Looks at DNS alone, and `dnsperf`, by turns; and what is wrong with them.
+/// Measures observations without a table and `dnsperf`, alternating. Returns each round that found too few proofs.
 fn rounds(internet: &Internet, variables: &BTreeMap<&'static str, String>) -> Result<Vec<String>> {
     let batch = Batch::shared(SHARED);
     println!(
-        "\nThe 100,000 without a table, in one thread, and `dnsperf` with the same 200,000 questions, by turns:\n"
+        "\nThe 100,000 observed without a table, in one thread, and `dnsperf` with the same 200,000 queries, alternating:\n"
     );
     row([
         "",
-        "questions/s",
+        "queries/s",
         "dnsperf",
         "ratio",
         "",
@@ -205,12 +206,12 @@ fn rounds(internet: &Internet, variables: &BTreeMap<&'static str, String>) -> Re
     let mut failures = Vec::new();
     for round in 1..=ROUNDS {
         let before = internet.cpu()?;
-        let looks = function::run(&["looks"], variables)?;
+        let observed = function::run(&["observe"], variables)?;
         let nsd = internet.cpu()? - before;
         let dnsperf = internet.dnsperf(batch, 2 * function::AT_ONCE)?;
-        let questions = 2.0 * batch.count as f64;
-        let rate = questions / looks.time.as_secs_f64();
-        let micros = |time: Duration| format!("{:.1} µs", time.as_secs_f64() * 1e6 / questions);
+        let queries = 2.0 * batch.count as f64;
+        let rate = queries / observed.time.as_secs_f64();
+        let micros = |time: Duration| format!("{:.1} µs", time.as_secs_f64() * 1e6 / queries);
         let none = String::new;
         row([
             format!("round {round}"),
@@ -219,22 +220,22 @@ fn rounds(internet: &Internet, variables: &BTreeMap<&'static str, String>) -> Re
             format!("{:.2}", rate / dnsperf),
             none(),
             none(),
-            micros(looks.user),
-            micros(looks.system),
+            micros(observed.user),
+            micros(observed.system),
             none(),
             micros(nsd),
         ]);
-        if !nearly_all(looks.renewed, batch.count) {
+        if !nearly_all(observed.renewed, batch.count) {
             failures.push(format!(
                 "round {round}: {} of {} proven",
-                looks.renewed, batch.count
+                observed.renewed, batch.count
             ));
         }
     }
     Ok(failures)
 }
 
-/// Where the machine stands still for longer than a question may take, its answer comes too late.
+/// A few responses arrive too late when the machine stalls for longer than a query's timeout.
 fn nearly_all(some: u64, all: u64) -> bool {
     some <= all && all - some <= all / 1_000
 }

@@ -1,4 +1,4 @@
-//! The table, which is `cargo local`'s, and what is due in it.
+//! The table of `cargo local`, filled with due domains.
 
 use std::{
     collections::BTreeMap,
@@ -24,10 +24,10 @@ use crate::{
 
 /// The table's name.
 pub const NAME: &str = "agency";
-/// As many items as DynamoDB takes at once.
+/// The most items that `BatchWriteItem` takes.
 const BATCH: usize = 25;
 
-/// A running `cargo local`. Dropping it ends it.
+/// A running `cargo local`. Dropping it stops the process.
 pub struct Table {
     server: Child,
     endpoint: String,
@@ -35,7 +35,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Starts it with these variables of the environment, and an empty table.
+    /// Starts it with an empty table.
     pub async fn start(variables: &BTreeMap<&'static str, String>) -> Result<Self> {
         let any = "127.0.0.1:0";
         let address = TcpListener::bind(any)?.local_addr()?.to_string();
@@ -83,20 +83,20 @@ impl Table {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err("`cargo local` does not answer".into())
+        Err("`cargo local` does not respond".into())
     }
 
-    /// What of the environment leads to it.
+    /// The variables of the environment that point to it.
     pub fn variables(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([("AWS_ENDPOINT_URL_DYNAMODB", self.endpoint.clone())])
     }
 
-    /// Its CPU time so far.
+    /// The CPU time of its processes.
     pub fn cpu(&self) -> Result<Duration> {
         process::cpu_of_group(self.server.id())
     }
 
-    /// Adds these domains, which are due.
+    /// Adds the domains of the batch.
     pub async fn add(&self, batch: Batch) -> Result<()> {
         let now = Timestamp::now();
         let numbers = futures_util::stream::iter(batch.numbers()).chunks(BATCH);

@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 use utoipa_axum::router::OpenApiRouter;
-use verification::dns::Dns;
+use verification::Dns;
 
 const DESCRIPTION: &str = "Agencies, their branding, client organizations, portals and portal domains.
 

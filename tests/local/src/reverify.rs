@@ -18,7 +18,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use verification::dns::Dns;
+use verification::Dns;
 
 /// Where the server is asked. Nothing in AWS answers there.
 const PATH: &str = "/local/reverify";

@@ -216,7 +216,7 @@ impl System {
     /// When the table cannot be read.
     #[allow(clippy::expect_used)] // As said.
     pub async fn reverify(&self) -> Report {
-        let dns = verification::dns::Dns::new(&self.app.config.dns).expect("a resolver");
+        let dns = verification::Dns::new(&self.app.config.dns).expect("a resolver");
         reverify::run(&self.app, &dns, None).await.expect("a report")
     }
 
@@ -241,7 +241,7 @@ impl System {
 /// A sentence: the system's own resolvers cannot be read.
 pub(crate) fn router(app: &App) -> Result<Router, String> {
     let dns =
-        verification::dns::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
+        verification::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
     let (router, document) = openapi::routes(dns.clone());
     let router = gateway::router(shared::http::service(router, app.clone()), document);
     Ok(router.merge(reverify::routes(app.clone(), dns)))

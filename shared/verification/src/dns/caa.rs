@@ -1,91 +1,65 @@
-//! Whether our certificate authorities may issue for a host name (RFC 8659).
+//! Whether the operator's certificate authorities may issue for a hostname (RFC 8659).
 
 use hickory_proto::rr::{Name, RData, RecordType, rdata::CAA};
-use shared::models::domain::{Finding, FindingCode};
 
 use super::{
-    Look, Place,
-    consensus::{End, Width},
-    diagnosis::observed,
+    evidence::Check,
+    lookup::{Response, ServerCount, Step, Unresolved},
     wire::Failure,
-    zone,
 };
 
-/// The property tags that are understood; a critical one that is not forbids.
+/// The property tags that are understood. A critical property with another tag forbids issuance (section 4.1).
 const TAGS: [&str; 5] = ["issue", "issuewild", "iodef", "issuemail", "issuevmc"];
 
-impl Look<'_> {
-    /// Climbs from the host name to the first name that has CAA records, aliases followed at each (section 3).
-    pub(super) async fn caa(&self, place: &Place) -> Option<Finding> {
-        let authorities = self.check.subject.certificate_authorities;
+/// Why no certificate may be issued.
+#[derive(Debug, Clone)]
+pub(crate) struct CaaProblem {
+    /// Where the CAA records are, or should be.
+    pub name: Name,
+    pub step: Option<Step>,
+    /// The records of this name permit none of these certificate authorities. `None`: the lookup failed.
+    pub forbidden: Option<Vec<String>>,
+}
+
+impl Check<'_> {
+    /// Climbs from the hostname to the first name with CAA records, and follows aliases at each name (section 3).
+    pub async fn caa(&self) -> Option<CaaProblem> {
+        let authorities = self.client.operator.certificate_authorities;
         if authorities.is_empty() {
             return None;
         }
-        let mut name = self.hostname.clone();
+        let mut name = self.expected.hostname.clone();
         while !name.is_root() {
-            let path = self.check.follow(&name, RecordType::CAA, Width::One).await;
-            let shown = path.answers.last().map(observed).unwrap_or_default();
-            match &path.end {
-                End::Records(records) if !may_issue(records, authorities) => {
-                    return Some(self.forbidden(&name, path.chain.last(), shown, place));
+            let mut lookup = self.client.follow(&name, RecordType::CAA, ServerCount::One).await;
+            let forbidden = match &lookup.result {
+                Ok(Response::NoData | Response::NxDomain) => {
+                    name = name.base_name();
+                    continue;
                 }
-                End::Records(_) => return None,
-                End::None { .. } => {}
-                // Not looked for to the end.
-                End::Unknown(Failure::Spent) => return None,
-                _ => {
-                    return Some(
-                        self.finding(
-                            FindingCode::CaaUnanswered,
-                            format!("DNS does not say whether {} has CAA records.", zone::text(&name)),
-                            "Make the name servers answer for CAA records, or no certificate may be issued."
-                                .to_owned(),
-                            None,
-                            shown,
-                        ),
-                    );
-                }
-            }
-            name = name.base_name();
+                Ok(Response::Answer(records)) if may_issue(records, authorities) => return None,
+                Ok(Response::Answer(_)) => Some(authorities.to_vec()),
+                // The check ended first.
+                Err(Unresolved::Failed(Failure::BudgetExhausted)) => return None,
+                _ => None,
+            };
+            let target = lookup.aliases.pop().filter(|_| forbidden.is_some());
+            return Some(CaaProblem {
+                name: target.unwrap_or(name),
+                step: lookup.steps.pop(),
+                forbidden,
+            });
         }
         None
     }
-
-    fn forbidden(
-        &self,
-        name: &Name,
-        alias: Option<&Name>,
-        shown: Vec<shared::models::domain::Observed>,
-        place: &Place,
-    ) -> Finding {
-        let authorities = self.check.subject.certificate_authorities;
-        let at = zone::text(alias.unwrap_or(name));
-        let issue = format!("0 issue \"{}\"", authorities.first().map_or("", String::as_str));
-        self.finding(
-            FindingCode::CaaForbids,
-            format!(
-                "The CAA records of {at} let none of our certificate authorities issue for this host name."
-            ),
-            format!(
-                "Add a CAA record {issue} to {at}{}, beside those that are there.",
-                place.at()
-            ),
-            Some(issue),
-            shown,
-        )
-    }
 }
 
-/// Whether one of `authorities` may issue, by this set of records: where there is no `issue` property, anybody may
-/// (section 4.2).
+/// Whether the records permit one of `authorities` to issue. Without an `issue` property anyone may (section 4.2).
 fn may_issue(records: &[RData], authorities: &[String]) -> bool {
-    let set: Vec<&CAA> = records
-        .iter()
-        .filter_map(|record| match record {
-            RData::CAA(caa) => Some(caa),
-            _ => None,
-        })
-        .collect();
+    let set = records.iter().filter_map(|record| match record {
+        RData::CAA(caa) => Some(caa),
+        _ => None,
+    });
+    let set: Vec<&CAA> = set.collect();
     let known = |caa: &&CAA| TAGS.iter().any(|tag| caa.tag.eq_ignore_ascii_case(tag));
     if set.iter().any(|caa| caa.issuer_critical && !known(caa)) {
         return false;
@@ -109,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_set_of_records_allows() {
+    fn issue_properties_and_critical_unknown_properties_decide() {
         let caa = |critical: bool, tag: &str, value: &str| {
             let mut caa = CAA::new_issue(critical, None, Vec::new());
             caa.tag = tag.to_owned();

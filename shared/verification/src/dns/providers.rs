@@ -1,4 +1,4 @@
-//! DNS providers, known by the names of their name servers.
+//! DNS providers, recognized by the names of their name servers.
 //!
 //! Sources: each provider's own instructions for delegating a domain to it, as of 2026; Route 53's form is in
 //! <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/GetInfoAboutHostedZone.html>, Cloudflare's in
@@ -7,9 +7,9 @@
 
 use hickory_proto::rr::Name;
 
-use super::zone;
+use super::delegation::text;
 
-/// The end of a name server's name, and whose it is.
+/// The end of a name server's name, and its provider.
 const PROVIDERS: &[(&str, &str)] = &[
     ("ns.cloudflare.com", "Cloudflare"),
     ("foundationdns.com", "Cloudflare"),
@@ -105,22 +105,22 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("zoneedit.com", "Zoneedit"),
 ];
 
-/// Whose name servers these are: the first that is known.
+/// The provider of the first name server that is known.
 pub(super) fn provider<'a>(servers: impl IntoIterator<Item = &'a Name>) -> Option<&'static str> {
     servers.into_iter().find_map(|server| {
-        let server = zone::text(server);
-        // Route 53's are in four top-level domains: ns-2048.awsdns-64.co.uk.
+        let server = text(server);
+        // Route 53 uses names like ns-2048.awsdns-64.co.uk in four top-level domains.
         if server.split('.').any(|label| label.starts_with("awsdns-")) {
             return Some("Route 53");
         }
-        let known = PROVIDERS.iter().find(|(end, _)| is_under(&server, end));
+        let known = PROVIDERS.iter().find(|(suffix, _)| is_under(&server, suffix));
         known.map(|(_, provider)| *provider)
     })
 }
 
-/// Whether `name` is `end` or below it.
-pub(super) fn is_under(name: &str, end: &str) -> bool {
-    let rest = name.strip_suffix(end);
+/// Whether `name` is `suffix` or below it.
+pub(super) fn is_under(name: &str, suffix: &str) -> bool {
+    let rest = name.strip_suffix(suffix);
     rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn providers_are_known_by_their_servers() {
+    fn providers_are_recognized_by_their_servers() {
         let of = |server: &str| provider(&[Name::from_ascii(server).unwrap()]);
         assert_eq!(of("Ada.NS.cloudflare.com."), Some("Cloudflare"));
         assert_eq!(of("ns-2048.awsdns-64.co.uk."), Some("Route 53"));

@@ -1,4 +1,5 @@
-//! What checks of one sweep, or of one `verify`, share: zone cuts, server addresses, and their care not to flood anyone.
+//! What the checks of one sweep, or of one request, share: delegations, server addresses, limits, and name servers that
+//! do not respond.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,118 +9,101 @@ use std::{
 };
 
 use hickory_proto::rr::Name;
+use tokio::sync::OnceCell;
 
-use super::{wire::Pace, zone::Cut};
-use crate::gates::Gates;
+use super::{delegation::Delegation, wire::RateLimit};
+use crate::limit::ConcurrencyLimit;
 
-/// Zone cuts, server addresses and silences remembered, each.
-const MEMORY: usize = 4096;
-/// Checks of one zone, and questions to one name server, at a time.
-const AT_ONCE: usize = 10;
-/// After so many checks in a row to which nobody said anything, nobody is asked again.
-const SILENCES: u32 = 3;
+/// Entries of each cache.
+const CAPACITY: usize = 4096;
+/// Checks of one registrable domain, and queries to one name server address, at a time.
+const CONCURRENCY: usize = 10;
+/// After so many checks in a row without any response from a set of name servers, the set is not queried again.
+const MAX_TIMEOUTS: u32 = 3;
 
-/// What one sweep, or one `verify`, may reuse. Never kept beyond it: delegations and addresses are asked anew by the
-/// next one.
+/// Shared by the checks of one sweep or one request and never kept longer, so that the next one asks for delegations and
+/// addresses anew.
 #[derive(Debug)]
 pub struct Session {
-    state: Mutex<State>,
-    /// Where no more than ten are at a time.
-    pub(super) gates: Gates<Key>,
-    /// Of all questions to resolvers.
-    pub(super) pace: Pace,
-    /// Where our own target leads.
-    pub(super) edge: Cell<Vec<IpAddr>>,
+    caches: Mutex<Caches>,
+    pub(super) concurrency: ConcurrencyLimit<ConcurrencyKey>,
+    /// For all queries to resolvers.
+    pub(super) rate_limit: RateLimit,
+    /// The addresses of the operator's edge. All names below the target have the same ones.
+    pub(super) edge: OnceCell<Vec<IpAddr>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    cuts: Recent<Name, Cell<Arc<Cut>>>,
-    addresses: Recent<Name, Cell<Vec<IpAddr>>>,
-    silences: Recent<Servers, u32>,
+struct Caches {
+    delegations: Recent<Name, Arc<OnceCell<Arc<Delegation>>>>,
+    addresses: Recent<Name, Arc<OnceCell<Vec<IpAddr>>>>,
+    timeouts: Recent<ServerSet, u32>,
 }
 
-/// A value that is found once, however many look for it at the same time: whoever finds it holds the lock. Nothing is
-/// kept of a failure.
-pub(super) type Cell<T> = Arc<tokio::sync::Mutex<Option<T>>>;
+/// The names of all name servers of a zone, sorted.
+pub(super) type ServerSet = Arc<[Name]>;
 
-/// The names of all name servers of a zone.
-pub(super) type Servers = Arc<[Name]>;
-
-/// Who is not to be flooded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Key {
-    /// The names of one registrable domain.
-    Domain(Name),
-    /// One address of a name server.
-    Server(IpAddr),
+pub(super) enum ConcurrencyKey {
+    RegistrableDomain(Name),
+    ServerAddress(IpAddr),
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self::new()
+        Self {
+            caches: Mutex::default(),
+            concurrency: ConcurrencyLimit::new(CONCURRENCY),
+            rate_limit: RateLimit::default(),
+            edge: OnceCell::new(),
+        }
     }
 }
 
 impl Session {
-    /// One that remembers nothing.
-    pub fn new() -> Self {
-        Self {
-            state: Mutex::default(),
-            gates: Gates::new(AT_ONCE),
-            pace: Pace::default(),
-            edge: Cell::default(),
-        }
+    /// The delegation of the zone `name`, if it was found before.
+    pub(super) fn known_delegation(&self, name: &Name) -> Option<Arc<Delegation>> {
+        self.lock().delegations.get(name)?.get().cloned()
     }
 
-    /// The cut that `name` is known to be at.
-    pub(super) fn known_cut(&self, name: &Name) -> Option<Arc<Cut>> {
-        self.lock().cuts.get(name)?.try_lock().ok()?.clone()
+    /// The cell for the delegation of the zone that `name` is in.
+    pub(super) fn delegation(&self, name: &Name) -> Arc<OnceCell<Arc<Delegation>>> {
+        self.lock().delegations.entry(name).clone()
     }
 
-    /// The cut for `name`, to be found by whoever comes first.
-    pub(super) fn cut(&self, name: &Name) -> Cell<Arc<Cut>> {
-        self.lock().cuts.entry(name).clone()
+    /// Adds a delegation from a referral, unless another check is looking for it at the moment.
+    pub(super) fn remember(&self, delegation: &Arc<Delegation>) {
+        let _ = self.delegation(&delegation.zone).set(Arc::clone(delegation));
     }
 
-    /// Remembers a cut that was met on the way.
-    pub(super) fn remember(&self, cut: &Arc<Cut>) {
-        // Where somebody is looking for it, they will find it.
-        if let Ok(mut known) = self.cut(&cut.zone).try_lock() {
-            known.get_or_insert_with(|| Arc::clone(cut));
-        }
-    }
-
-    /// The addresses of a name server, to be found by whoever comes first.
-    pub(super) fn addresses(&self, server: &Name) -> Cell<Vec<IpAddr>> {
+    /// The cell for the addresses of a name server.
+    pub(super) fn addresses(&self, server: &Name) -> Arc<OnceCell<Vec<IpAddr>>> {
         self.lock().addresses.entry(server).clone()
     }
 
-    /// Whether all of them were silent to three checks in a row.
-    pub(super) fn is_silent(&self, servers: &Servers) -> bool {
-        let state = self.lock();
-        state
-            .silences
-            .get(servers)
-            .is_some_and(|times| *times >= SILENCES)
+    /// Whether the servers did not respond to three checks in a row.
+    pub(super) fn is_unresponsive(&self, servers: &ServerSet) -> bool {
+        let caches = self.lock();
+        let timeouts = caches.timeouts.get(servers);
+        timeouts.is_some_and(|timeouts| *timeouts >= MAX_TIMEOUTS)
     }
 
-    /// A check has asked them.
-    pub(super) fn heard(&self, servers: &Servers, anything: bool) {
-        let mut state = self.lock();
-        if !anything {
-            *state.silences.entry(servers) += 1;
-        } else if state.silences.get(servers).is_some() {
-            *state.silences.entry(servers) = 0;
+    /// Counts a check that one of the servers, or none of them, responded to.
+    pub(super) fn count_check(&self, servers: &ServerSet, responded: bool) {
+        let mut caches = self.lock();
+        if !responded {
+            *caches.timeouts.entry(servers) += 1;
+        } else if caches.timeouts.get(servers).is_some() {
+            *caches.timeouts.entry(servers) = 0;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Caches> {
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The newest values.
+/// A cache that drops its oldest entry when it is full.
 #[derive(Debug)]
 struct Recent<K, V> {
     values: HashMap<K, V>,
@@ -142,7 +126,7 @@ impl<K: Clone + Eq + Hash, V: Default> Recent<K, V> {
 
     fn entry(&mut self, key: &K) -> &mut V {
         if !self.values.contains_key(key) {
-            if self.order.len() >= MEMORY
+            if self.order.len() >= CAPACITY
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.values.remove(&oldest);
@@ -158,26 +142,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_silences_in_a_row_are_enough() {
-        let session = Session::new();
-        let key = Servers::from([Name::root()]);
-        for heard in [false, false, true, false, false] {
-            session.heard(&key, heard);
-            assert!(!session.is_silent(&key));
+    fn servers_are_unresponsive_after_three_checks_in_a_row() {
+        let session = Session::default();
+        let servers = ServerSet::from([Name::root()]);
+        for responded in [false, false, true, false, false] {
+            session.count_check(&servers, responded);
+            assert!(!session.is_unresponsive(&servers));
         }
-        session.heard(&key, false);
-        assert!(session.is_silent(&key));
+        session.count_check(&servers, false);
+        assert!(session.is_unresponsive(&servers));
     }
 
     #[test]
-    fn the_oldest_is_forgotten() {
+    fn a_full_cache_drops_its_oldest_entry() {
         let mut recent = Recent::<usize, u32>::default();
-        for key in 0..=MEMORY {
+        for key in 0..=CAPACITY {
             *recent.entry(&key) += 1;
         }
         assert_eq!(
             (recent.get(&0), recent.get(&1), recent.values.len()),
-            (None, Some(&1), MEMORY)
+            (None, Some(&1), CAPACITY)
         );
     }
 }

@@ -1,4 +1,5 @@
-//! One exchange with one server: a question by UDP, by TCP where that is not enough, and what makes an answer one.
+//! One exchange with one server: a query by UDP, by TCP when the response is truncated, and the checks that decide
+//! whether a message is the response to the query.
 
 use std::{
     io,
@@ -22,14 +23,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// What a check may cost.
+/// The limits of one check.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The time of one question to one server, by UDP and TCP together.
+    /// Time for one query to one server, UDP and TCP together.
     pub query: Duration,
-    /// A question without an answer by then is sent once more.
+    /// A UDP query without a response is sent once more after this time.
     pub resend: Duration,
-    /// The time of one check, without what it waits for other checks of its session.
+    /// Time for one check. Time spent waiting for other checks of the session does not count.
     pub check: Duration,
     /// Messages sent in one check.
     pub packets: u32,
@@ -46,39 +47,37 @@ impl Default for Limits {
     }
 }
 
-/// So many records of a section are looked at; an answer with more decides nothing.
+/// A response with more records in one section is rejected as too big.
 const MAX_RECORDS: u16 = 100;
-/// The UDP payload that we ask for: it fragments nowhere (<https://www.dnsflagday.net/2020/>).
+/// The EDNS buffer size: no network fragments a datagram of this size (<https://www.dnsflagday.net/2020/>).
 const UDP_PAYLOAD: u16 = 1232;
-/// The header's length in octets (RFC 1035, section 4.1.1).
-const HEADER: usize = 12;
 
-/// Why there is no answer.
+/// Why a query has no usable response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// Nothing came in time, or nobody is there.
-    Silent,
-    /// The check's own time or packets are used up.
-    Spent,
-    /// A code that is neither `NOERROR` nor `NXDOMAIN`.
+    /// No response arrived in time, or the server cannot be reached.
+    Timeout,
+    /// The check has no time or no packets left, so the query was not sent or was cut off.
+    BudgetExhausted,
+    /// The response code is neither `NOERROR` nor `NXDOMAIN`.
     Code(ResponseCode),
-    /// What came is no DNS message, or contradicts itself.
+    /// The message cannot be parsed, or it contradicts itself.
     Malformed,
-    /// There are more records than are looked at.
+    /// A section has more than 100 records.
     TooBig,
-    /// It was cut short, and TCP gave nothing.
+    /// The UDP response was truncated, and TCP brought no response.
     Truncated,
-    /// The server is no authority for the name.
+    /// The server is not authoritative for the name.
     Lame,
-    /// The server has no address.
+    /// The name server's name has no address.
     NoAddress,
-    /// The server has no address that may be asked.
-    Private,
-    /// The resolver found the zone's signatures wrong.
+    /// The name server has no public address.
+    PrivateAddress,
+    /// A validating resolver rejects the zone's signatures.
     Bogus,
 }
 
-/// What one check has left.
+/// What one check has left of its limits.
 #[derive(Debug)]
 pub struct Budget {
     limits: Limits,
@@ -86,14 +85,14 @@ pub struct Budget {
     clock: Mutex<Clock>,
 }
 
-/// Runs while anything is asked: a wait for other checks costs no time, unless it goes on beside a question.
+/// Runs while at least one query is in flight, so that time spent waiting for other checks does not count.
 #[derive(Debug, Default)]
 struct Clock {
-    /// Questions under way.
-    asking: u32,
-    /// The time of those before them.
+    /// Queries in flight.
+    in_flight: u32,
+    /// Time of the finished queries; queries that overlap count once.
     used: Duration,
-    /// When the first of them began.
+    /// When the first query in flight was sent.
     since: Option<Instant>,
 }
 
@@ -105,7 +104,6 @@ impl Clock {
 }
 
 impl Budget {
-    /// A whole check's.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -114,44 +112,43 @@ impl Budget {
         }
     }
 
-    /// Messages sent so far.
     pub fn sent(&self) -> u32 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Whether a question is under way.
-    pub fn is_asking(&self) -> bool {
-        self.clock().asking > 0
+    /// Whether a query is in flight.
+    pub fn is_in_use(&self) -> bool {
+        self.clock().in_flight > 0
     }
 
-    /// Whether there is time and a packet for another question.
+    /// Whether another query can be sent.
     fn is_left(&self) -> bool {
         !self.clock().left(&self.limits).is_zero() && self.sent() < self.limits.packets
     }
 
-    /// Begins a question, which may go on until the deadline that comes with it.
-    fn ask(&self) -> Result<Asking<'_>, Failure> {
+    /// Starts a query. The returned guard has its deadline.
+    fn start(&self) -> Result<InFlight<'_>, Failure> {
         if !self.is_left() {
-            return Err(Failure::Spent);
+            return Err(Failure::BudgetExhausted);
         }
         let now = Instant::now();
         let mut clock = self.clock();
         let left = clock.left(&self.limits);
-        clock.asking += 1;
+        clock.in_flight += 1;
         clock.since.get_or_insert(now);
-        Ok(Asking {
+        Ok(InFlight {
             budget: self,
             deadline: now + left.min(self.limits.query),
             is_cut: left < self.limits.query,
         })
     }
 
-    fn spend(&self) -> Result<(), Failure> {
+    fn charge(&self) -> Result<(), Failure> {
         let one_more = |sent| (sent < self.limits.packets).then_some(sent + 1);
         let sent = self
             .sent
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        sent.map(|_| ()).map_err(|_| Failure::Spent)
+        sent.map(|_| ()).map_err(|_| Failure::BudgetExhausted)
     }
 
     fn clock(&self) -> MutexGuard<'_, Clock> {
@@ -159,20 +156,20 @@ impl Budget {
     }
 }
 
-/// A question under way.
+/// A query in flight.
 #[derive(Debug)]
-struct Asking<'a> {
+struct InFlight<'a> {
     budget: &'a Budget,
     deadline: Instant,
-    /// The check ends before the question's own time: silence until then says nothing about the server.
+    /// The check ends before the query's own time limit, so that a time-out says nothing about the server.
     is_cut: bool,
 }
 
-impl Drop for Asking<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let mut clock = self.budget.clock();
-        clock.asking -= 1;
-        if clock.asking == 0
+        clock.in_flight -= 1;
+        if clock.in_flight == 0
             && let Some(since) = clock.since.take()
         {
             clock.used += since.elapsed();
@@ -180,66 +177,68 @@ impl Drop for Asking<'_> {
     }
 }
 
-/// Lets one message go each millisecond: a resolver in AWS takes 1,024 a second from one network interface.
+/// At most one message in a millisecond to all resolvers: a resolver in AWS accepts 1,024 a second from one network
+/// interface.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub struct RateLimit {
     next: Mutex<Option<Instant>>,
 }
 
-impl Pace {
-    const APART: Duration = Duration::from_millis(1);
+impl RateLimit {
+    const INTERVAL: Duration = Duration::from_millis(1);
 
-    /// Waits for this message's turn.
-    async fn turn(&self) {
-        let at = self.take();
+    /// Waits until a message may be sent.
+    async fn wait(&self) {
+        let at = self.reserve();
         if Instant::now() < at {
             tokio::time::sleep_until(at).await;
         }
     }
 
-    /// Takes the next turn, which a message that cannot wait makes later for those that can.
-    fn take(&self) -> Instant {
+    /// Reserves the next slot. A retry does not wait for its slot, but delays the messages after it.
+    fn reserve(&self) -> Instant {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let at = next.map_or(now, |next| next.max(now));
-        *next = Some(at + Self::APART);
+        *next = Some(at + Self::INTERVAL);
         at
     }
 }
 
-/// Who pays for the messages of one exchange.
+/// Charges each message to the check's packet budget, and each retry to the rate limit.
 struct Sender<'a> {
     budget: &'a Budget,
-    pace: Option<&'a Pace>,
-    /// The first message has waited for its turn.
-    waited: AtomicBool,
+    rate_limit: Option<&'a RateLimit>,
+    /// The slot of the first message is reserved before the query's time begins.
+    has_slot: AtomicBool,
 }
 
 impl Sender<'_> {
-    fn spend(&self) -> Result<(), Failure> {
-        self.budget.spend()?;
-        if let Some(pace) = self.pace
-            && !self.waited.swap(false, Ordering::Relaxed)
+    fn charge(&self) -> Result<(), Failure> {
+        self.budget.charge()?;
+        if let Some(rate_limit) = self.rate_limit
+            && !self.has_slot.swap(false, Ordering::Relaxed)
         {
-            pace.take();
+            rate_limit.reserve();
         }
         Ok(())
     }
 }
 
-/// A question as it is sent.
+/// A query to one server.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     pub name: &'a Name,
     pub kind: RecordType,
-    /// Whether the server is asked to find the answer (a resolver is, an authority never).
+    /// The RD bit: set for resolvers, never for authoritative servers.
     pub recursion: bool,
-    /// Whether a validating resolver is asked not to validate (RFC 4035, section 3.2.2).
+    /// The CD bit: a validating resolver does not validate (RFC 4035, section 3.2.2).
     pub checking_disabled: bool,
 }
 
 impl Question<'_> {
-    /// With a random id and random letter case: with the random source port, what a forger must guess.
+    /// The message, with a random id and random letter case. Together with the random source port these are what an
+    /// attacker who forges responses must guess.
     fn message(&self, edns: bool) -> Message {
         let mut name = self.name.clone();
         name.randomize_label_case();
@@ -256,65 +255,66 @@ impl Question<'_> {
     }
 }
 
-/// Sockets of all checks at a time: a function has 1,024 descriptors, and the table needs some of them.
+/// Sockets of all checks: a Lambda function has 1,024 file descriptors, and DynamoDB's connections need some of them.
 static SOCKETS: Semaphore = Semaphore::const_new(600);
 
-/// Asks one server once: by UDP, and by TCP where the answer is cut short or changes the letters' case. A server that
-/// does not know EDNS is asked without (RFC 6891, section 7). `pace` is what a resolver is asked at.
+/// Queries one server: by UDP, then by TCP if the response is truncated or changes the letter case of the name. A server
+/// that does not support EDNS is queried once more without it (RFC 6891, section 7).
 pub async fn exchange(
     server: SocketAddr,
     question: &Question<'_>,
     budget: &Budget,
-    pace: Option<&Pace>,
+    rate_limit: Option<&RateLimit>,
 ) -> Result<Message, Failure> {
-    // It is never closed.
-    let _place = SOCKETS.acquire().await;
-    if let Some(pace) = pace
+    // The semaphore is never closed.
+    let _permit = SOCKETS.acquire().await;
+    if let Some(rate_limit) = rate_limit
         && budget.is_left()
     {
-        pace.turn().await;
+        rate_limit.wait().await;
     }
-    let asking = budget.ask()?;
+    let in_flight = budget.start()?;
     let sender = Sender {
         budget,
-        pace,
-        waited: AtomicBool::new(true),
+        rate_limit,
+        has_slot: AtomicBool::new(true),
     };
-    match ask(server, question, asking.deadline, &sender).await {
-        Err(Failure::Silent | Failure::Truncated) if asking.is_cut => Err(Failure::Spent),
-        answer => answer,
+    match query(server, question, in_flight.deadline, &sender).await {
+        Err(Failure::Timeout | Failure::Truncated) if in_flight.is_cut => Err(Failure::BudgetExhausted),
+        result => result,
     }
 }
 
-async fn ask(
+async fn query(
     server: SocketAddr,
     question: &Question<'_>,
     deadline: Instant,
     sender: &Sender<'_>,
 ) -> Result<Message, Failure> {
     let mut edns = true;
-    let answer = match udp(server, &question.message(edns), deadline, sender).await {
+    let received = match udp(server, &question.message(edns), deadline, sender).await {
         Err(Failure::Code(ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS)) => {
             edns = false;
             udp(server, &question.message(edns), deadline, sender).await?
         }
-        answer => answer?,
+        received => received?,
     };
     let by_tcp = async || tcp(server, &question.message(edns), deadline, sender).await;
-    match answer {
-        Heard::Whole(message) => Ok(*message),
-        Heard::OtherCase => by_tcp().await,
-        Heard::Truncated => by_tcp().await.map_err(|failure| match failure {
-            Failure::Silent => Failure::Truncated,
+    match received {
+        Received::Complete(message) => Ok(*message),
+        Received::CaseMismatch => by_tcp().await,
+        Received::Truncated => by_tcp().await.map_err(|failure| match failure {
+            Failure::Timeout => Failure::Truncated,
             failure => failure,
         }),
     }
 }
 
-enum Heard {
-    Whole(Box<Message>),
+/// A response, or a reason to repeat the query by TCP.
+enum Received {
+    Complete(Box<Message>),
     Truncated,
-    OtherCase,
+    CaseMismatch,
 }
 
 async fn udp(
@@ -322,36 +322,36 @@ async fn udp(
     question: &Message,
     deadline: Instant,
     sender: &Sender<'_>,
-) -> Result<Heard, Failure> {
+) -> Result<Received, Failure> {
     let bytes = question.to_vec().map_err(|_| Failure::Malformed)?;
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    // Its port is a random one, and connected it hears this server alone.
-    let socket = UdpSocket::bind(any).await.map_err(|_| Failure::Spent)?;
-    socket.connect(server).await.map_err(|_| Failure::Silent)?;
-    sender.spend()?;
-    socket.send(&bytes).await.map_err(|_| Failure::Silent)?;
+    // The port is random. `connect` makes the kernel drop datagrams from other sources.
+    let socket = UdpSocket::bind(any).await.map_err(|_| Failure::BudgetExhausted)?;
+    socket.connect(server).await.map_err(|_| Failure::Timeout)?;
+    sender.charge()?;
+    socket.send(&bytes).await.map_err(|_| Failure::Timeout)?;
     let mut again = Some(Instant::now() + sender.budget.limits.resend).filter(|again| *again < deadline);
     let mut buffer = vec![0; 4096];
-    // Compared here too: a socket that always has something to read never lets a timer decide.
+    // A server that sends without end keeps the socket readable, so `timeout_at` alone would never fire.
     while Instant::now() < deadline {
         match timeout_at(again.unwrap_or(deadline), socket.recv(&mut buffer)).await {
             Ok(Ok(length)) => {
                 let datagram = buffer.get(..length).unwrap_or_default();
-                if let Some(heard) = read(datagram, question, false) {
-                    return heard;
+                if let Some(received) = read(datagram, question, false) {
+                    return received;
                 }
             }
-            Ok(Err(_)) => return Err(Failure::Silent),
-            Err(_) if again.take().is_some() && sender.spend().is_ok() => {
-                socket.send(&bytes).await.map_err(|_| Failure::Silent)?;
+            Ok(Err(_)) => return Err(Failure::Timeout),
+            Err(_) if again.take().is_some() && sender.charge().is_ok() => {
+                socket.send(&bytes).await.map_err(|_| Failure::Timeout)?;
             }
             Err(_) => {}
         }
     }
-    Err(Failure::Silent)
+    Err(Failure::Timeout)
 }
 
 async fn tcp(
@@ -362,35 +362,34 @@ async fn tcp(
 ) -> Result<Message, Failure> {
     let bytes = question.to_vec().map_err(|_| Failure::Malformed)?;
     let length = u16::try_from(bytes.len()).map_err(|_| Failure::Malformed)?;
-    sender.spend()?;
-    let whole = async {
+    sender.charge()?;
+    let response = async {
         let mut stream = TcpStream::connect(server).await?;
-        // In one piece: some servers read no message that comes in two.
+        // One write: some servers do not read a message that arrives in two segments.
         stream
             .write_all(&[&length.to_be_bytes(), bytes.as_slice()].concat())
             .await?;
-        let mut answer = vec![0; stream.read_u16().await?.into()];
-        stream.read_exact(&mut answer).await?;
-        io::Result::Ok(answer)
+        let mut response = vec![0; stream.read_u16().await?.into()];
+        stream.read_exact(&mut response).await?;
+        io::Result::Ok(response)
     };
-    let answer = match timeout_at(deadline, whole).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) | Err(_) => return Err(Failure::Silent),
+    let response = match timeout_at(deadline, response).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) | Err(_) => return Err(Failure::Timeout),
     };
-    match read(&answer, question, true) {
-        Some(Ok(Heard::Whole(message))) => Ok(*message),
+    match read(&response, question, true) {
+        Some(Ok(Received::Complete(message))) => Ok(*message),
         Some(Err(failure)) => Err(failure),
         Some(Ok(_)) | None => Err(Failure::Malformed),
     }
 }
 
-/// What a message is to this question; `None` where it is no answer to it.
-fn read(bytes: &[u8], question: &Message, any_case: bool) -> Option<Result<Heard, Failure>> {
+/// Parses a message. `None`: it is not a response to this question (RFC 5452, section 9.1) and must be ignored.
+fn read(bytes: &[u8], question: &Message, any_case: bool) -> Option<Result<Received, Failure>> {
     let asked = question.queries.first()?;
     let mut decoder = BinDecoder::new(bytes);
     let header = hickory_proto::op::Header::read(&mut decoder).ok()?;
-    if bytes.len() < HEADER
-        || header.metadata.id != question.metadata.id
+    if header.metadata.id != question.metadata.id
         || header.metadata.message_type != MessageType::Response
         || header.metadata.op_code != OpCode::Query
     {
@@ -398,7 +397,7 @@ fn read(bytes: &[u8], question: &Message, any_case: bool) -> Option<Result<Heard
     }
     let code = header.metadata.response_code;
     let decides = matches!(code, ResponseCode::NoError | ResponseCode::NXDomain);
-    // A server that could not read the question cannot repeat it.
+    // A server that cannot parse the query sends its response code without the question.
     if header.counts.queries == 0 && !decides {
         return Some(Err(Failure::Code(code)));
     }
@@ -411,13 +410,13 @@ fn read(bytes: &[u8], question: &Message, any_case: bool) -> Option<Result<Heard
         return None;
     }
     if !any_case && !repeated.name().eq_case(asked.name()) {
-        return Some(Ok(Heard::OtherCase));
+        return Some(Ok(Received::CaseMismatch));
     }
     if header.metadata.truncation {
         return Some(if any_case {
             Err(Failure::Truncated)
         } else {
-            Ok(Heard::Truncated)
+            Ok(Received::Truncated)
         });
     }
     let counts = [
@@ -431,66 +430,141 @@ fn read(bytes: &[u8], question: &Message, any_case: bool) -> Option<Result<Heard
     let Ok(message) = Message::from_vec(bytes) else {
         return Some(Err(Failure::Malformed));
     };
-    // Read again: EDNS has more codes than the header has room for.
+    // EDNS extends the header's response code.
     Some(match message.metadata.response_code {
-        ResponseCode::NoError | ResponseCode::NXDomain => Ok(Heard::Whole(Box::new(message))),
+        ResponseCode::NoError | ResponseCode::NXDomain => Ok(Received::Complete(Box::new(message))),
         code => Err(Failure::Code(code)),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use hickory_proto::rr::{RData, Record, rdata::TXT};
     use proptest::prelude::*;
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_the_time_of_questions_counts_and_that_of_two_at_once_counts_once() {
+    async fn waiting_costs_no_time_and_queries_that_overlap_count_once() {
         let budget = Budget::new(Limits::default());
         let pass = |millis| tokio::time::advance(Duration::from_millis(millis));
-        let deadline = |asking: &Asking<'_>| asking.deadline - Instant::now();
+        let left = |query: &InFlight<'_>| query.deadline - Instant::now();
         pass(20_000).await;
-        let one = budget.ask().unwrap();
-        assert_eq!(deadline(&one), Duration::from_millis(1500));
+        let one = budget.start().unwrap();
+        assert_eq!(left(&one), Duration::from_millis(1500));
         pass(1000).await;
-        let two = budget.ask().unwrap();
+        let two = budget.start().unwrap();
         pass(1000).await;
         assert!(!one.is_cut && !two.is_cut);
         drop(one);
         pass(3000).await;
         drop(two);
         pass(20_000).await;
-        let last = budget.ask().unwrap();
-        assert_eq!(
-            (deadline(&last), last.is_cut),
-            (Duration::from_millis(1000), true)
-        );
+        let last = budget.start().unwrap();
+        assert_eq!((left(&last), last.is_cut), (Duration::from_millis(1000), true));
         pass(1000).await;
-        assert_eq!(budget.ask().err(), Some(Failure::Spent));
+        assert_eq!(budget.start().err(), Some(Failure::BudgetExhausted));
     }
 
     #[test]
-    fn no_more_packets_than_allowed() {
+    fn no_more_packets_than_allowed_are_sent() {
         let budget = Budget::new(Limits {
             packets: 2,
             ..Limits::default()
         });
-        assert!(budget.spend().is_ok() && budget.spend().is_ok());
-        assert_eq!(budget.spend(), Err(Failure::Spent));
-        assert_eq!((budget.sent(), budget.ask().err()), (2, Some(Failure::Spent)));
+        assert!(budget.charge().is_ok() && budget.charge().is_ok());
+        assert_eq!(budget.charge(), Err(Failure::BudgetExhausted));
+        assert_eq!(
+            (budget.sent(), budget.start().err()),
+            (2, Some(Failure::BudgetExhausted))
+        );
+    }
+
+    #[test]
+    fn a_check_takes_at_most_6_s_and_64_packets_and_a_query_1500_ms() {
+        let limits = Limits::default();
+        assert_eq!(
+            (limits.query.as_millis(), limits.check.as_secs(), limits.packets),
+            (1500, 6, 64)
+        );
+    }
+
+    fn question() -> Message {
+        let name = Name::from_ascii("portal.acme.test.").unwrap();
+        let question = Question {
+            name: &name,
+            kind: RecordType::TXT,
+            recursion: false,
+            checking_disabled: false,
+        };
+        question.message(true)
+    }
+
+    fn response(question: &Message) -> Vec<u8> {
+        let mut response = Message::response(question.metadata.id, OpCode::Query);
+        let query = question.queries[0].clone();
+        let txt = RData::TXT(TXT::new(vec!["agency-verification=0".to_owned()]));
+        response.add_answer(Record::from_rdata(query.name().clone(), 60, txt));
+        response.add_query(query);
+        response.to_vec().unwrap()
+    }
+
+    #[test]
+    fn a_valid_response_is_accepted() {
+        let question = question();
+        let received = read(&response(&question), &question, false);
+        assert!(matches!(received, Some(Ok(Received::Complete(message))) if message.answers.len() == 1));
+    }
+
+    /// A change to some bytes of a valid response.
+    #[derive(Debug, Clone)]
+    enum Mutation {
+        Set(prop::sample::Index, u8),
+        Insert(prop::sample::Index, u8),
+        Remove(prop::sample::Index),
+        Truncate(prop::sample::Index),
+    }
+
+    fn mutation() -> impl Strategy<Value = Mutation> {
+        let index = any::<prop::sample::Index>;
+        prop_oneof![
+            4 => (index(), any::<u8>()).prop_map(|(at, byte)| Mutation::Set(at, byte)),
+            1 => (index(), any::<u8>()).prop_map(|(at, byte)| Mutation::Insert(at, byte)),
+            1 => index().prop_map(Mutation::Remove),
+            1 => index().prop_map(Mutation::Truncate),
+        ]
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
         #[test]
-        fn garbage_is_never_an_answer(mut bytes in proptest::collection::vec(any::<u8>(), 0..600), own_id: bool) {
-            let name = Name::from_ascii("portal.acme.test.").unwrap();
-            let question = Question { name: &name, kind: RecordType::TXT, recursion: false, checking_disabled: false };
-            let message = question.message(true);
-            if own_id && bytes.len() > 2 {
-                bytes[..2].copy_from_slice(&message.metadata.id.to_be_bytes());
+        fn an_accepted_mutation_of_a_response_still_answers_the_question(
+            mutations in prop::collection::vec(mutation(), 1..6),
+            any_case: bool,
+        ) {
+            let question = question();
+            let mut bytes = response(&question);
+            for mutation in mutations {
+                let length = bytes.len();
+                match mutation {
+                    _ if length == 0 => {}
+                    Mutation::Set(at, byte) => bytes[at.index(length)] = byte,
+                    Mutation::Insert(at, byte) => bytes.insert(at.index(length), byte),
+                    Mutation::Remove(at) => drop(bytes.remove(at.index(length))),
+                    Mutation::Truncate(at) => bytes.truncate(at.index(length)),
+                }
             }
-            let heard = read(&bytes, &message, true);
-            prop_assert!(!matches!(heard, Some(Ok(Heard::Whole(_)))));
+            if let Some(Ok(Received::Complete(message))) = read(&bytes, &question, any_case) {
+                // The header as it stands on the wire (RFC 1035, section 4.1.1).
+                prop_assert_eq!([bytes[0], bytes[1]], question.metadata.id.to_be_bytes());
+                prop_assert_eq!(bytes[2] & 0b1111_1010, 0b1000_0000, "QR, opcode, TC");
+                prop_assert!(matches!(bytes[3] & 0b1111, 0 | 3), "RCODE");
+                prop_assert_eq!([bytes[4], bytes[5]], [0, 1], "QDCOUNT");
+                let asked = &question.queries[0];
+                prop_assert_eq!(&message.queries, std::slice::from_ref(asked));
+                prop_assert!(any_case || message.queries[0].name().eq_case(asked.name()));
+                prop_assert!(message.answers.len() <= usize::from(MAX_RECORDS));
+            }
         }
     }
 }

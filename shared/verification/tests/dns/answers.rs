@@ -21,7 +21,7 @@ use shared::{
     config::DnsMode,
     models::domain::{FindingCode as Code, Level, RecordState, Routing},
 };
-use verification::dns::{Depth, Limits, Observation, Proof, Session};
+use verification::dns::{Depth, Limits, Proof, Session};
 
 use crate::world::*;
 
@@ -33,7 +33,7 @@ fn txt() -> String {
     format!("_agency-challenge.portal.acme.test. TXT \"{VALUE}\"")
 }
 
-fn assert_unknown(seen: &Observation, code: Code) {
+fn assert_unknown(seen: &Seen, code: Code) {
     assert_eq!(seen.proof, Proof::Unknown, "{seen:?}");
     assert_eq!(seen.findings[0].code, code, "{seen:?}");
     assert!(!seen.flattened && seen.packets <= 64);
@@ -565,7 +565,7 @@ async fn by_the_resolver_alone() {
         .resolver(&format!("{}\nacme.test. NS ada.ns.cloudflare.com.", cname()))
         .await;
     let dns = world.dns_with(DnsMode::Recursive, false);
-    let seen = look(&dns, &portal(), Depth::Full, &Session::new()).await;
+    let seen = look(&dns, &portal(), Depth::Full, &Session::default()).await;
     assert_eq!((seen.proof, seen.routing), (Proof::Cname, Routing::Routed));
     assert!(
         world
@@ -586,13 +586,13 @@ async fn by_the_resolver_alone() {
             Action::Say(reply)
         })
         .await;
-    let seen = look(&dns, &portal(), Depth::Full, &Session::new()).await;
+    let seen = look(&dns, &portal(), Depth::Full, &Session::default()).await;
     assert_eq!(
         (seen.proof, seen.zone.unwrap().as_str()),
         (Proof::Cname, "acme.test")
     );
     world.resolver("acme.test. MX mail.").await;
-    let seen = look(&dns, &portal(), Depth::Full, &Session::new()).await;
+    let seen = look(&dns, &portal(), Depth::Full, &Session::default()).await;
     assert_eq!(
         (seen.proof, codes(&seen)),
         (Proof::Missing, vec![Code::RecordMissing])
@@ -606,11 +606,14 @@ async fn by_the_resolver_alone() {
                 }
             })
             .await;
-        assert_unknown(&look(&dns, &portal(), Depth::Full, &Session::new()).await, code);
+        assert_unknown(
+            &look(&dns, &portal(), Depth::Full, &Session::default()).await,
+            code,
+        );
     }
     world.serve(RESOLVER, |_| Action::Silence).await;
     assert_unknown(
-        &look(&dns, &portal(), Depth::Full, &Session::new()).await,
+        &look(&dns, &portal(), Depth::Full, &Session::default()).await,
         Code::DnsTimeout,
     );
 }
@@ -659,7 +662,7 @@ async fn a_check_keeps_its_limits_whatever_servers_do() {
         &world.dns().with_limits(limits),
         &portal(),
         Depth::Diagnose,
-        &Session::new(),
+        &Session::default(),
     )
     .await;
     assert_eq!((seen.proof, seen.packets), (Proof::Unknown, 20));
@@ -806,7 +809,7 @@ async fn random_garbage_proves_nothing() {
         };
         let dns = world.dns().with_limits(limits);
         for depth in [Depth::Renewal, Depth::Diagnose] {
-            let seen = look(&dns, &verified("portal.acme.test"), depth, &Session::new()).await;
+            let seen = look(&dns, &verified("portal.acme.test"), depth, &Session::default()).await;
             assert!(!seen.proof.is_given(), "{seen:?}");
             assert!(seen.findings.len() <= 16);
             for finding in &seen.findings {

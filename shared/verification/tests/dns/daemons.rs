@@ -21,7 +21,7 @@ use tokio::{
     net::UdpSocket,
     time::{sleep, timeout},
 };
-use verification::dns::{Depth, Dns, Limits, Observation, Session};
+use verification::dns::{Depth, Dns, Limits, Session};
 
 use crate::world::*;
 
@@ -232,8 +232,8 @@ impl Daemons {
     }
 
     /// Looks at a domain in a session of its own.
-    pub async fn see(&self, domain: &Domain, depth: Depth) -> Observation {
-        look(&self.dns(), domain, depth, &Session::new()).await
+    pub async fn see(&self, domain: &Domain, depth: Depth) -> Seen {
+        look(&self.dns(), domain, depth, &Session::default()).await
     }
 
     /// Keys for a zone, and the zone signed with them: its file, and the trust anchor for its resolver. `options` are those

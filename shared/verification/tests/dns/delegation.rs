@@ -161,7 +161,7 @@ async fn a_referral_by_one_server_alone_needs_the_resolver() {
     world.resolver(&cname()).await;
 
     // Others of the session ask the zone's servers again.
-    let session = Session::new();
+    let session = Session::default();
     look(&world.dns(), &portal(), Depth::Full, &session).await;
     world.resolver("").await;
     world
@@ -353,7 +353,7 @@ async fn no_packet_goes_to_an_address_that_is_not_public() {
             .serve(RESOLVER, move |asked| Action::Say(zone.answer(asked)))
             .await;
         let dns = world.dns_with(DnsMode::Authoritative, false);
-        let seen = look(&dns, &portal(), Depth::Diagnose, &Session::new()).await;
+        let seen = look(&dns, &portal(), Depth::Diagnose, &Session::default()).await;
         assert_eq!(
             (seen.proof, codes(&seen)),
             (Proof::Unknown, vec![Code::PrivateAddress]),
@@ -415,7 +415,7 @@ async fn a_registrys_second_level_is_asked_for_once_in_a_session() {
             Action::Say(Zone::parse(&zone, &records).answer(asked))
         })
         .await;
-    let (dns, session) = (world.dns(), Session::new());
+    let (dns, session) = (world.dns(), Session::default());
     for (hostname, packets) in [
         ("portal.acme.co.uk", 3 + 2),
         ("portal.globex.co.uk", 2),

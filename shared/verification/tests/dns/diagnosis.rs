@@ -5,17 +5,17 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 use shared::models::domain::{Domain, FindingCode as Code, Level, RecordState, Routing, Token};
-use verification::dns::{Depth, Observation, Proof, Session};
+use verification::dns::{Depth, Proof, Session};
 
 use crate::world::*;
 
 const OTHER: &str = "00000000000000000000000000000007";
 
-async fn diagnose(records: &str) -> Observation {
+async fn diagnose(records: &str) -> Seen {
     diagnose_for(&portal(), records).await
 }
 
-async fn diagnose_for(domain: &Domain, records: &str) -> Observation {
+async fn diagnose_for(domain: &Domain, records: &str) -> Seen {
     let world = World::new(records).await;
     let seen = world.see(domain, Depth::Diagnose).await;
     assert_eq!(world.got().len() as u32, seen.packets);
@@ -202,7 +202,7 @@ async fn the_provider_is_named() {
         ))
         .await;
     let seen = world.see(&portal(), Depth::Full).await;
-    assert_eq!(seen.provider.as_deref(), Some("Cloudflare"));
+    assert_eq!(seen.provider, Some("Cloudflare"));
     assert!(
         seen.findings[0].fix.contains("at Cloudflare"),
         "{}",
@@ -213,29 +213,32 @@ async fn the_provider_is_named() {
 #[tokio::test]
 async fn a_token_of_the_same_agency_is_not_stale() {
     let records = format!("portal.acme.test. CNAME {OTHER}.edge.test.");
-    let seen = diagnose(&records).await;
-    let other = Token::new(7u128.to_be_bytes());
-    assert_eq!(seen.other_token.as_ref(), Some(&other));
-    assert_eq!((seen.routing, seen.flattened), (Routing::Elsewhere, false));
-    let settled = |mut seen: Observation, known| {
-        seen.settle_other_token(known);
-        seen
+    let evidence = async |records: &str, known| {
+        let world = World::new(records).await;
+        let session = Session::default();
+        let evidence = gather(&world.dns(), &portal(), Depth::Diagnose, &session, &[], &[]).await;
+        let mut evidence = evidence.unwrap();
+        assert_eq!(evidence.other_token(), Some(&Token::new(7u128.to_be_bytes())));
+        evidence.set_token_of_same_agency(known);
+        seen(&portal(), &evidence)
     };
-    assert_eq!(codes(&settled(seen.clone(), false)), [Code::StaleToken]);
-    let seen = settled(seen, true);
+    let foreign = evidence(&records, false).await;
+    assert_eq!((foreign.routing, foreign.flattened), (Routing::Elsewhere, false));
+    assert_eq!(codes(&foreign), [Code::StaleToken]);
+    let own = evidence(&records, true).await;
     assert_eq!(
-        (seen.proof, seen.routing, seen.flattened),
+        (own.proof, own.routing, own.flattened),
         (Proof::Missing, Routing::Routed, false)
     );
-    assert_eq!(codes(&seen), [Code::WrongValue]);
-    assert!(seen.findings[0].detail.contains("another of your domains"));
+    assert_eq!(codes(&own), [Code::WrongValue]);
+    assert!(own.findings[0].detail.contains("another of your domains"));
 
     let proven = format!("{records}\n_agency-challenge.portal.acme.test. TXT \"{VALUE}\"");
-    let seen = diagnose(&proven).await;
-    assert_eq!(codes(&seen), [Code::StaleToken, Code::NotRouted]);
-    let seen = settled(seen, true);
+    let foreign = evidence(&proven, false).await;
+    assert_eq!(codes(&foreign), [Code::StaleToken, Code::NotRouted]);
+    let own = evidence(&proven, true).await;
     assert_eq!(
-        (seen.proof, seen.routing, codes(&seen)),
+        (own.proof, own.routing, codes(&own)),
         (Proof::Txt, Routing::Routed, vec![])
     );
 }
@@ -266,7 +269,7 @@ async fn addresses_route() {
         ("203.0.113.6", Routing::Elsewhere),
     ] {
         let addresses = [ours.parse().unwrap()];
-        let (dns, session) = (world.dns(), Session::new());
+        let (dns, session) = (world.dns(), Session::default());
         let seen = look_with(&dns, &domain("acme.test"), Depth::Full, &session, &addresses, &[]).await;
         assert_eq!(seen.routing, routing);
     }
@@ -353,7 +356,7 @@ async fn caa_records_are_found_where_a_certificate_authority_looks() {
                 &[edge_server],
             )
             .await;
-        let (dns, session) = (world.dns(), Session::new());
+        let (dns, session) = (world.dns(), Session::default());
         let seen = look_with(
             &dns,
             &portal(),
@@ -376,7 +379,7 @@ async fn caa_records_are_found_where_a_certificate_authority_looks() {
             &dns,
             &portal(),
             Depth::Diagnose,
-            &Session::new(),
+            &Session::default(),
             &[],
             &["letsencrypt.org"],
         )

@@ -5,7 +5,7 @@ use hickory_proto::{
     rr::{RData, RecordType},
 };
 use shared::{config::DnsMode, models::domain::FindingCode as Code};
-use verification::dns::{Depth, Limits, Observation, Proof, Session};
+use verification::dns::{Depth, Limits, Proof, Session};
 
 use crate::{answers, daemons::*, diagnosis, world::*};
 
@@ -21,11 +21,11 @@ fn txt() -> String {
     format!("_agency-challenge.portal.acme.test. TXT \"{VALUE}\"")
 }
 
-fn outcome(seen: &Observation) -> (Proof, Vec<Code>) {
+fn outcome(seen: &Seen) -> (Proof, Vec<Code>) {
     (seen.proof, codes(seen))
 }
 
-fn place(seen: &Observation) -> (Option<&str>, Vec<&str>) {
+fn place(seen: &Seen) -> (Option<&str>, Vec<&str>) {
     (
         seen.zone.as_ref().map(|zone| zone.as_str()),
         seen.nameservers.iter().map(String::as_str).collect(),
@@ -489,7 +489,7 @@ async fn a_change_is_seen_at_once_whatever_the_resolver_remembers() {
         );
 
         // A renewal is two packets, where the delegation and the servers' addresses are known.
-        let (dns, session) = (daemons.dns(), Session::new());
+        let (dns, session) = (daemons.dns(), Session::default());
         let domain = verified("portal.acme.test");
         look(&dns, &domain, Depth::Renewal, &session).await;
         let seen = look(&dns, &domain, Depth::Renewal, &session).await;
@@ -554,7 +554,7 @@ async fn signatures_are_checked_by_a_resolver_that_does() {
                 ("portal.signed.test", Proof::Cname),
                 ("txt.signed.test", Proof::Txt),
             ] {
-                let by_resolver = look(&recursive, &domain(host), Depth::Full, &Session::new()).await;
+                let by_resolver = look(&recursive, &domain(host), Depth::Full, &Session::default()).await;
                 for seen in [daemons.see(&domain(host), Depth::Diagnose).await, by_resolver] {
                     match bogus {
                         true => {

@@ -18,8 +18,8 @@ use hickory_proto::{
 use shared::{
     config::{DnsConfig, DnsMode},
     models::{
-        domain::{Domain, FindingCode, Status, Token},
-        hostname::HostPolicy,
+        domain::{Domain, Finding, FindingCode, RecordState, Routing, Status, Token},
+        hostname::{HostPolicy, Hostname},
         id::DomainId,
         time::Timestamp,
     },
@@ -29,7 +29,11 @@ use tokio::{
     net::{TcpListener, UdpSocket},
     task::JoinSet,
 };
-use verification::dns::{Depth, Dns, Limits, Observation, Session, Subject};
+use verification::{
+    Busy, Facts,
+    dns::{Depth, Dns, Evidence, Limits, Operator, Proof, Session},
+    explain,
+};
 
 /// Where the resolver is.
 pub const RESOLVER: u8 = 1;
@@ -270,9 +274,54 @@ impl World {
         dns_at(self.port, mode, allow_private)
     }
 
-    /// Looks at a domain in a session of its own.
-    pub async fn see(&self, domain: &Domain, depth: Depth) -> Observation {
-        look(&self.dns(), domain, depth, &Session::new()).await
+    /// Checks a domain in a session of its own.
+    pub async fn see(&self, domain: &Domain, depth: Depth) -> Seen {
+        look(&self.dns(), domain, depth, &Session::default()).await
+    }
+}
+
+/// A check's evidence and findings, as the tests compare them.
+#[derive(Debug)]
+pub struct Seen {
+    pub proof: Proof,
+    pub flattened: bool,
+    pub routing: Routing,
+    pub zone: Option<Hostname>,
+    pub nameservers: Vec<String>,
+    pub provider: Option<&'static str>,
+    pub ownership: RecordState,
+    pub route: RecordState,
+    pub findings: Vec<Finding>,
+    pub packets: u32,
+}
+
+pub fn seen(domain: &Domain, evidence: &Evidence) -> Seen {
+    let facts = Facts {
+        domain,
+        evidence,
+        holder: None,
+        names: &names(),
+        now: Timestamp::now(),
+    };
+    Seen {
+        proof: evidence.proof(),
+        flattened: evidence.is_flattened(),
+        routing: evidence.routing(),
+        zone: evidence.zone(),
+        nameservers: evidence.nameservers().collect(),
+        provider: evidence.provider(),
+        ownership: evidence.ownership_state(),
+        route: evidence.routing_state(),
+        findings: explain(&facts),
+        packets: evidence.packets,
+    }
+}
+
+fn names() -> HostPolicy {
+    HostPolicy {
+        portal_domain: "portal.example".parse().unwrap(),
+        target: "edge.test".parse().unwrap(),
+        allow_special_use: true,
     }
 }
 
@@ -295,7 +344,7 @@ pub const FAST: Limits = Limits {
     packets: 64,
 };
 
-pub async fn look(dns: &Dns, domain: &Domain, depth: Depth, session: &Session) -> Observation {
+pub async fn look(dns: &Dns, domain: &Domain, depth: Depth, session: &Session) -> Seen {
     look_with(dns, domain, depth, session, &[], &[]).await
 }
 
@@ -306,19 +355,26 @@ pub async fn look_with(
     session: &Session,
     addresses: &[IpAddr],
     authorities: &[&str],
-) -> Observation {
+) -> Seen {
+    let evidence = gather(dns, domain, depth, session, addresses, authorities).await;
+    seen(domain, &evidence.expect("the servers are not busy"))
+}
+
+pub async fn gather(
+    dns: &Dns,
+    domain: &Domain,
+    depth: Depth,
+    session: &Session,
+    addresses: &[IpAddr],
+    authorities: &[&str],
+) -> Result<Evidence, Busy> {
     let authorities: Vec<_> = authorities.iter().map(ToString::to_string).collect();
-    let names = HostPolicy {
-        portal_domain: "portal.example".parse().unwrap(),
-        target: "edge.test".parse().unwrap(),
-        allow_special_use: true,
-    };
-    let subject = Subject {
-        names: &names,
+    let operator = Operator {
+        names: &names(),
         addresses,
         certificate_authorities: &authorities,
     };
-    dns.observe(domain, &subject, depth, session).await
+    dns.gather(domain, &operator, depth, session).await
 }
 
 pub fn address(server: u8) -> Ipv4Addr {
@@ -354,7 +410,7 @@ pub fn portal() -> Domain {
     domain("portal.acme.test")
 }
 
-pub fn codes(seen: &Observation) -> Vec<FindingCode> {
+pub fn codes(seen: &Seen) -> Vec<FindingCode> {
     seen.findings.iter().map(|finding| finding.code).collect()
 }
 

@@ -1,524 +1,152 @@
-//! Decides what a check means for a domain, and for whoever holds its name: one pure function.
-
-use std::time::Duration;
+//! The outcome of a check: the domain, and the holder of its hostname, as they are to be stored. Pure: the decision and the
+//! findings, put together.
 
 use shared::models::{
-    domain::{
-        Check, Domain, Finding, FindingCode, History, Level, Observed, Purpose, RecordState, Routing, Status,
-    },
+    domain::{Check, Domain, RecordState, Status},
     hostname::HostPolicy,
     time::Timestamp,
 };
 
-use crate::dns::{Observation, Proof};
+use crate::{
+    decide::{Decision, Holder, HolderChange, Trigger, decide},
+    dns::Evidence,
+    findings::{Facts, ended, explain, problem, warn_of_contest},
+};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Name servers stored with a domain.
+const MAX_NAMESERVERS: usize = 13;
 
-/// How long a domain may be pending where DNS has answered.
-const WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long it may be where DNS never has.
-const SILENT_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
-/// So many misses lose a name,
-const MISSES: u32 = 6;
-/// but not before this time after the first of them,
-const GRACE: Duration = Duration::from_secs(72 * 3600);
-/// and while a proxy may hide the record, not before this.
-const PROXIED_GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
-/// How long a failed domain is looked after.
-const FAILED_CHECKED: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a holder's records must be gone before a newcomer's `TXT` record takes the name.
-const GONE: Duration = Duration::from_secs(10 * 60);
-/// How many scheduled checks are a minute apart before they become rarer.
-const EAGER: u32 = 10;
-/// The next check is spread by so many thousandths of the time until then.
-pub const JITTER: u32 = 100;
-/// A domain shows so many findings at most.
-const MAX_FINDINGS: usize = 16;
-
-/// Why a domain is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trigger {
-    /// Its agency asked for it.
-    Verify,
-    /// It was due.
-    Schedule,
-}
-
-/// Another agency's domain that holds the name.
-#[derive(Debug, Clone, Copy)]
-pub struct Rival<'a> {
-    /// The domain.
-    pub domain: &'a Domain,
-    /// What DNS says of it; a newcomer with a `CNAME` need not know.
-    pub seen: Option<&'a Observation>,
-    /// What our names are, to show the record that stands in the way.
-    pub names: &'a HostPolicy,
-}
-
-/// What follows from a check.
 #[derive(Debug, Clone)]
-pub struct Decision {
-    /// The domain after it.
+pub(crate) struct Outcome {
     pub domain: Domain,
-    /// What becomes of the holder.
-    pub rival: RivalAfter,
-    /// Whether DNS said enough to decide anything.
+    /// The other agency's domain that held the hostname, if it changes.
+    pub holder: Option<Domain>,
+    /// Whether the evidence decided anything.
     pub decided: bool,
 }
 
-/// What becomes of another agency's domain that holds the name.
-#[derive(Debug, Clone)]
-pub enum RivalAfter {
-    /// Nothing, or there is none.
-    Untouched,
-    /// It keeps the name, is warned, and soon due.
-    Contested(Domain),
-    /// It has lost the name to the domain.
-    Moved(Domain),
-}
-
-/// Decides. `jitter` spreads the next check: -100 to 100 thousandths of the time until then. `rival` is the holder of
-/// the name if that is another agency; it matters where the domain does not hold the name itself and is proven.
-pub fn decide(
+/// See [`decide`] for `holder` and `jitter`.
+pub(crate) fn outcome(
     before: &Domain,
-    seen: &Observation,
-    rival: Option<Rival<'_>>,
+    evidence: &Evidence,
+    holder: Option<Holder<'_>>,
+    names: &HostPolicy,
     trigger: Trigger,
     now: Timestamp,
     jitter: i32,
-) -> Decision {
-    let was = before.status;
-    let mut domain = before.clone();
-    // Addresses alone tell a flattened CNAME from a miss: where they are not known, nothing is decided.
-    let proof = match seen.proof {
-        Proof::Missing if was == Status::Verified && seen.routing == Routing::Unknown => Proof::Unknown,
-        proof => proof,
+) -> Outcome {
+    let decision = decide(before, evidence, holder, trigger, now, jitter);
+    let mut domain = Domain {
+        status: decision.status,
+        history: decision.history.clone(),
+        routing: decision.routing,
+        ownership: known(evidence.ownership_state(), before.ownership),
+        route: known(evidence.routing_state(), before.route),
+        ..before.clone()
     };
-    let proven = proof.is_given();
-    let rival = rival.filter(|_| proven && !was.serves());
-    let moves = rival.is_some_and(|rival| match proof {
-        // A name has one CNAME: its owner chose.
-        Proof::Cname => true,
-        _ => was != Status::Failed && gone_for_long(&rival, now),
-    });
-    let kept_out = rival.is_some() && !moves;
-    let flattened = seen.flattened && proof == Proof::Missing;
-
-    let history = &mut domain.history;
-    remember(history, seen, now);
-    if proof != Proof::Unknown {
-        history.answered = true;
-        history.unknowns = 0;
-    } else if trigger == Trigger::Schedule || history.unknowns == 0 {
-        history.unknowns = history.unknowns.saturating_add(1);
-    }
-    let missed = proof == Proof::Missing && !(flattened && was == Status::Verified);
-    if proven {
-        (history.misses, history.missed_at) = (0, None);
-    } else if missed && was.serves() {
-        history.misses = history.misses.saturating_add(1);
-        history.missed_at.get_or_insert(now);
-    }
-    let since = history.since.unwrap_or(before.created_at);
-    let proxied = problem(&seen.findings).is_some_and(|problem| problem.code == FindingCode::Proxied)
-        || (seen.routing == Routing::Unknown && before.routing == Routing::Proxied);
-    let grace = if proxied { PROXIED_GRACE } else { GRACE };
-    let lost = history.misses >= MISSES && missed_for(history, now) >= Some(grace);
-    let window = if history.answered { WINDOW } else { SILENT_WINDOW };
-    let expired = now.since(since) >= window;
-
-    let (status, cause) = match (was, proof) {
-        (_, Proof::Cname | Proof::Txt) if !kept_out => (Status::Verified, None),
-        (Status::Verified, Proof::Missing) if flattened => (Status::Verified, None),
-        (Status::Verified, Proof::Missing) => (Status::Failing, None),
-        (Status::Failing, Proof::Missing) if lost => (Status::Failed, Some(FindingCode::Lost)),
-        (Status::Pending, _) if expired => (Status::Failed, Some(FindingCode::Expired)),
-        (Status::Failed, _) if trigger == Trigger::Verify => (Status::Pending, None),
-        (status, _) => (status, history.cause),
-    };
-    history.cause = cause;
-    domain.status = status;
-    if status == Status::Verified && !was.serves() {
+    if domain.status == Status::Verified && !before.status.serves() {
         domain.verified_at = Some(now);
     }
-    // What DNS did not say, or was not asked, leaves what was known.
-    if seen.routing != Routing::Unknown {
-        domain.routing = seen.routing;
-    }
-    for (state, seen) in [
-        (&mut domain.ownership, seen.ownership),
-        (&mut domain.route, seen.route),
-    ] {
-        if seen != RecordState::Unchecked {
-            *state = seen;
-        }
-    }
-    if status != was {
-        let history = &mut domain.history;
-        (history.since, history.step, history.unknowns) = (Some(now), 0, 0);
-        // A window that an answer opened has been answered in; a proof clears what was missed.
-        history.answered = seen.proof != Proof::Unknown;
-        if !status.serves() {
-            forget_hold(history);
-        }
-    } else if status == Status::Verified && domain.routing != before.routing {
-        domain.history.step = 0;
-    } else if trigger == Trigger::Schedule {
-        domain.history.step = domain.history.step.saturating_add(1);
-    }
-    let changed = (was, before.routing, before.ownership, before.route)
-        != (status, domain.routing, domain.ownership, domain.route);
-    if changed {
+    let shown = |domain: &Domain| (domain.status, domain.routing, domain.ownership, domain.route);
+    if shown(before) != shown(&domain) {
         domain.updated_at = now;
     }
-
-    let findings = findings(&domain, seen, rival.filter(|_| kept_out), now);
-    let contest = now + contest(jitter);
-    let next = match status {
-        Status::Pending if kept_out => Some(contest),
-        _ => next_check(&domain, proof, now, jitter),
-    };
+    let is_held = matches!(decision.holder, HolderChange::Keeps { .. });
+    let findings = explain(&Facts {
+        domain: &domain,
+        evidence,
+        holder: holder.filter(|_| is_held),
+        names,
+        now,
+    });
     let last = before.check.as_ref();
+    let mut nameservers: Vec<_> = evidence.nameservers().take(MAX_NAMESERVERS).collect();
+    if let (true, Some(last)) = (nameservers.is_empty(), last) {
+        nameservers.clone_from(&last.nameservers);
+    }
     domain.check = Some(Check {
         checked_at: Some(now),
-        next_check_at: next,
+        next_check_at: decision.next_check_at,
         attempts: last.map_or(0, |check| check.attempts).saturating_add(1),
-        zone: seen.zone.clone().or_else(|| last?.zone.clone()),
-        nameservers: match last {
-            Some(last) if seen.nameservers.is_empty() => last.nameservers.clone(),
-            _ => seen.nameservers.clone(),
-        },
-        provider: seen.provider.clone().or_else(|| last?.provider.clone()),
+        zone: evidence.zone().or_else(|| last?.zone.clone()),
+        nameservers,
+        provider: evidence
+            .provider()
+            .map(str::to_owned)
+            .or_else(|| last?.provider.clone()),
         problem: problem(&findings).cloned(),
         findings,
     });
-
-    let rival = match rival {
-        Some(rival) if moves => RivalAfter::Moved(moved(rival, now, jitter)),
-        Some(rival) => {
-            // The warning stands until the newcomer's check after the next one was missed.
-            let until = now + 2 * next.unwrap_or(contest).since(now);
-            RivalAfter::Contested(contested(rival, until, contest, now))
-        }
-        None => RivalAfter::Untouched,
-    };
-    Decision {
+    Outcome {
         domain,
-        rival,
-        decided: proof != Proof::Unknown || status != was,
+        holder: holder.and_then(|holder| holder_after(holder.domain, &decision, now)),
+        decided: decision.decided,
     }
 }
 
-/// Whether a check that finds no proof may fail the domain now: then its agency is to learn why as exactly as DNS tells.
-pub fn may_fail(domain: &Domain, now: Timestamp) -> bool {
-    let history = &domain.history;
-    match domain.status {
-        Status::Pending => now.since(history.since.unwrap_or(domain.created_at)) >= WINDOW,
-        Status::Failing => {
-            history.misses.saturating_add(1) >= MISSES && missed_for(history, now) >= Some(GRACE)
-        }
-        Status::Verified | Status::Failed => false,
+/// What was not looked up stays as it was.
+fn known(state: RecordState, before: RecordState) -> RecordState {
+    match state {
+        RecordState::Unchecked => before,
+        state => state,
     }
 }
 
-/// How long ago the first miss was.
-fn missed_for(history: &History, now: Timestamp) -> Option<Duration> {
-    history.missed_at.map(|first| now.since(first))
-}
-
-/// Whoever holds the name no longer has nothing to lose.
-fn forget_hold(history: &mut History) {
-    (history.misses, history.missed_at) = (0, None);
-    (history.gone_since, history.contested_until) = (None, None);
-}
-
-/// Remembers since when neither record is there. An unknown neither counts nor clears.
-fn remember(history: &mut History, seen: &Observation, now: Timestamp) {
-    history.gone_since = match seen.proof {
-        Proof::Cname | Proof::Txt => None,
-        // Stored in whole seconds: the next one, so that it is never longer ago than it was.
-        Proof::Missing => history
-            .gone_since
-            .or_else(|| Some(now + Duration::from_millis(999))),
-        Proof::Unknown => history.gone_since,
-    };
-}
-
-fn gone_for_long(rival: &Rival<'_>, now: Timestamp) -> bool {
-    let gone = rival.seen.is_some_and(|seen| seen.proof == Proof::Missing);
-    let before = rival.domain.history.gone_since;
-    gone && before.is_some_and(|since| since <= now && now.since(since) >= GONE)
-}
-
-/// The holder after a newcomer's proof that did not take the name.
-fn contested(rival: Rival<'_>, until: Timestamp, due: Timestamp, now: Timestamp) -> Domain {
-    let mut domain = rival.domain.clone();
-    if let Some(seen) = rival.seen {
-        remember(&mut domain.history, seen, now);
-    }
-    domain.history.contested_until = Some(until);
-    if let Some(check) = &mut domain.check {
-        let warned = check
-            .findings
-            .iter()
-            .any(|finding| finding.code == FindingCode::Contested);
-        if !warned && check.findings.len() < MAX_FINDINGS {
-            check.findings.push(contest_warning(rival.domain));
-        }
-        // Never later than it would have been: a newcomer must not keep the holder from its own checks.
-        check.next_check_at = Some(check.next_check_at.map_or(due, |next| next.min(due)));
-    }
-    domain
-}
-
-/// The holder after it lost the name.
-fn moved(rival: Rival<'_>, now: Timestamp, jitter: i32) -> Domain {
-    let mut domain = rival.domain.clone();
-    domain.status = Status::Failed;
-    domain.updated_at = now;
-    domain.history = History {
-        since: Some(now),
-        cause: Some(FindingCode::Moved),
-        ..History::default()
-    };
-    let next = next_check(&domain, Proof::Missing, now, jitter);
-    let finding = ended(&domain, FindingCode::Moved);
-    if let Some(check) = &mut domain.check {
-        check.next_check_at = next;
-        check.problem = Some(finding.clone());
-        check.findings = vec![finding];
-    }
-    domain
-}
-
-/// When a domain is checked again after this; `None` where it is not.
-fn next_check(domain: &Domain, proof: Proof, now: Timestamp, jitter: i32) -> Option<Timestamp> {
-    let history = &domain.history;
-    let own = match domain.status {
-        Status::Pending => growing(history.step, 4 * HOUR),
-        Status::Verified if domain.routing == Routing::Elsewhere => growing(history.step, HOUR),
-        Status::Failing => HOUR,
-        Status::Verified | Status::Failed => DAY,
-    };
-    let wait = match proof {
-        Proof::Unknown => {
-            let doublings = history.unknowns.saturating_sub(1).min(10);
-            let wait = (5 * MINUTE * (1 << doublings)).min(4 * HOUR);
-            match domain.status {
-                Status::Pending => wait.min(own),
-                _ => wait,
+fn holder_after(before: &Domain, decision: &Decision, now: Timestamp) -> Option<Domain> {
+    let mut domain = before.clone();
+    match &decision.holder {
+        HolderChange::None => return None,
+        HolderChange::Keeps { history, due } => {
+            domain.history = history.clone();
+            if let Some(check) = &mut domain.check {
+                warn_of_contest(before, &mut check.findings);
+                // Never later than before: a newcomer must not delay the holder's own checks.
+                check.next_check_at = Some(check.next_check_at.map_or(*due, |next| next.min(*due)));
             }
         }
-        _ => own,
-    };
-    let permille = u32::try_from(1000 + jitter.clamp(-100, 100)).unwrap_or(1000);
-    let next = now + wait * permille / 1000;
-    let end = history.since.unwrap_or(domain.created_at) + FAILED_CHECKED;
-    (domain.status != Status::Failed || next <= end).then_some(next)
-}
-
-/// A minute so many times, then each time half as long again.
-fn growing(step: u32, longest: Duration) -> Duration {
-    let mut wait = MINUTE;
-    for _ in EAGER..=step {
-        if wait >= longest {
-            break;
+        HolderChange::Loses {
+            history,
+            next_check_at,
+        } => {
+            domain.status = Status::Failed;
+            domain.updated_at = now;
+            domain.history = history.clone();
+            let finding = history.cause.map(|cause| ended(before, cause));
+            if let Some(check) = &mut domain.check {
+                check.next_check_at = *next_check_at;
+                check.findings = finding.iter().cloned().collect();
+                check.problem = finding;
+            }
         }
-        wait = wait * 3 / 2;
     }
-    wait.min(longest)
-}
-
-/// Between 10 and 11 minutes, with a second to spare at both ends, because times are stored in whole seconds.
-fn contest(jitter: i32) -> Duration {
-    let spread = u64::try_from(jitter.clamp(-100, 100) + 100).unwrap_or_default();
-    GONE + Duration::from_millis(2_000 + spread * 280)
-}
-
-fn problem(findings: &[Finding]) -> Option<&Finding> {
-    findings.iter().find(|finding| finding.level != Level::Warning)
-}
-
-/// What was seen, and what became of it: the problems that decided first.
-fn findings(
-    domain: &Domain,
-    seen: &Observation,
-    kept_out_by: Option<Rival<'_>>,
-    now: Timestamp,
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    findings.extend(domain.history.cause.map(|cause| ended(domain, cause)));
-    findings.extend(kept_out_by.map(|rival| held_elsewhere(domain, rival)));
-    let flattened = seen.flattened && seen.proof == Proof::Missing;
-    if flattened && domain.status != Status::Verified {
-        findings.push(text_missing(domain));
-    }
-    findings.extend(
-        seen.findings
-            .iter()
-            .filter(|finding| match (flattened, domain.status) {
-                (false, _) => true,
-                (true, Status::Verified) => finding.level != Level::Error,
-                (true, _) => finding.code != FindingCode::RecordMissing,
-            })
-            .cloned(),
-    );
-    if flattened && !has(&findings, FindingCode::CnameFlattened) {
-        findings.push(flattened_warning(domain));
-    }
-    if domain.status.serves() && domain.history.contested_until.is_some_and(|until| until > now) {
-        findings.truncate(MAX_FINDINGS - 1);
-        findings.push(contest_warning(domain));
-    }
-    findings.truncate(MAX_FINDINGS);
-    findings
-}
-
-fn has(findings: &[Finding], code: FindingCode) -> bool {
-    findings.iter().any(|finding| finding.code == code)
-}
-
-fn finding(code: FindingCode, level: Level, detail: String, fix: String) -> Finding {
-    Finding {
-        code,
-        level,
-        detail,
-        fix,
-        expected: None,
-        observed: Vec::new(),
-    }
-}
-
-/// Why a domain has failed.
-fn ended(domain: &Domain, cause: FindingCode) -> Finding {
-    let hostname = &domain.hostname;
-    let (detail, fix) = match cause {
-        FindingCode::Moved => (
-            format!("Another account has proven {hostname} and serves it now."),
-            format!(
-                "If {hostname} is to be yours again, set your own record in place of theirs, then verify."
-            ),
-        ),
-        FindingCode::Lost => (
-            format!(
-                "The records of {hostname} have been missing for too long, so it is not served any more."
-            ),
-            "Add one of the records again, then verify.".to_owned(),
-        ),
-        _ => (
-            format!("{hostname} was not proven in time, so it is only checked now and then."),
-            "Add one of the records, then verify.".to_owned(),
-        ),
-    };
-    finding(cause, Level::Error, detail, fix)
-}
-
-/// Somebody else holds the name. The record in the way is shown only where DNS shows it to everybody.
-fn held_elsewhere(domain: &Domain, rival: Rival<'_>) -> Finding {
-    let hostname = &domain.hostname;
-    let detail = format!("Your record was found, but another account holds {hostname}.");
-    let purpose = match rival.seen.map(|seen| seen.proof) {
-        Some(Proof::Cname) => Purpose::Routing,
-        Some(Proof::Txt) => Purpose::Ownership,
-        Some(Proof::Missing) => {
-            let fix = "Nothing: their record is gone, and the name is yours if it stays so for ten minutes.";
-            return finding(FindingCode::HeldElsewhere, Level::Error, detail, fix.to_owned());
-        }
-        _ => {
-            let fix =
-                "Remove every record of another account for this name, or wait until DNS answers again.";
-            return finding(FindingCode::HeldElsewhere, Level::Error, detail, fix.to_owned());
-        }
-    };
-    let token = rival.domain.token.as_ref();
-    let (kind, name, value) = match purpose {
-        Purpose::Ownership => ("TXT", hostname.challenge(), token.map(|token| token.txt_value())),
-        Purpose::Routing => (
-            "CNAME",
-            hostname.to_string(),
-            token.map(|token| token.cname_target(rival.names)),
-        ),
-    };
-    let value = value.unwrap_or_default();
-    let server = rival.seen.and_then(|seen| seen.nameservers.first());
-    Finding {
-        observed: vec![Observed {
-            server: server.map_or_else(|| "DNS".to_owned(), Clone::clone),
-            answer: value.clone(),
-        }],
-        ..finding(
-            FindingCode::HeldElsewhere,
-            Level::Error,
-            detail,
-            format!("Remove the other account's {kind} record {name} with the value {value}."),
-        )
-    }
-}
-
-/// Somebody else has proven the name that this domain holds.
-fn contest_warning(domain: &Domain) -> Finding {
-    let hostname = &domain.hostname;
-    finding(
-        FindingCode::Contested,
-        Level::Warning,
-        format!("Another account's record for {hostname} stands in DNS too."),
-        format!(
-            "Keep your own record, and remove every other record named {}.",
-            hostname.challenge()
-        ),
-    )
-}
-
-fn flattened_warning(domain: &Domain) -> Finding {
-    finding(
-        FindingCode::CnameFlattened,
-        Level::Warning,
-        format!(
-            "{} leads to us by its addresses alone; neither record is left to prove it.",
-            domain.hostname
-        ),
-        ask_for_text(domain),
-    )
-}
-
-/// A miss where the addresses are ours: only the `TXT` record can prove such a name.
-fn text_missing(domain: &Domain) -> Finding {
-    Finding {
-        expected: domain.token.as_ref().map(|token| token.txt_value()),
-        ..finding(
-            FindingCode::RecordMissing,
-            Level::Error,
-            format!(
-                "{} leads to us, but neither record proves whose it is.",
-                domain.hostname
-            ),
-            ask_for_text(domain),
-        )
-    }
-}
-
-fn ask_for_text(domain: &Domain) -> String {
-    let value = domain.token.as_ref().map(|token| token.txt_value());
-    format!(
-        "Add the TXT record {} with the value {}, and leave it there.",
-        domain.hostname.challenge(),
-        value.unwrap_or_default()
-    )
+    Some(domain)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use hickory_proto::rr::Name;
     use proptest::prelude::*;
     use shared::models::{
-        domain::Token,
+        domain::{Finding, FindingCode, Routing, Token},
         hostname::Hostname,
         id::{DomainId, OrgId},
     };
 
     use super::*;
-    use Proof::{Cname, Missing, Txt, Unknown};
+    use crate::{
+        decide::may_fail,
+        dns::{
+            Proof::{self, Cname, Missing, Txt, Unknown},
+            evidence::Expected,
+        },
+    };
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
     const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -530,51 +158,67 @@ mod tests {
         }
     }
 
-    fn seen(proof: Proof) -> Observation {
-        let finding = |code, level| vec![finding(code, level, "What.".to_owned(), "How.".to_owned())];
-        Observation {
-            proof,
-            flattened: false,
-            routing: match proof {
-                Cname => Routing::Routed,
-                Unknown => Routing::Unknown,
-                _ => Routing::Elsewhere,
-            },
-            zone: None,
-            nameservers: Vec::new(),
-            provider: None,
-            ownership: RecordState::Unchecked,
-            route: RecordState::Unchecked,
-            other_token: None,
-            packets: 0,
-            crowded: false,
-            findings: match proof {
-                Cname | Txt => Vec::new(),
-                Missing => finding(FindingCode::RecordMissing, Level::Error),
-                Unknown => finding(FindingCode::DnsTimeout, Level::Unknown),
-            },
+    /// Evidence that comes to this.
+    fn seen(proof: Proof) -> Evidence {
+        let (cname_state, txt_state, routing) = match proof {
+            Cname => (RecordState::Found, RecordState::Missing, Routing::Routed),
+            Txt => (RecordState::Missing, RecordState::Found, Routing::Elsewhere),
+            Missing => (RecordState::Missing, RecordState::Missing, Routing::Elsewhere),
+            Unknown => (
+                RecordState::Unreachable,
+                RecordState::Unreachable,
+                Routing::Unknown,
+            ),
+        };
+        let domain = domain("org_a");
+        Evidence {
+            expected: Expected::of(&domain, &names()).unwrap(),
+            cname_state,
+            txt_state,
+            traffic: routing.into(),
+            ..Evidence::unasked(&domain)
         }
     }
 
-    fn flattened() -> Observation {
-        Observation {
-            flattened: true,
-            routing: Routing::Routed,
-            ..seen(Missing)
+    fn routed(routing: Routing, evidence: Evidence) -> Evidence {
+        Evidence {
+            traffic: routing.into(),
+            ..evidence
         }
     }
 
-    fn proxied() -> Observation {
-        Observation {
-            routing: Routing::Proxied,
-            findings: vec![finding(
-                FindingCode::Proxied,
-                Level::Error,
-                "What.".to_owned(),
-                "How.".to_owned(),
-            )],
-            ..seen(Missing)
+    fn flattened() -> Evidence {
+        routed(Routing::Routed, seen(Missing))
+    }
+
+    fn proxied() -> Evidence {
+        routed(Routing::Proxied, seen(Missing))
+    }
+
+    fn has(findings: &[Finding], code: FindingCode) -> bool {
+        findings.iter().any(|finding| finding.code == code)
+    }
+
+    /// What becomes of the holder.
+    #[derive(Debug)]
+    enum HolderAfter {
+        Unchanged,
+        Keeps(Domain),
+        Loses(Domain),
+    }
+
+    impl Outcome {
+        fn holder(self) -> HolderAfter {
+            match self.holder {
+                None => HolderAfter::Unchanged,
+                Some(holder) if holder.status.serves() => HolderAfter::Keeps(holder),
+                Some(holder) => HolderAfter::Loses(holder),
+            }
         }
+    }
+
+    fn check(before: &Domain, evidence: &Evidence, trigger: Trigger, now: Timestamp, jitter: i32) -> Outcome {
+        outcome(before, evidence, None, &names(), trigger, now, jitter)
     }
 
     fn domain(org: &str) -> Domain {
@@ -608,17 +252,17 @@ mod tests {
             Self::new().then(MINUTE, &seen(Cname))
         }
 
-        fn check(mut self, wait: Duration, seen: &Observation, trigger: Trigger) -> Self {
+        fn check(mut self, wait: Duration, seen: &Evidence, trigger: Trigger) -> Self {
             self.now = self.now + wait;
-            self.domain = decide(&self.domain, seen, None, trigger, self.now, 0).domain;
+            self.domain = check(&self.domain, seen, trigger, self.now, 0).domain;
             self
         }
 
-        fn then(self, wait: Duration, seen: &Observation) -> Self {
+        fn then(self, wait: Duration, seen: &Evidence) -> Self {
             self.check(wait, seen, Trigger::Schedule)
         }
 
-        fn asked(self, wait: Duration, seen: &Observation) -> Self {
+        fn asked(self, wait: Duration, seen: &Evidence) -> Self {
             self.check(wait, seen, Trigger::Verify)
         }
 
@@ -643,13 +287,7 @@ mod tests {
     #[test]
     fn pending_with_proof_is_verified() {
         for proof in [Cname, Txt] {
-            let story = Story::new().then(
-                MINUTE,
-                &Observation {
-                    routing: Routing::Routed,
-                    ..seen(proof)
-                },
-            );
+            let story = Story::new().then(MINUTE, &routed(Routing::Routed, seen(proof)));
             let story = story.is(Status::Verified, None, Some(DAY));
             assert_eq!(story.domain.verified_at, Some(story.now));
         }
@@ -658,7 +296,7 @@ mod tests {
     #[test]
     fn pending_without_proof_fails_after_7_days_of_answers() {
         let miss = Some(FindingCode::RecordMissing);
-        let story = Story::new().then(WINDOW - HOUR, &seen(Missing));
+        let story = Story::new().then(WEEK - HOUR, &seen(Missing));
         let story = story.is(Status::Pending, miss, Some(MINUTE));
         let end = Some(FindingCode::Expired);
         story
@@ -673,9 +311,9 @@ mod tests {
 
     #[test]
     fn pending_without_an_answer_fails_after_30_days() {
-        let story = Story::new().then(WINDOW, &seen(Unknown));
+        let story = Story::new().then(WEEK, &seen(Unknown));
         let story = story.is(Status::Pending, Some(FindingCode::DnsTimeout), Some(MINUTE));
-        let story = story.then(SILENT_WINDOW - WINDOW - HOUR, &seen(Unknown));
+        let story = story.then(3 * WEEK + 2 * DAY - HOUR, &seen(Unknown));
         let story = story.is(Status::Pending, Some(FindingCode::DnsTimeout), Some(MINUTE));
         story.clone().then(HOUR, &seen(Unknown)).is(
             Status::Failed,
@@ -736,7 +374,7 @@ mod tests {
     fn a_check_that_may_fail_a_domain_is_known_before() {
         let may_fail = |story: &Story, wait| may_fail(&story.domain, story.now + wait);
         let pending = Story::new().then(MINUTE, &seen(Missing));
-        assert!(!may_fail(&pending, WINDOW - HOUR) && may_fail(&pending, WINDOW));
+        assert!(!may_fail(&pending, WEEK - HOUR) && may_fail(&pending, WEEK));
         let mut failing = Story::verified().then(DAY, &seen(Missing));
         for _ in 0..4 {
             failing = failing.then(17 * HOUR, &seen(Missing));
@@ -794,7 +432,7 @@ mod tests {
 
     #[test]
     fn failed_with_proof_is_verified_and_without_it_pending_if_somebody_asks() {
-        let failed = Story::new().then(WINDOW, &seen(Missing));
+        let failed = Story::new().then(WEEK, &seen(Missing));
         failed
             .clone()
             .then(DAY, &seen(Txt))
@@ -809,7 +447,7 @@ mod tests {
             .is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
         let again = failed.asked(DAY, &seen(Missing));
         let again = again.is(Status::Pending, Some(FindingCode::RecordMissing), Some(MINUTE));
-        let again = again.then(WINDOW - HOUR, &seen(Missing));
+        let again = again.then(WEEK - HOUR, &seen(Missing));
         let again = again.is(Status::Pending, Some(FindingCode::RecordMissing), Some(MINUTE));
         again
             .then(HOUR, &seen(Missing))
@@ -818,7 +456,7 @@ mod tests {
 
     #[test]
     fn failed_is_checked_daily_for_30_days() {
-        let mut story = Story::new().then(WINDOW, &seen(Missing));
+        let mut story = Story::new().then(WEEK, &seen(Missing));
         let mut checks = 0;
         while let Some(wait) = story.next() {
             assert_eq!(wait, DAY);
@@ -891,28 +529,22 @@ mod tests {
     fn every_wait_is_spread_by_a_tenth() {
         let before = Story::verified().domain;
         for (jitter, seconds) in [(-100, 77_760), (0, 86_400), (100, 95_040), (i32::MAX, 95_040)] {
-            let after = decide(&before, &seen(Cname), None, Trigger::Schedule, START, jitter).domain;
+            let after = check(&before, &seen(Cname), Trigger::Schedule, START, jitter).domain;
             let next = after.check.unwrap().next_check_at.unwrap();
             assert_eq!(next.since(START).as_secs(), seconds);
-        }
-        for jitter in -100..=100 {
-            assert!((10 * MINUTE..=11 * MINUTE).contains(&contest(jitter)), "{jitter}");
         }
     }
 
     #[test]
     fn a_miss_that_may_be_a_flattened_cname_decides_nothing() {
-        let hidden = Observation {
-            routing: Routing::Unknown,
-            ..seen(Missing)
-        };
+        let hidden = routed(Routing::Unknown, seen(Missing));
         let story = Story::verified().then(DAY, &hidden).is(
             Status::Verified,
             Some(FindingCode::RecordMissing),
             Some(5 * MINUTE),
         );
         assert_eq!(story.domain.history.misses, 0);
-        let decided = |seen| decide(&story.domain, seen, None, Trigger::Schedule, START + DAY, 0).decided;
+        let decided = |seen| check(&story.domain, seen, Trigger::Schedule, START + DAY, 0).decided;
         assert!(!decided(&hidden) && decided(&flattened()));
         // A failing domain has no such excuse.
         let story = Story::verified().then(DAY, &seen(Missing)).then(HOUR, &hidden);
@@ -941,7 +573,7 @@ mod tests {
             .then(HOUR, &flattened());
         let failing = failing.is(Status::Failing, miss, Some(HOUR));
         assert_eq!(failing.domain.history.misses, 2);
-        let failed = Story::new().then(WINDOW, &seen(Missing)).then(DAY, &flattened());
+        let failed = Story::new().then(WEEK, &seen(Missing)).then(DAY, &flattened());
         let failed = failed.is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
         for story in [pending, failing, failed] {
             assert!(warned(&story));
@@ -952,31 +584,33 @@ mod tests {
             assert!(
                 asks.unwrap()
                     .fix
-                    .contains("TXT record _agency-challenge.portal.acme.test")
+                    .contains("TXT record named _agency-challenge.portal.acme.test")
             );
         }
     }
 
     #[test]
-    fn what_was_not_asked_or_answered_leaves_what_was_known() {
-        let zone: Hostname = "acme.test".parse().unwrap();
-        let known = Observation {
-            zone: Some(zone.clone()),
-            nameservers: vec!["ns1.acme.test".to_owned()],
-            provider: Some("Acme".to_owned()),
-            ownership: RecordState::Found,
-            ..seen(Cname)
-        };
+    fn an_unknown_and_a_renewal_leave_what_they_did_not_see() {
+        let name = |text| Name::from_ascii(text).unwrap();
+        let mut known = seen(Cname);
+        known.txt_state = RecordState::Found;
+        known.location.zone = Some(name("acme.test."));
+        known.location.servers = vec![name("ns1.acme.test.")];
+        known.location.provider = Some("Acme");
         let story = Story::new().then(MINUTE, &known).then(DAY, &seen(Unknown));
-        let check = story.domain.check.as_ref().unwrap();
-        assert_eq!(check.zone.as_ref(), Some(&zone));
-        assert_eq!(
-            (check.nameservers.len(), check.provider.as_deref()),
-            (1, Some("Acme"))
-        );
+        let last = story.domain.check.as_ref().unwrap();
+        assert_eq!(last.zone.as_ref().map(Hostname::as_str), Some("acme.test"));
+        assert_eq!(last.nameservers, ["ns1.acme.test"]);
+        assert_eq!(last.provider.as_deref(), Some("Acme"));
         assert_eq!(story.domain.routing, Routing::Routed);
-        assert_eq!(story.domain.ownership, RecordState::Found);
-        assert_eq!(story.domain.updated_at, START + MINUTE);
+
+        let proven = Story::new().then(MINUTE, &known);
+        known.txt_state = RecordState::Unchecked;
+        let renewed = proven.then(DAY, &known).domain;
+        assert_eq!(
+            (renewed.ownership, renewed.updated_at),
+            (RecordState::Found, START + MINUTE)
+        );
     }
 
     /// A newcomer's check against a holder that was last checked as told.
@@ -984,17 +618,19 @@ mod tests {
         newcomer: &Domain,
         proof: Proof,
         holder: &Domain,
-        of_holder: Option<&Observation>,
+        of_holder: Option<&Evidence>,
         trigger: Trigger,
         now: Timestamp,
-    ) -> Decision {
-        let names = names();
-        let rival = Rival {
+    ) -> Outcome {
+        let holder = Holder {
             domain: holder,
-            seen: of_holder,
-            names: &names,
+            evidence: of_holder,
         };
-        decide(newcomer, &seen(proof), Some(rival), trigger, now, 0)
+        let evidence = Evidence {
+            expected: Expected::of(newcomer, &names()).unwrap(),
+            ..seen(proof)
+        };
+        outcome(newcomer, &evidence, Some(holder), &names(), trigger, now, 0)
     }
 
     fn code(domain: &Domain) -> Option<FindingCode> {
@@ -1004,7 +640,7 @@ mod tests {
     #[test]
     fn a_cname_takes_a_name_at_once() {
         let holder = Story::verified();
-        let failed = Story::new().then(WINDOW, &seen(Missing)).domain;
+        let failed = Story::new().then(WEEK, &seen(Missing)).domain;
         for newcomer in [domain("org_newcomer"), failed] {
             let decision = against(
                 &newcomer,
@@ -1015,8 +651,8 @@ mod tests {
                 holder.now + DAY,
             );
             assert_eq!(decision.domain.status, Status::Verified);
-            let RivalAfter::Moved(moved) = decision.rival else {
-                panic!("{:?}", decision.rival)
+            let HolderAfter::Loses(moved) = decision.holder() else {
+                panic!("the holder keeps the name")
             };
             assert_eq!(
                 (moved.status, code(&moved)),
@@ -1030,13 +666,14 @@ mod tests {
     fn a_txt_takes_a_name_whose_holders_records_are_gone_for_ten_minutes() {
         let (newcomer, mut holder) = (domain("org_newcomer"), Story::verified().domain);
         let mut now = START + DAY;
-        let look = |holder: &mut Domain, now: Timestamp, of_holder: &Observation| {
+        let look = |holder: &mut Domain, now: Timestamp, of_holder: &Evidence| {
             let decision = against(&newcomer, Txt, holder, Some(of_holder), Trigger::Schedule, now);
-            match decision.rival {
-                RivalAfter::Contested(after) => {
-                    assert_eq!(decision.domain.status, Status::Pending);
-                    assert_eq!(code(&decision.domain), Some(FindingCode::HeldElsewhere));
-                    let due = decision.domain.check.unwrap().next_check_at.unwrap();
+            let newcomer = decision.domain.clone();
+            match decision.holder() {
+                HolderAfter::Keeps(after) => {
+                    assert_eq!(newcomer.status, Status::Pending);
+                    assert_eq!(code(&newcomer), Some(FindingCode::HeldElsewhere));
+                    let due = newcomer.check.unwrap().next_check_at.unwrap();
                     assert!((10 * MINUTE..=11 * MINUTE).contains(&due.since(now)));
                     assert!(after.check.as_ref().unwrap().next_check_at.unwrap() <= due);
                     assert!(has(
@@ -1047,11 +684,11 @@ mod tests {
                     *holder = after;
                     false
                 }
-                RivalAfter::Moved(_) => {
-                    assert_eq!(decision.domain.status, Status::Verified);
+                HolderAfter::Loses(_) => {
+                    assert_eq!(newcomer.status, Status::Verified);
                     true
                 }
-                RivalAfter::Untouched => panic!("there is a holder"),
+                HolderAfter::Unchanged => panic!("there is a holder"),
             }
         };
         // Both proofs stand, then the holder's is gone, but not for long enough.
@@ -1086,7 +723,7 @@ mod tests {
             Trigger::Schedule,
             now,
         );
-        assert!(matches!(decision.rival, RivalAfter::Moved(_)));
+        assert!(matches!(decision.holder(), HolderAfter::Loses(_)));
         let seen_again = holder.then(MINUTE, &seen(Cname));
         let decision = against(
             &newcomer,
@@ -1096,14 +733,14 @@ mod tests {
             Trigger::Schedule,
             now,
         );
-        assert!(matches!(decision.rival, RivalAfter::Contested(_)));
+        assert!(matches!(decision.holder(), HolderAfter::Keeps(_)));
     }
 
     #[test]
     fn failed_with_a_txt_for_a_held_name_stays_failed_in_a_sweep_and_is_pending_by_asking() {
-        let newcomer = Story::new().then(WINDOW, &seen(Missing)).domain;
+        let newcomer = Story::new().then(WEEK, &seen(Missing)).domain;
         let holder = Story::verified().then(DAY, &seen(Missing));
-        let now = START + WINDOW + HOUR;
+        let now = START + WEEK + HOUR;
         let swept = against(
             &newcomer,
             Txt,
@@ -1144,7 +781,7 @@ mod tests {
     #[test]
     fn a_claim_that_a_holder_keeps_out_expires_and_the_warning_ends() {
         let holder = Story::verified();
-        let now = START + WINDOW;
+        let now = START + WEEK;
         let decision = against(
             &domain("org_newcomer"),
             Txt,
@@ -1153,13 +790,13 @@ mod tests {
             Trigger::Schedule,
             now,
         );
-        let newcomer = decision.domain;
+        let newcomer = decision.domain.clone();
         assert_eq!(
             (newcomer.status, code(&newcomer)),
             (Status::Failed, Some(FindingCode::Expired))
         );
         assert!(has(&newcomer.check.unwrap().findings, FindingCode::HeldElsewhere));
-        let RivalAfter::Contested(warned) = decision.rival else {
+        let HolderAfter::Keeps(warned) = decision.holder() else {
             panic!("it stays")
         };
         let mut story = Story { domain: warned, now };
@@ -1249,7 +886,7 @@ mod tests {
     }
 
     impl World {
-        fn observe(&self, index: usize) -> Observation {
+        fn observe(&self, index: usize) -> Evidence {
             let proof = match (self.up[index], self.cname == Some(index), self.txt[index]) {
                 (false, ..) => Unknown,
                 (_, true, _) => Cname,
@@ -1265,30 +902,28 @@ mod tests {
         fn check(&mut self, index: usize, trigger: Trigger, jitter: i32) {
             let before = self.domains[index].clone();
             let observation = self.observe(index);
-            let proven = matches!(observation.proof, Cname | Txt);
+            let proven = observation.proof().is_given();
             if proven {
                 self.proven_at[index] = Some(self.now);
             }
-            let names = names();
             let other = self.holder.filter(|holder| *holder != index);
             let of_holder = other.map(|holder| self.observe(holder));
-            let rival = other.map(|holder| Rival {
+            let holder = other.map(|holder| Holder {
                 domain: &self.domains[holder],
-                seen: of_holder.as_ref(),
-                names: &names,
+                evidence: of_holder.as_ref(),
             });
-            let decision = decide(&before, &observation, rival, trigger, self.now, jitter);
-            let after = decision.domain;
+            let decision = outcome(&before, &observation, holder, &names(), trigger, self.now, jitter);
+            let after = decision.domain.clone();
 
             if after.status == Status::Verified {
                 let renewed = before.status == Status::Verified;
-                let unknown = renewed && observation.proof == Unknown;
+                let unknown = renewed && observation.proof() == Unknown;
                 assert!(
-                    proven || unknown || (renewed && observation.flattened),
+                    proven || unknown || (renewed && observation.is_flattened()),
                     "verified without proof"
                 );
             }
-            if observation.proof == Unknown && before.status.serves() {
+            if observation.proof() == Unknown && before.status.serves() {
                 assert_eq!(before.status, after.status, "an unknown counted");
                 assert_eq!(before.history.misses, after.history.misses, "an unknown counted");
             }
@@ -1297,23 +932,24 @@ mod tests {
             }
             if (before.status, after.status) == (Status::Failing, Status::Failed) {
                 let last = self.proven_at[index].unwrap();
-                assert!(self.now.since(last) >= GRACE, "lost too soon");
+                assert!(self.now.since(last) >= 72 * HOUR, "lost too soon");
             }
-            match decision.rival {
-                RivalAfter::Untouched => assert!(!proven || before.status.serves() || other.is_none()),
-                RivalAfter::Contested(rival) => {
+            match decision.holder() {
+                HolderAfter::Unchanged => assert!(!proven || before.status.serves() || other.is_none()),
+                HolderAfter::Keeps(rival) => {
                     let holder = other.unwrap();
                     assert_eq!(rival.status, self.domains[holder].status);
                     assert!(!after.status.serves());
                     self.domains[holder] = rival;
                 }
-                RivalAfter::Moved(rival) => {
+                HolderAfter::Loses(rival) => {
                     let holder = other.unwrap();
                     assert!(proven && after.status == Status::Verified && rival.status == Status::Failed);
-                    if observation.proof == Txt {
+                    if observation.proof() == Txt {
                         let of_holder = of_holder.unwrap();
                         assert_eq!(
-                            of_holder.proof, Missing,
+                            of_holder.proof(),
+                            Missing,
                             "taken from a holder that is still there"
                         );
                     }
@@ -1342,7 +978,7 @@ mod tests {
                     let failed = self.domains[index].status == Status::Failed;
                     let due_for = self.now.since(next.unwrap());
                     assert!(
-                        !failed || failed_for - due_for <= FAILED_CHECKED,
+                        !failed || failed_for - due_for <= 30 * DAY,
                         "checked after 30 days"
                     );
                     self.check(index, Trigger::Schedule, jitter);

@@ -1,0 +1,746 @@
+//! The evidence of one check: what DNS shows of a domain's records, as facts.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use shared::{
+    config::DnsMode,
+    models::{
+        domain::{Domain, RecordState, Routing, Status, Token},
+        hostname::{HostPolicy, Hostname},
+    },
+    random,
+};
+use tokio::join;
+
+use super::{
+    Depth, Dns, Operator, Session,
+    caa::CaaProblem,
+    client::Client,
+    delegation::{self, registrable, text},
+    lookup::{Lookup, Response, ServerCount, Step, Unresolved},
+    providers, proxies,
+    session::ConcurrencyKey,
+    wire::Failure,
+};
+use crate::Busy;
+
+/// What DNS shows of a domain. [`Self::proof`] and the other methods say what it comes to.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    pub(crate) expected: Expected,
+    pub(crate) cname: Lookup,
+    pub(crate) cname_state: RecordState,
+    /// `None`: not looked up, because the `CNAME` renewed the proof.
+    pub(crate) txt: Option<Lookup>,
+    pub(crate) txt_state: RecordState,
+    /// The step of a proof that fails DNSSEC validation.
+    pub(crate) bogus: Option<Step>,
+    /// The registry answers `NXDOMAIN` for the registrable domain.
+    pub(crate) unregistered: bool,
+    pub(crate) traffic: Traffic,
+    /// The `CNAME` leads to the target of this token, which is not the domain's own.
+    pub(crate) other_token: Option<Token>,
+    /// [`Self::other_token`] is the token of another domain of the same agency.
+    pub(crate) token_of_same_agency: bool,
+    pub(crate) location: ZoneLocation,
+    /// `None`: not made.
+    pub(crate) probes: Option<Probes>,
+    /// Messages sent.
+    pub packets: u32,
+}
+
+/// The names and values that prove a domain.
+#[derive(Debug, Clone)]
+pub(crate) struct Expected {
+    pub hostname: Name,
+    /// The name of the `TXT` record.
+    pub challenge: Name,
+    /// The value of the `CNAME`, without the trailing dot.
+    pub target: String,
+    /// The value of the `TXT` record.
+    pub value: String,
+}
+
+/// Whether a domain is proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    Cname,
+    /// By the `TXT` record alone.
+    Txt,
+    /// A miss: DNS definitely shows no proof.
+    Missing,
+    /// DNS gave no definite answer.
+    Unknown,
+}
+
+impl Proof {
+    pub fn is_given(self) -> bool {
+        matches!(self, Self::Cname | Self::Txt)
+    }
+}
+
+/// Where the hostname's traffic goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Traffic {
+    pub routing: Routing,
+    /// The hostname's addresses, if they were looked up.
+    pub addresses: Vec<IpAddr>,
+    /// Those that belong to the operator's edge.
+    pub ours: Vec<IpAddr>,
+}
+
+impl From<Routing> for Traffic {
+    fn from(routing: Routing) -> Self {
+        Self {
+            routing,
+            addresses: Vec::new(),
+            ours: Vec::new(),
+        }
+    }
+}
+
+/// The zone into which the records must be entered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ZoneLocation {
+    pub zone: Option<Name>,
+    pub servers: Vec<Name>,
+    pub provider: Option<&'static str>,
+}
+
+/// Further lookups, which explain why a domain is not proven. Each is `None` if it found nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Probes {
+    /// One of the two records, at its name with the zone's name appended.
+    pub doubled: Vec<Step>,
+    /// `TXT` records at the hostname, the apex, and the challenge name of the zone.
+    pub texts: Vec<Step>,
+    /// A record of another type beside the `CNAME`.
+    pub beside_cname: Option<Step>,
+    /// A random sibling of the hostname that has the same answer.
+    pub wildcard: Option<Step>,
+    pub caa: Option<CaaProblem>,
+}
+
+impl Expected {
+    pub fn of(domain: &Domain, names: &HostPolicy) -> Option<Self> {
+        let token = domain.token.as_ref()?;
+        Some(Self {
+            hostname: fqdn(domain.hostname.as_str())?,
+            challenge: fqdn(&domain.hostname.challenge())?,
+            target: token.cname_target(names),
+            value: token.txt_value(),
+        })
+    }
+
+    /// Whether the lookup ends at the domain's own target.
+    fn reaches_target(&self, lookup: &Lookup) -> bool {
+        matches!(&lookup.result, Ok(Response::Cname(end)) if is_equal(text(end).as_bytes(), self.target.as_bytes()))
+    }
+
+    /// Whether one of the `TXT` records is the expected one, byte for byte.
+    pub fn is_proven_by(&self, records: &[RData]) -> bool {
+        let mut texts = records.iter().filter_map(txt_bytes);
+        texts.any(|text| is_equal(&text, self.value.as_bytes()))
+    }
+}
+
+impl Evidence {
+    pub fn proof(&self) -> Proof {
+        match (self.cname_state, self.txt_state) {
+            (RecordState::Found, _) => Proof::Cname,
+            (_, RecordState::Found) => Proof::Txt,
+            (RecordState::Unreachable, _) | (_, RecordState::Unreachable) => Proof::Unknown,
+            _ => Proof::Missing,
+        }
+    }
+
+    /// Whether there is no proof, but the hostname's addresses are the operator's: the provider flattened the `CNAME`, or an
+    /// apex lost its `TXT` record.
+    pub fn is_flattened(&self) -> bool {
+        self.proof() == Proof::Missing && self.traffic.routing == Routing::Routed
+    }
+
+    pub fn routing(&self) -> Routing {
+        match self.token_of_same_agency {
+            true => Routing::Routed,
+            false => self.traffic.routing,
+        }
+    }
+
+    /// The state of the `TXT` record. If it was not looked up, it is what it was before.
+    pub fn ownership_state(&self) -> RecordState {
+        self.txt_state
+    }
+
+    /// The state of the record that routes traffic: the `CNAME`, or the addresses of an apex or of a flattened name.
+    pub fn routing_state(&self) -> RecordState {
+        let is_apex = self.location.zone.as_ref() == Some(&self.expected.hostname);
+        match (self.traffic.routing, self.cname_state) {
+            (_, RecordState::Found) | (Routing::Routed, _) => RecordState::Found,
+            (Routing::Elsewhere | Routing::Proxied, RecordState::Missing)
+                if is_apex && !self.traffic.addresses.is_empty() =>
+            {
+                RecordState::Wrong
+            }
+            (_, state) => state,
+        }
+    }
+
+    /// The token of the operator's target that the `CNAME` leads to, if it is not the domain's own.
+    pub fn other_token(&self) -> Option<&Token> {
+        self.other_token.as_ref()
+    }
+
+    /// Tells whether [`Self::other_token`] is the token of another domain of the same agency. Then the traffic arrives.
+    pub fn set_token_of_same_agency(&mut self, known: bool) {
+        self.token_of_same_agency = known;
+    }
+
+    /// The zone into which the records must be entered.
+    pub fn zone(&self) -> Option<Hostname> {
+        text(self.location.zone.as_ref()?).parse().ok()
+    }
+
+    /// The names of that zone's name servers.
+    pub fn nameservers(&self) -> impl Iterator<Item = String> {
+        self.location.servers.iter().map(text)
+    }
+
+    pub fn provider(&self) -> Option<&'static str> {
+        self.location.provider
+    }
+
+    /// The replies of the hostname's own zone.
+    pub(crate) fn own(&self) -> Option<&Step> {
+        self.cname.steps.first()
+    }
+
+    /// Whether this alone changes a domain's status.
+    fn changes(&self, status: Status) -> bool {
+        match (status, self.proof()) {
+            (Status::Verified, Proof::Missing) => !self.is_flattened(),
+            (Status::Verified, _) => false,
+            (_, proof) => proof.is_given(),
+        }
+    }
+
+    /// A domain without records to look up.
+    pub(crate) fn unasked(domain: &Domain) -> Self {
+        let hostname = fqdn(domain.hostname.as_str()).unwrap_or_default();
+        Self {
+            cname: Lookup::failed(&hostname, RecordType::CNAME, Failure::Timeout),
+            cname_state: RecordState::Unreachable,
+            txt: None,
+            txt_state: domain.ownership,
+            bogus: None,
+            unregistered: false,
+            traffic: Routing::Unknown.into(),
+            other_token: None,
+            token_of_same_agency: false,
+            location: ZoneLocation::default(),
+            probes: None,
+            packets: 0,
+            expected: Expected {
+                challenge: hostname.clone(),
+                hostname,
+                target: String::new(),
+                value: String::new(),
+            },
+        }
+    }
+}
+
+pub(super) async fn gather(
+    dns: &Dns,
+    domain: &Domain,
+    operator: &Operator<'_>,
+    depth: Depth,
+    session: &Session,
+) -> Result<Evidence, Busy> {
+    let Some(expected) = Expected::of(domain, operator.names) else {
+        return Ok(Evidence::unasked(domain));
+    };
+    let check = Check {
+        client: Client::new(dns, session, operator),
+        domain,
+        expected,
+    };
+    tokio::select! {
+        evidence = Box::pin(check.gather(depth)) => Ok(evidence),
+        () = check.client.busy.notified() => Err(Busy),
+    }
+}
+
+/// One check of one domain.
+pub(super) struct Check<'a> {
+    pub client: Client<'a>,
+    domain: &'a Domain,
+    pub expected: Expected,
+}
+
+impl Check<'_> {
+    async fn gather(&self, depth: Depth) -> Evidence {
+        let client = &self.client;
+        let key = ConcurrencyKey::RegistrableDomain(registrable(&self.expected.hostname));
+        let _permit = client.wait(client.session.concurrency.acquire(key)).await;
+        let renewal = match (depth, self.domain.status) {
+            (Depth::Renewal, Status::Verified) => Box::pin(self.renewal()).await,
+            _ => None,
+        };
+        let mut evidence = match renewal {
+            Some(evidence) => evidence,
+            None => Box::pin(self.full()).await,
+        };
+        evidence.location = self.location(&evidence).await;
+        let explain = depth == Depth::Diagnose || evidence.changes(self.domain.status);
+        if explain && evidence.proof() != Proof::Unknown && !evidence.unregistered {
+            evidence.probes = Some(Box::pin(self.probe(&evidence)).await);
+        }
+        evidence.packets = client.budget.sent();
+        evidence
+    }
+
+    /// The evidence of two servers, if it proves the domain.
+    async fn renewal(&self) -> Option<Evidence> {
+        let Expected {
+            hostname, challenge, ..
+        } = &self.expected;
+        let cname = self
+            .client
+            .follow(hostname, RecordType::CNAME, ServerCount::Two)
+            .await;
+        if !cname.is_unconfirmed() && self.expected.reaches_target(&cname) {
+            let before = (None, self.domain.ownership);
+            return Some(self.evidence((cname, RecordState::Found), before, Routing::Routed.into()));
+        }
+        if cname.is_unknown() {
+            return None;
+        }
+        let txt = self
+            .client
+            .follow(challenge, RecordType::TXT, ServerCount::Two)
+            .await;
+        let proven =
+            matches!(&txt.result, Ok(Response::Answer(records)) if self.expected.is_proven_by(records));
+        if txt.is_unconfirmed() || !proven {
+            return None;
+        }
+        let cname_state = self.cname_state(&cname).await;
+        let traffic = self.traffic(&cname, cname_state).await;
+        Some(self.evidence((cname, cname_state), (Some(txt), RecordState::Found), traffic))
+    }
+
+    /// The evidence of up to four servers.
+    async fn full(&self) -> Evidence {
+        let Expected {
+            hostname, challenge, ..
+        } = &self.expected;
+        let (cname, txt) = join!(
+            self.client.follow(hostname, RecordType::CNAME, ServerCount::Four),
+            self.client.follow(challenge, RecordType::TXT, ServerCount::Four),
+        );
+        let (mut cname_state, mut txt_state) = join!(self.cname_state(&cname), self.txt_state(&txt));
+        let mut bogus = None;
+        // A first proof needs a second perspective: a validating resolver must not reject the zone.
+        if self.domain.status != Status::Verified && self.client.dns.mode == DnsMode::Authoritative {
+            for (state, lookup) in [(&mut cname_state, &cname), (&mut txt_state, &txt)] {
+                if *state == RecordState::Found
+                    && let Some(step) = self.bogus_step(lookup).await
+                {
+                    *state = RecordState::Unreachable;
+                    bogus = Some(step);
+                }
+            }
+        }
+        let (traffic, unregistered) = join!(self.traffic(&cname, cname_state), self.is_unregistered(&cname));
+        Evidence {
+            bogus,
+            unregistered,
+            ..self.evidence((cname, cname_state), (Some(txt), txt_state), traffic)
+        }
+    }
+
+    fn evidence(
+        &self,
+        (cname, cname_state): (Lookup, RecordState),
+        (txt, txt_state): (Option<Lookup>, RecordState),
+        traffic: Traffic,
+    ) -> Evidence {
+        Evidence {
+            expected: self.expected.clone(),
+            other_token: self.other_token(&cname),
+            cname,
+            cname_state,
+            txt,
+            txt_state,
+            traffic,
+            bogus: None,
+            unregistered: false,
+            token_of_same_agency: false,
+            location: ZoneLocation::default(),
+            probes: None,
+            packets: 0,
+        }
+    }
+
+    async fn cname_state(&self, lookup: &Lookup) -> RecordState {
+        let state = match &lookup.result {
+            _ if lookup.is_unknown() => return RecordState::Unreachable,
+            Ok(Response::Cname(_)) if self.expected.reaches_target(lookup) => RecordState::Found,
+            Ok(Response::NoData | Response::NxDomain) if lookup.aliases.is_empty() => RecordState::Missing,
+            _ => RecordState::Wrong,
+        };
+        match lookup.is_unconfirmed()
+            && !(state == RecordState::Found && self.client.confirms(lookup, |_| false).await)
+        {
+            true => RecordState::Unreachable,
+            false => state,
+        }
+    }
+
+    async fn txt_state(&self, lookup: &Lookup) -> RecordState {
+        let proves = |records: &[RData]| self.expected.is_proven_by(records);
+        let all_prove = |step: &Step| {
+            step.responses()
+                .all(|response| matches!(response, Response::Answer(records) if proves(records)))
+        };
+        let state = match &lookup.result {
+            Ok(Response::Answer(records)) if proves(records) => RecordState::Found,
+            // Servers may differ in records that have nothing to do with the proof.
+            Err(Unresolved::Conflict) if lookup.steps.last().is_some_and(all_prove) => RecordState::Found,
+            _ if lookup.is_unknown() => return RecordState::Unreachable,
+            Ok(Response::NoData | Response::NxDomain) => RecordState::Missing,
+            _ => RecordState::Wrong,
+        };
+        match lookup.is_unconfirmed()
+            && !(state == RecordState::Found && self.client.confirms(lookup, proves).await)
+        {
+            true => RecordState::Unreachable,
+            false => state,
+        }
+    }
+
+    /// The first step of a proof that fails DNSSEC validation.
+    async fn bogus_step(&self, lookup: &Lookup) -> Option<Step> {
+        for step in &lookup.steps {
+            if self.client.is_bogus(&step.name, step.kind).await {
+                return Some(step.clone());
+            }
+        }
+        None
+    }
+
+    async fn traffic(&self, cname: &Lookup, cname_state: RecordState) -> Traffic {
+        let routing = match &cname.result {
+            _ if cname_state == RecordState::Found => Some(Routing::Routed),
+            _ if cname.is_unknown() => Some(Routing::Unknown),
+            Ok(Response::Cname(_)) if cname.is_unconfirmed() => Some(Routing::Unknown),
+            // For a target of the same agency `settle` corrects it.
+            Ok(Response::Cname(_)) | Err(_) => Some(Routing::Elsewhere),
+            Ok(_) if cname.aliases.iter().any(proxies::is_proxy_name) => Some(Routing::Proxied),
+            Ok(_) => None,
+        };
+        match routing {
+            Some(routing) => routing.into(),
+            None => {
+                self.traffic_by_address(cname.aliases.last().unwrap_or(&self.expected.hostname))
+                    .await
+            }
+        }
+    }
+
+    async fn traffic_by_address(&self, name: &Name) -> Traffic {
+        let (v4, v6) = join!(
+            self.client.follow(name, RecordType::A, ServerCount::Two),
+            self.client.follow(name, RecordType::AAAA, ServerCount::Two),
+        );
+        let known = [addresses(&v4), addresses(&v6)];
+        let complete = known.iter().all(Option::is_some) && !v4.is_unconfirmed() && !v6.is_unconfirmed();
+        let addresses: Vec<_> = known.into_iter().flatten().flatten().collect();
+        let are_ours = |ours: &[IpAddr]| -> Vec<_> {
+            let ours = addresses.iter().filter(|address| ours.contains(address));
+            ours.copied().collect()
+        };
+        let configured = self.client.operator.addresses;
+        let mut ours = are_ours(configured);
+        let mut edge_known = true;
+        if !addresses.is_empty() && ours.len() < addresses.len() {
+            match self.edge_addresses().await {
+                Ok(edge) => ours = are_ours(&[configured, &edge].concat()),
+                Err(_) => edge_known = false,
+            }
+        }
+        let routing = if !ours.is_empty() {
+            Routing::Routed
+        } else if addresses
+            .iter()
+            .any(|address| proxies::is_proxy_address(*address))
+        {
+            Routing::Proxied
+        } else if complete && (edge_known || addresses.is_empty()) {
+            Routing::Elsewhere
+        } else {
+            Routing::Unknown
+        };
+        Traffic {
+            routing,
+            addresses,
+            ours,
+        }
+    }
+
+    /// The addresses of the domain's target, found once in a session.
+    async fn edge_addresses(&self) -> Result<Vec<IpAddr>, Failure> {
+        let find = async || {
+            let target = fqdn(&self.expected.target).ok_or(Failure::Malformed)?;
+            let (v4, v6) = join!(
+                self.client.resolve_kind(&target, RecordType::A),
+                self.client.resolve_kind(&target, RecordType::AAAA),
+            );
+            match (v4, v6) {
+                (Ok(v4), Ok(v6)) => Ok([v4, v6].concat()),
+                // One address family is enough to recognize a name that leads to the edge.
+                (Ok(known), Err(_)) | (Err(_), Ok(known)) if !known.is_empty() => Ok(known),
+                (Err(failure), _) | (_, Err(failure)) => Err(failure),
+            }
+        };
+        self.client.once(&self.client.session.edge, find).await
+    }
+
+    fn other_token(&self, cname: &Lookup) -> Option<Token> {
+        if !cname.reaches_operator() || cname.is_unconfirmed() || self.expected.reaches_target(cname) {
+            return None;
+        }
+        let end = text(cname.aliases.last()?);
+        let label = end.strip_suffix(self.client.operator.names.target.as_str())?;
+        Token::parse(label.strip_suffix('.')?)
+    }
+
+    /// The zone that was queried. If this check did not find it, it is that of the last check.
+    async fn location(&self, evidence: &Evidence) -> ZoneLocation {
+        let hostname = &self.expected.hostname;
+        let before = || {
+            let check = self.domain.check.as_ref()?;
+            let names = check.nameservers.iter().filter_map(|server| fqdn(server));
+            Some((fqdn(check.zone.as_ref()?.as_str())?, names.collect()))
+        };
+        let txt = evidence.txt.as_ref().and_then(|txt| txt.steps.first());
+        let steps = || evidence.own().into_iter().chain(txt);
+        // Servers that host a child zone too show it only in their negative responses.
+        let negative = steps().any(|step| matches!(step.result, Ok(Response::NoData | Response::NxDomain)));
+        let queried = steps().filter_map(|step| step.delegation.as_ref());
+        let queried = queried
+            .filter(|delegation| delegation.zone.zone_of(hostname))
+            .max_by_key(|delegation| delegation.zone.iter().len());
+        let found = match (self.client.dns.mode, queried) {
+            (DnsMode::Recursive, _) if evidence.txt.is_some() => self.zone_by_resolver().await,
+            (DnsMode::Authoritative, Some(queried)) => {
+                let is_below = |zone: &Name| delegation::is_between(&queried.zone, zone, hostname);
+                let child = before().filter(|(zone, _)| !negative && is_below(zone));
+                let is_zone = !queried.zone.is_root() && !evidence.unregistered;
+                child.or_else(|| is_zone.then(|| (queried.zone.clone(), queried.names.to_vec())))
+            }
+            _ => before(),
+        };
+        let (zone, servers) = found.map_or((None, Vec::new()), |(zone, servers)| (Some(zone), servers));
+        ZoneLocation {
+            provider: providers::provider(&servers),
+            zone,
+            servers,
+        }
+    }
+
+    /// Whether the registry's servers answer `NXDOMAIN` for the registrable domain.
+    async fn is_unregistered(&self, cname: &Lookup) -> bool {
+        let hostname = &self.expected.hostname;
+        let registrable = registrable(hostname);
+        let is_nxdomain = |step: &Step| step.result == Ok(Response::NxDomain);
+        let by_registry = cname.steps.first().is_some_and(|step| {
+            let zone = step.delegation.as_ref().map(|delegation| &delegation.zone);
+            is_nxdomain(step) && zone.is_some_and(|zone| zone.iter().len() < registrable.iter().len())
+        });
+        if !by_registry || delegation::is_under_private_suffix(hostname) {
+            return false;
+        }
+        *hostname == registrable
+            || is_nxdomain(
+                &self
+                    .client
+                    .question(&registrable, RecordType::SOA, ServerCount::One)
+                    .await,
+            )
+    }
+
+    /// The zone and its name servers according to the resolver. Checking is disabled, so that a zone with broken signatures
+    /// is found too.
+    async fn zone_by_resolver(&self) -> Option<(Name, Vec<Name>)> {
+        let hostname = &self.expected.hostname;
+        let registrable = registrable(hostname);
+        let private = delegation::is_under_private_suffix(hostname);
+        // For an alias the resolver answers from the zone of the alias's target. The parent name is in the right zone.
+        for name in [hostname.clone(), hostname.base_name()] {
+            let message = self.client.resolver(&name, RecordType::SOA, false).await.ok()?;
+            let is_alias = |record: &Record| record.record_type() == RecordType::CNAME;
+            if message.answers.iter().any(is_alias) {
+                continue;
+            }
+            let mut records = message.answers.iter().chain(&message.authorities);
+            let soa = records.find(|record| {
+                record.record_type() == RecordType::SOA
+                    && record.name.zone_of(&name)
+                    && !record.name.is_root()
+                    && (private || registrable.zone_of(&record.name))
+            });
+            let Some(soa) = soa else { continue };
+            let message = self.client.resolver(&soa.name, RecordType::NS, false).await;
+            let answers = message.map(|message| message.answers).unwrap_or_default();
+            let servers = answers.into_iter().filter_map(|record| match record.data {
+                RData::NS(name) => Some(name.0.to_lowercase()),
+                _ => None,
+            });
+            let mut servers: Vec<_> = servers.collect();
+            servers.sort();
+            return Some((soa.name.to_lowercase(), servers));
+        }
+        None
+    }
+
+    async fn probe(&self, evidence: &Evidence) -> Probes {
+        let zone = evidence.location.zone.clone();
+        let zone = zone.unwrap_or_else(|| registrable(&self.expected.hostname));
+        let (misplaced, beside_cname, wildcard, caa) = join!(
+            async {
+                match evidence.proof().is_given() {
+                    true => (Vec::new(), Vec::new()),
+                    false => self.misplaced_records(&zone).await,
+                }
+            },
+            self.record_beside_cname(evidence),
+            self.wildcard(evidence, &zone),
+            self.caa(),
+        );
+        Probes {
+            doubled: misplaced.0,
+            texts: misplaced.1,
+            beside_cname,
+            wildcard,
+            caa,
+        }
+    }
+
+    /// A question that decides nothing, to one server; `None` without an answer.
+    async fn question(&self, name: Option<Name>, kind: RecordType) -> Option<Step> {
+        let step = self.client.question(&name?, kind, ServerCount::One).await;
+        step.result.is_ok().then_some(step)
+    }
+
+    /// Records with a wrong name: those with the zone's name appended, and the `TXT` records at other names.
+    async fn misplaced_records(&self, zone: &Name) -> (Vec<Step>, Vec<Step>) {
+        let Expected {
+            hostname,
+            challenge,
+            target,
+            ..
+        } = &self.expected;
+        let doubled = |name: &Name| Name::from_labels(name.iter().chain(zone.iter())).ok();
+        let label = Hostname::CHALLENGE.as_bytes();
+        let zone_challenge = Name::from_labels(std::iter::once(label).chain(zone.iter())).ok();
+        let zone_challenge = zone_challenge.filter(|name| name != challenge);
+        let apex = (zone != hostname).then(|| zone.clone());
+        let (doubled_txt, doubled_cname, at_hostname, at_apex, at_zone_challenge) = join!(
+            self.question(doubled(challenge), RecordType::TXT),
+            self.question(doubled(hostname), RecordType::CNAME),
+            self.question(Some(hostname.clone()), RecordType::TXT),
+            self.question(apex, RecordType::TXT),
+            self.question(zone_challenge, RecordType::TXT),
+        );
+        let is_expected = |step: &Step| match &step.result {
+            Ok(Response::Cname(name)) => text(name) == *target,
+            Ok(Response::Answer(records)) => self.expected.is_proven_by(records),
+            _ => false,
+        };
+        let doubled = [doubled_txt, doubled_cname].into_iter().flatten();
+        let texts = [at_hostname, at_apex, at_zone_challenge].into_iter().flatten();
+        (doubled.filter(is_expected).collect(), texts.collect())
+    }
+
+    /// A record of another type beside the `CNAME`, which RFC 1034, section 3.6.2, forbids. An apex has an SOA record, so it
+    /// needs no query.
+    async fn record_beside_cname(&self, evidence: &Evidence) -> Option<Step> {
+        let hostname = &self.expected.hostname;
+        if evidence.cname.aliases.is_empty() || evidence.location.zone.as_ref() == Some(hostname) {
+            return None;
+        }
+        let question = |kind| self.question(Some(hostname.clone()), kind);
+        let (a, txt, mx) = join!(
+            question(RecordType::A),
+            question(RecordType::TXT),
+            question(RecordType::MX),
+        );
+        let is_answer = |step: &Step| matches!(step.result, Ok(Response::Answer(_)));
+        [a, txt, mx].into_iter().flatten().find(is_answer)
+    }
+
+    /// A random sibling of the hostname, if it has the hostname's answer: then both answers come from a wildcard.
+    async fn wildcard(&self, evidence: &Evidence, zone: &Name) -> Option<Step> {
+        let hostname = &self.expected.hostname;
+        if hostname == zone {
+            return None;
+        }
+        let addresses = &evidence.traffic.addresses;
+        let kind = match addresses.first() {
+            _ if !evidence.cname.aliases.is_empty() => RecordType::CNAME,
+            Some(address) if address.is_ipv4() => RecordType::A,
+            Some(_) => RecordType::AAAA,
+            None => return None,
+        };
+        let label = format!("{:032x}", u128::from_be_bytes(random::bits()));
+        let sibling = Name::from_labels(std::iter::once(label.as_bytes()).chain(hostname.base_name().iter()));
+        let step = self.question(sibling.ok(), kind).await?;
+        let same = match &step.result {
+            Ok(Response::Cname(name)) => evidence.cname.aliases.first() == Some(name),
+            Ok(Response::Answer(records)) => {
+                let mut found = records.iter().filter_map(RData::ip_addr);
+                found.all(|address| addresses.contains(&address))
+            }
+            _ => false,
+        };
+        same.then_some(step)
+    }
+}
+
+/// The addresses that a lookup ends at; `None` if they are unknown. Servers may differ in them: load balancers do.
+fn addresses(lookup: &Lookup) -> Option<Vec<IpAddr>> {
+    let of = |response: &Response| match response {
+        Response::Answer(records) => records.iter().filter_map(RData::ip_addr).collect(),
+        _ => Vec::new(),
+    };
+    match &lookup.result {
+        Ok(response) => Some(of(response)),
+        Err(Unresolved::AliasLoop | Unresolved::TooManyAliases) => Some(Vec::new()),
+        Err(Unresolved::Conflict) => {
+            let all: Vec<_> = lookup.steps.last()?.responses().flat_map(of).collect();
+            Some(all).filter(|addresses| !addresses.is_empty())
+        }
+        Err(Unresolved::ZoneConflict | Unresolved::Failed(_)) => None,
+    }
+}
+
+fn fqdn(text: &str) -> Option<Name> {
+    Name::from_ascii(format!("{text}.")).ok()
+}
+
+/// The strings of a `TXT` record, joined (RFC 7208, section 3.3, has the same rule).
+pub(crate) fn txt_bytes(record: &RData) -> Option<Vec<u8>> {
+    match record {
+        RData::TXT(txt) => Some(txt.txt_data.concat()),
+        _ => None,
+    }
+}
+
+/// In constant time, so that the duration of a comparison reveals nothing of a token.
+fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    verify_slices_are_equal(a, b).is_ok()
+}

@@ -1,0 +1,576 @@
+//! Lookups: one question to several servers of a zone, the comparison of their replies, and aliases followed across zones.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::{DNSClass, Name, RData, RecordType},
+    serialize::binary::{BinDecodable, BinDecoder},
+};
+use shared::config::DnsMode;
+
+use super::{
+    client::Client,
+    delegation::{self, Delegation, MAX_REFERRALS, Server, text},
+    wire::Failure,
+};
+
+/// Aliases (`CNAME` and `DNAME`) followed from one name.
+const MAX_ALIASES: usize = 8;
+/// The resolver's name in the list of servers.
+const RESOLVER: &str = "resolver";
+
+/// How many servers of a zone a question is sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerCount {
+    /// For questions that decide nothing.
+    One,
+    /// At random: enough to renew a proof.
+    Two,
+    /// All servers up to four, else four at random.
+    Four,
+}
+
+/// What a usable response says about one name and type. Aliases in it are not followed: the target may be in another zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Response {
+    /// The records of the type, sorted by their text.
+    Answer(Vec<RData>),
+    /// The name is an alias for this one, by `CNAME` or `DNAME`.
+    Cname(Name),
+    /// The name exists, but has no record of the type (RFC 2308).
+    NoData,
+    /// The name does not exist.
+    NxDomain,
+    /// The name is in a child zone with these servers.
+    Referral(Delegation),
+}
+
+impl Response {
+    /// Classifies a message. `zone` is the zone of the server that sent it, `None` for a resolver's message.
+    ///
+    /// # Errors
+    /// [`Failure::Lame`]: the server is not authoritative. [`Failure::Malformed`]: there are two `CNAME` records (RFC 2181,
+    /// section 10.1).
+    fn classify(
+        message: &Message,
+        zone: Option<&Name>,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<Self, Failure> {
+        if let Some(zone) = zone {
+            if let Some(child) = Delegation::from_referral(message, zone, name) {
+                return Ok(Self::Referral(child));
+            }
+            if !message.metadata.authoritative {
+                return Err(Failure::Lame);
+            }
+            // The same server hosts the child zone, and answers with the child's own NS records.
+            if kind == RecordType::NS
+                && zone != name
+                && let Some(child) = Delegation::read(name, &message.answers, &message.additionals, zone)
+            {
+                return Ok(Self::Referral(child));
+            }
+        }
+        let mut records = Vec::new();
+        let mut cname: Option<Name> = None;
+        let mut dname = None;
+        let answers = message.answers.iter();
+        for record in answers.filter(|record| record.dns_class == DNSClass::IN) {
+            match &record.data {
+                RData::CNAME(target) if record.name == *name => {
+                    if cname.as_ref().is_some_and(|other| *other != target.0) {
+                        return Err(Failure::Malformed);
+                    }
+                    cname = Some(target.0.to_lowercase());
+                }
+                RData::Unknown {
+                    code: RecordType::DNAME,
+                    rdata,
+                } if record.name.zone_of(name) => {
+                    dname = rewrite(name, &record.name, &rdata.anything).or(dname);
+                }
+                data if record.name == *name && data.record_type() == kind => records.push(data.clone()),
+                _ => {}
+            }
+        }
+        if !records.is_empty() {
+            records.sort_by_cached_key(ToString::to_string);
+            records.dedup();
+            return Ok(Self::Answer(records));
+        }
+        Ok(match cname.or(dname) {
+            Some(target) => Self::Cname(target),
+            None if message.metadata.response_code == ResponseCode::NoError => Self::NoData,
+            None => Self::NxDomain,
+        })
+    }
+
+    /// Whether two servers say the same. Servers may differ in whether a name without records exists, and in glue.
+    fn agrees(&self, other: &Self) -> bool {
+        use Response::{NoData, NxDomain, Referral};
+        match (self, other) {
+            (NoData | NxDomain, NoData | NxDomain) => true,
+            (Referral(one), Referral(other)) => one.zone == other.zone && one.names == other.names,
+            _ => self == other,
+        }
+    }
+}
+
+/// Why a lookup has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unresolved {
+    /// An alias leads to a name that was met before.
+    AliasLoop,
+    /// The chain has more than 8 aliases.
+    TooManyAliases,
+    /// The servers have different records.
+    Conflict,
+    /// Some servers refer to a child zone, and others do not or refer to another one.
+    ZoneConflict,
+    /// No server sent a usable response; this is the most specific failure.
+    Failed(Failure),
+}
+
+/// One server's reply to a question.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    /// The server's name without the trailing dot.
+    pub server: String,
+    pub response: Result<Response, Failure>,
+}
+
+/// One question of a lookup.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub name: Name,
+    pub kind: RecordType,
+    /// Sorted by server.
+    pub replies: Vec<Reply>,
+    pub result: Result<Response, Unresolved>,
+    /// Only one of several servers answered.
+    pub unconfirmed: bool,
+    /// The zone whose servers were queried; `None` if the resolver was.
+    pub delegation: Option<Arc<Delegation>>,
+}
+
+impl Step {
+    fn failed(name: &Name, kind: RecordType, delegation: Option<Arc<Delegation>>, failure: Failure) -> Self {
+        Self {
+            name: name.clone(),
+            kind,
+            replies: Vec::new(),
+            result: Err(Unresolved::Failed(failure)),
+            unconfirmed: false,
+            delegation,
+        }
+    }
+
+    /// The usable responses.
+    pub fn responses(&self) -> impl Iterator<Item = &Response> {
+        self.replies
+            .iter()
+            .filter_map(|reply| reply.response.as_ref().ok())
+    }
+}
+
+/// A lookup of one name and type.
+#[derive(Debug, Clone)]
+pub(crate) struct Lookup {
+    /// One for the name and one for each alias that was followed; never empty.
+    pub steps: Vec<Step>,
+    /// The targets of the aliases, in order.
+    pub aliases: Vec<Name>,
+    /// A [`Response::Cname`] is a name below the operator's target, where following stops.
+    pub result: Result<Response, Unresolved>,
+}
+
+impl Lookup {
+    /// A lookup that was not made.
+    pub fn failed(name: &Name, kind: RecordType, failure: Failure) -> Self {
+        Self {
+            steps: vec![Step::failed(name, kind, None, failure)],
+            aliases: Vec::new(),
+            result: Err(Unresolved::Failed(failure)),
+        }
+    }
+
+    /// Whether a step rests on one of several servers.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.steps.iter().any(|step| step.unconfirmed)
+    }
+
+    /// Whether it ended at a name below the operator's target.
+    pub fn reaches_operator(&self) -> bool {
+        matches!(self.result, Ok(Response::Cname(_)))
+    }
+
+    /// Whether the servers gave no definite answer.
+    pub fn is_unknown(&self) -> bool {
+        use Unresolved::{Conflict, Failed, ZoneConflict};
+        matches!(self.result, Err(Conflict | ZoneConflict | Failed(_)))
+    }
+
+    /// The first step with a failure, and the failure: why a lookup failed or is unconfirmed.
+    pub fn failure(&self) -> Option<(Failure, &Step)> {
+        self.steps.iter().find_map(|step| match step.result {
+            Err(Unresolved::Failed(failure)) => Some((failure, step)),
+            Ok(_) if step.unconfirmed => Some((most_specific(&step.replies), step)),
+            _ => None,
+        })
+    }
+}
+
+impl Client<'_> {
+    /// Looks up the records of `kind` at `name`, and follows aliases across zones.
+    pub async fn follow(&self, name: &Name, kind: RecordType, count: ServerCount) -> Lookup {
+        let mut steps = Vec::new();
+        let mut aliases: Vec<Name> = Vec::new();
+        let result = loop {
+            let step = self.question(aliases.last().unwrap_or(name), kind, count).await;
+            let result = step.result.clone();
+            steps.push(step);
+            let target = match result {
+                Ok(Response::Cname(target)) => target,
+                result => break result,
+            };
+            let is_loop = target == *name || aliases.contains(&target);
+            aliases.push(target.clone());
+            if is_loop {
+                break Err(Unresolved::AliasLoop);
+            }
+            if aliases.len() > MAX_ALIASES {
+                break Err(Unresolved::TooManyAliases);
+            }
+            // CAA records at the operator's target count too (RFC 8659, section 3).
+            if kind != RecordType::CAA && self.operator.is_target(&target) {
+                break Ok(Response::Cname(target));
+            }
+        };
+        Lookup {
+            steps,
+            aliases,
+            result,
+        }
+    }
+
+    /// Whether the resolver, asked now, confirms each step that rests on one of several servers. `proves` decides for
+    /// records, because resolvers and servers may differ in the other records.
+    pub async fn confirms(&self, lookup: &Lookup, proves: impl Fn(&[RData]) -> bool) -> bool {
+        for step in lookup.steps.iter().filter(|step| step.unconfirmed) {
+            let resolved = self.resolver(&step.name, step.kind, true).await;
+            let resolved =
+                resolved.and_then(|message| Response::classify(&message, None, &step.name, step.kind));
+            let same = match (&step.result, resolved) {
+                (Ok(Response::Answer(_)), Ok(Response::Answer(records))) => proves(&records),
+                (Ok(response), Ok(resolved)) => response.agrees(&resolved),
+                _ => false,
+            };
+            if !same {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks one question of the zone's own servers, or of the resolver in recursive mode.
+    pub async fn question(&self, name: &Name, kind: RecordType, count: ServerCount) -> Step {
+        if self.dns.mode == DnsMode::Recursive {
+            return self.question_to_resolver(name, kind).await;
+        }
+        // Boxed: most questions find the delegation in the session, and its future is large.
+        let mut delegation = match Box::pin(self.delegation(name)).await {
+            Ok(delegation) => delegation,
+            Err(failure) => return Step::failed(name, kind, None, failure),
+        };
+        let mut unconfirmed = false;
+        for _ in 0..MAX_REFERRALS {
+            let mut step = self.question_to_zone(&delegation, name, kind, count).await;
+            if let Ok(Response::Referral(child)) = step.result {
+                delegation = Arc::new(child);
+                unconfirmed |= step.unconfirmed || count == ServerCount::One;
+                // Other checks must not rely on what a single server said.
+                if !unconfirmed {
+                    self.session.remember(&delegation);
+                }
+                continue;
+            }
+            if unconfirmed && count != ServerCount::One {
+                step.unconfirmed = step.result.is_ok();
+                if step.result == Err(Unresolved::Conflict) {
+                    step.result = Err(Unresolved::ZoneConflict);
+                }
+            }
+            return step;
+        }
+        Step::failed(name, kind, Some(delegation), Failure::Lame)
+    }
+
+    async fn question_to_resolver(&self, name: &Name, kind: RecordType) -> Step {
+        let response = match self.resolver(name, kind, true).await {
+            Ok(message) => Response::classify(&message, None, name, kind),
+            Err(Failure::Code(ResponseCode::ServFail)) if self.resolver(name, kind, false).await.is_ok() => {
+                Err(Failure::Bogus)
+            }
+            Err(failure) => Err(failure),
+        };
+        let result = response.clone().map_err(Unresolved::Failed);
+        let server = RESOLVER.to_owned();
+        Step {
+            name: name.clone(),
+            kind,
+            replies: vec![Reply { server, response }],
+            result,
+            unconfirmed: false,
+            delegation: None,
+        }
+    }
+
+    async fn question_to_zone(
+        &self,
+        delegation: &Arc<Delegation>,
+        name: &Name,
+        kind: RecordType,
+        count: ServerCount,
+    ) -> Step {
+        if self.session.is_unresponsive(&delegation.names) {
+            return Step::failed(name, kind, Some(Arc::clone(delegation)), Failure::Timeout);
+        }
+        let servers = match count {
+            ServerCount::One => self.responsive_server(delegation).await,
+            ServerCount::Two => delegation.choose(2),
+            ServerCount::Four => delegation.choose(4),
+        };
+        let queries = servers
+            .iter()
+            .map(|server| self.ask(delegation, server, name, kind));
+        let mut responses = join_all(queries).await;
+        // If only some of the servers were queried, the others may still respond.
+        let all = count == ServerCount::Four || servers.len() == delegation.servers.len();
+        if let Some(responded) = any_responded(&responses).filter(|responded| *responded || all) {
+            self.note(&delegation.names, responded);
+        }
+        self.complete_referrals(delegation, &servers, &mut responses)
+            .await;
+        let replies = servers.iter().zip(responses).map(|(server, response)| Reply {
+            server: text(&server.name),
+            response,
+        });
+        let mut replies: Vec<_> = replies.collect();
+        replies.sort_by(|a, b| a.server.cmp(&b.server));
+        let one_is_enough = delegation.servers.len() == 1 || count == ServerCount::One;
+        let (result, unconfirmed) = compare(&replies, one_is_enough);
+        Step {
+            name: name.clone(),
+            kind,
+            replies,
+            result,
+            unconfirmed,
+            delegation: Some(Arc::clone(delegation)),
+        }
+    }
+
+    /// If some servers refer to a child zone, the others may host that zone themselves: their NS records for it take the
+    /// place of the referral.
+    async fn complete_referrals(
+        &self,
+        delegation: &Delegation,
+        servers: &[&Server],
+        responses: &mut [Result<Response, Failure>],
+    ) {
+        let zone = responses.iter().find_map(|response| match response {
+            Ok(Response::Referral(child)) => Some(child.zone.clone()),
+            _ => None,
+        });
+        let Some(zone) = zone else { return };
+        for (server, response) in servers.iter().zip(responses) {
+            if matches!(response, Ok(response) if !matches!(response, Response::Referral(_)))
+                && let Some(child) = self.resolve_same_server_child(delegation, server, &zone).await
+            {
+                *response = Ok(Response::Referral(child));
+            }
+        }
+    }
+
+    /// One server's response. A negative response from a child zone that the server hosts too becomes a referral to it.
+    pub async fn ask(
+        &self,
+        delegation: &Delegation,
+        server: &Server,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<Response, Failure> {
+        let message = self.query(delegation, server, name, kind).await?;
+        let response = Response::classify(&message, Some(&delegation.zone), name, kind)?;
+        if !matches!(response, Response::Referral(_))
+            && let Some(zone) = delegation::same_server_child(&message, &delegation.zone, name)
+            && (kind, zone) != (RecordType::NS, name)
+            && let Some(child) = Box::pin(self.resolve_same_server_child(delegation, server, zone)).await
+        {
+            return Ok(Response::Referral(child));
+        }
+        Ok(response)
+    }
+}
+
+/// Whether any server responded. `None`: the check ended before one of them could.
+fn any_responded(responses: &[Result<Response, Failure>]) -> Option<bool> {
+    use Failure::{BudgetExhausted, NoAddress, PrivateAddress, Timeout};
+    let failed_with = |failure| {
+        responses
+            .iter()
+            .any(|response| response.as_ref().err() == Some(&failure))
+    };
+    let is_silence = |response: &Result<Response, Failure>| {
+        matches!(
+            response,
+            Err(Timeout | BudgetExhausted | NoAddress | PrivateAddress)
+        )
+    };
+    if !responses.iter().all(is_silence) {
+        return Some(true);
+    }
+    (failed_with(Timeout) && !failed_with(BudgetExhausted)).then_some(false)
+}
+
+/// What the replies say together, and whether only one of several servers said it.
+fn compare(replies: &[Reply], one_is_enough: bool) -> (Result<Response, Unresolved>, bool) {
+    let mut responses = replies.iter().filter_map(|reply| reply.response.as_ref().ok());
+    let Some(first) = responses.next() else {
+        return (Err(Unresolved::Failed(most_specific(replies))), false);
+    };
+    let (mut count, mut agreed) = (1, first);
+    let is_referral = |response: &Response| matches!(response, Response::Referral(_));
+    let mut referral = is_referral(first);
+    let mut conflict = false;
+    for other in responses {
+        count += 1;
+        referral |= is_referral(other);
+        conflict |= !first.agrees(other);
+        // A name that exists on one server exists.
+        if *other == Response::NoData {
+            agreed = other;
+        }
+    }
+    match (conflict, referral) {
+        (true, true) => (Err(Unresolved::ZoneConflict), false),
+        (true, false) => (Err(Unresolved::Conflict), false),
+        (false, _) => (Ok(agreed.clone()), count == 1 && !one_is_enough),
+    }
+}
+
+/// The failure that says most about the cause.
+fn most_specific(replies: &[Reply]) -> Failure {
+    let rank = |failure: &Failure| match failure {
+        Failure::Bogus => 0,
+        Failure::TooBig => 1,
+        Failure::Truncated => 2,
+        Failure::Lame => 3,
+        Failure::Code(_) => 4,
+        Failure::Malformed => 5,
+        Failure::Timeout => 6,
+        Failure::BudgetExhausted => 7,
+        // These matter only if all servers have them.
+        Failure::NoAddress => 8,
+        Failure::PrivateAddress => 9,
+    };
+    let failures = replies.iter().filter_map(|reply| reply.response.as_ref().err());
+    failures
+        .min_by_key(|failure| rank(failure))
+        .copied()
+        .unwrap_or(Failure::Timeout)
+}
+
+/// The name with `owner` at its end replaced by the target of a `DNAME` record (RFC 6672, section 2.2).
+fn rewrite(name: &Name, owner: &Name, target: &[u8]) -> Option<Name> {
+    let labels = name.iter().len().checked_sub(owner.iter().len())?;
+    if labels == 0 {
+        return None;
+    }
+    let target = Name::read(&mut BinDecoder::new(target)).ok()?;
+    let rewritten = Name::from_labels(name.iter().take(labels).chain(target.iter())).ok()?;
+    Some(rewritten.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::{Record, rdata::NS};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn reply(response: Result<Response, Failure>) -> Reply {
+        Reply {
+            server: "ns".to_owned(),
+            response,
+        }
+    }
+
+    fn referral(zone: &str, server: &str) -> Reply {
+        let ns = Record::from_rdata(name(zone), 60, RData::NS(NS(name(server))));
+        let delegation = Delegation::read(&name(zone), &[ns], &[], &Name::root()).unwrap();
+        reply(Ok(Response::Referral(delegation)))
+    }
+
+    #[test]
+    fn a_dname_replaces_the_end_of_names_below_it() {
+        let target = [&[3][..], b"new", &[4], b"test", &[0]].concat();
+        let rewritten = |from: &str| rewrite(&name(from), &name("old.test."), &target);
+        assert_eq!(rewritten("a.b.OLD.test."), Some(name("a.b.new.test.")));
+        assert_eq!(rewritten("old.test."), None);
+        assert_eq!(rewrite(&name("a.old.test."), &name("old.test."), &[9, 1]), None);
+    }
+
+    #[test]
+    fn replies_of_several_servers_are_compared() {
+        let alias = |to: &str| reply(Ok(Response::Cname(name(to))));
+        let timeout = || reply(Err(Failure::Timeout));
+        let nodata = || reply(Ok(Response::NoData));
+        let nxdomain = || reply(Ok(Response::NxDomain));
+        let same = || referral("acme.test.", "ns1.acme.test.");
+        let other = || referral("acme.test.", "ns9.acme.test.");
+        let confirmed = |response| (Ok(response), false);
+        let target = Response::Cname(name("a.test."));
+        for (replies, expected) in [
+            (
+                vec![alias("a.test."), alias("A.test.")],
+                confirmed(target.clone()),
+            ),
+            (
+                vec![alias("a.test."), alias("a.test."), timeout()],
+                confirmed(target.clone()),
+            ),
+            (vec![nxdomain(), nodata()], confirmed(Response::NoData)),
+            (vec![nxdomain(), nxdomain()], confirmed(Response::NxDomain)),
+            (vec![nodata(), timeout()], (Ok(Response::NoData), true)),
+            (
+                vec![nodata(), alias("a.test.")],
+                (Err(Unresolved::Conflict), false),
+            ),
+            (vec![same(), same()], confirmed(same().response.unwrap())),
+            (
+                vec![same(), timeout()],
+                (same().response.map_err(Unresolved::Failed), true),
+            ),
+            (vec![same(), other()], (Err(Unresolved::ZoneConflict), false)),
+            (vec![nodata(), same()], (Err(Unresolved::ZoneConflict), false)),
+            (
+                vec![
+                    timeout(),
+                    reply(Err(Failure::PrivateAddress)),
+                    reply(Err(Failure::Lame)),
+                ],
+                (Err(Unresolved::Failed(Failure::Lame)), false),
+            ),
+        ] {
+            assert_eq!(compare(&replies, false), expected, "{replies:?}");
+        }
+        assert_eq!(compare(&[nodata()], true), confirmed(Response::NoData));
+        assert_eq!(compare(&[alias("a.test.")], false), (Ok(target), true));
+    }
+}
