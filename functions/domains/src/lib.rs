@@ -159,7 +159,10 @@ async fn verify_portal_domain(
         .store
         .deadline(caller.since)
         .max(Instant::now() + MIN_WRITE_TIME);
-    let settled = checker.settle(observed, Author::User(&caller), deadline, &Turns::default());
-    let domain = settled.await.map_err(store::Error::from)?.into_domain();
+    let turns = Turns::default();
+    let settled = checker
+        .settle(observed, Author::User(&caller), deadline, &turns)
+        .await;
+    let domain = settled.map_err(store::Error::from)?.into_domain();
     Ok(Json(app.config.show(domain)))
 }

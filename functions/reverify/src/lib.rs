@@ -12,7 +12,6 @@ use shared::{
 };
 use verification::Dns;
 
-mod adapter;
 mod group;
 mod report;
 mod scheduler;

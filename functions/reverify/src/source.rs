@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures_util::future::try_join_all;
 use shared::{
     models::time::Timestamp,
-    store::{DueKey, Error, Nominated, Store},
+    store::{DueKey, DueLookup, Error, Store},
 };
 
 /// Keys of a shard that one query reads.
@@ -45,7 +45,7 @@ impl Source {
     }
 
     /// The next records, oldest first. An empty list is the end.
-    pub(crate) async fn next(&mut self, store: &Store) -> Result<Vec<(DueKey, Nominated)>, Error> {
+    pub(crate) async fn next(&mut self, store: &Store) -> Result<Vec<(DueKey, DueLookup)>, Error> {
         let mut keys = Vec::with_capacity(BATCH_SIZE);
         while keys.len() < BATCH_SIZE {
             // The oldest key of all is known only if the oldest key of each shard is.
@@ -61,7 +61,7 @@ impl Source {
             keys.extend(oldest.page.pop_front());
             self.reading = keys.len();
         }
-        let records = store.nominated(keys).await?;
+        let records = store.look_up_due(keys).await?;
         self.reading = 0;
         Ok(records)
     }

@@ -10,16 +10,16 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use shared::{
     app::App,
     models::{domain::Domain, time::Timestamp},
-    store::{self, Author, DomainRecord, DueKey, Nominated},
+    store::{self, Author, DomainRecord, DueKey, DueLookup},
 };
 use tokio::{
     sync::Mutex,
     time::{sleep_until, timeout_at},
 };
+use verification::{Busy, Checker, Dns, Error, Observed, Settled, Trigger, Turns};
 
 use crate::{
     SweepError,
-    adapter::{Busy, Checker, Dns, Error, Observed, Settled, Trigger, Turns},
     group::Group,
     report::Report,
     scheduler::{Next, Scheduler},
@@ -103,7 +103,7 @@ type Job<'a> = Pin<Box<dyn Future<Output = Event> + Send + 'a>>;
 
 /// A job has ended.
 enum Event {
-    Read(Result<Vec<(DueKey, Nominated)>, store::Error>),
+    Read(Result<Vec<(DueKey, DueLookup)>, store::Error>),
     /// Whether the record was put off.
     PutOff(bool),
     Observed(Group, DueKey, Result<Box<Observed>, Busy>),
@@ -218,7 +218,7 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    fn push(&mut self, records: Vec<(DueKey, Nominated)>) {
+    fn push(&mut self, records: Vec<(DueKey, DueLookup)>) {
         let Some((oldest, _)) = records.first() else {
             self.source = None;
             return;
@@ -229,12 +229,12 @@ impl<'a> Sweep<'a> {
         }
         for (key, record) in records {
             match record {
-                Nominated::Gone => {}
-                Nominated::Due(record) => {
+                DueLookup::Gone => {}
+                DueLookup::Due(record) => {
                     let group = Group::of(record.domain());
                     self.scheduler.push(group, Due { key, record });
                 }
-                Nominated::Unreadable(error) => {
+                DueLookup::Unreadable(error) => {
                     tracing::error!(%key, %error, "record cannot be parsed; its check is put off for 24 h");
                     self.put_off(key);
                 }
@@ -256,14 +256,14 @@ impl<'a> Sweep<'a> {
 
     fn settle(&mut self, key: DueKey, observed: Observed) {
         let Context {
-            app,
             checker,
             turns,
             deadline,
+            ..
         } = self.context;
         self.jobs.push(Box::pin(async move {
-            let author = Author::System(app.clock.now());
-            Event::Settled(key, checker.settle(observed, author, *deadline, turns).await)
+            let settled = checker.settle(observed, Author::System, *deadline, turns).await;
+            Event::Settled(key, settled)
         }));
     }
 

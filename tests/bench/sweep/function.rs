@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use reverify::Event;
 use serde::{Deserialize, Serialize};
 use shared::{app::App, config::Config, models::time::Timestamp, telemetry::Scope};
-use verification::dns::{Depth, Dns, Session, Subject};
+use verification::dns::{Depth, Dns, Operator, Session};
 
 use crate::{
     Result,
@@ -75,21 +75,20 @@ pub async fn sweep() -> Result<Measured> {
 /// The observations of a sweep, without a table.
 pub async fn observe(batch: Batch) -> Result<Measured> {
     let config = config()?;
-    let (dns, session) = (Dns::new(&config.dns)?, Session::new());
-    let subject = Subject::from(&config);
+    let (dns, session) = (Dns::new(&config.dns)?, Session::default());
+    let operator = Operator::from(&config);
     let now = Timestamp::now();
     let began = Instant::now();
     let observe = async |number| -> Result<_> {
         let domain = internet::domain(number, now)?;
         let seen = loop {
-            let seen = dns.observe(&domain, &subject, Depth::Renewal, &session).await;
-            // A sweep also starts such a check again.
-            if !seen.crowded {
+            // A sweep also starts a check that is busy again.
+            if let Ok(seen) = dns.gather(&domain, &operator, Depth::Renewal, &session).await {
                 break seen;
             }
         };
-        if !seen.proof.is_given() {
-            eprintln!("{}: {:?}", domain.hostname, seen.findings);
+        if !seen.proof().is_given() {
+            eprintln!("{}: {:?}", domain.hostname, seen.proof());
         }
         Ok(seen)
     };
@@ -98,7 +97,7 @@ pub async fn observe(batch: Batch) -> Result<Measured> {
         .buffer_unordered(AT_ONCE);
     let mut renewed = 0;
     while let Some(seen) = observations.next().await {
-        renewed += u64::from(seen?.proof.is_given());
+        renewed += u64::from(seen?.proof().is_given());
     }
     Ok(Measured {
         checked: batch.count,

@@ -268,7 +268,9 @@ fn write_zones(directory: &Path, names: &HostPolicy) -> Result<()> {
     }
     fs::write(directory.join("test"), top)?;
     for number in 0..SHARED + OWN_ZONES {
-        let text = zones.get_mut(zone(number) as usize).ok_or("the zone does not exist")?;
+        let text = zones
+            .get_mut(zone(number) as usize)
+            .ok_or("the zone does not exist")?;
         let target = token(number).cname_target(names);
         writeln!(text, "{}. 300 CNAME {target}.", host(number)?)?;
     }

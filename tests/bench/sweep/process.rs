@@ -43,6 +43,11 @@ fn stat(process: &str) -> Result<(u32, Duration, Duration)> {
     // The second field is the program's name in parentheses, which can contain spaces and parentheses.
     let (_, rest) = stat.rsplit_once(") ").ok_or("/proc/*/stat has no program name")?;
     let fields: Vec<&str> = rest.split(' ').collect();
-    let number = |field: usize| -> Result<u32> { Ok(fields.get(field - 3).ok_or("/proc/*/stat has too few fields")?.parse()?) };
+    let number = |field: usize| -> Result<u32> {
+        Ok(fields
+            .get(field - 3)
+            .ok_or("/proc/*/stat has too few fields")?
+            .parse()?)
+    };
     Ok((number(5)?, TICK * number(14)?, TICK * number(15)?))
 }

@@ -240,8 +240,7 @@ impl System {
 /// # Errors
 /// A sentence: the system's own resolvers cannot be read.
 pub(crate) fn router(app: &App) -> Result<Router, String> {
-    let dns =
-        verification::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
+    let dns = verification::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
     let (router, document) = openapi::routes(dns.clone());
     let router = gateway::router(shared::http::service(router, app.clone()), document);
     Ok(router.merge(reverify::routes(app.clone(), dns)))
