@@ -138,6 +138,12 @@ impl Write {
         let effect = self.effect();
         let after = (before.0 + effect.0, before.1 + effect.1, before.2 + effect.2);
         assert_eq!(numbers(&owner).await, after, "{what}");
+        let newest = owner.audit().await.swap_remove(0);
+        assert_eq!(
+            newest["requestId"].as_str(),
+            answer.header("x-request-id"),
+            "{what}"
+        );
         self.assert_readable(&owner, &names, &answer).await;
     }
 

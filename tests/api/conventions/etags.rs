@@ -62,6 +62,7 @@ async fn if_none_match_with_the_etag_is_304() {
             }
             assert_eq!(answer.header("content-type"), None);
             assert_eq!(answer.header("content-length"), None);
+            assert!(answer.header("x-request-id").is_some());
         }
         let bare = tag.trim_matches('"');
         let (lower, unclosed) = (format!("w/{tag}"), format!("\"{bare}"));

@@ -1,5 +1,5 @@
 //! What is written in two places is equal: template, code, OpenAPI document, events, environment, permissions, alarms,
-//! the operator's page.
+//! log fields, the operator's page.
 
 mod alarms;
 mod cost;
@@ -7,6 +7,7 @@ mod dependencies;
 mod document;
 mod environment;
 mod events;
+mod log_fields;
 mod permissions;
 mod routes;
 mod table;
