@@ -106,7 +106,7 @@ async fn a_cursor_stays_valid_when_its_entry_is_deleted() {
     }
 }
 
-/// Says nothing about the reason, whoever sends the cursor.
+/// Every rejection has the same words, for every caller.
 #[tokio::test]
 async fn a_cursor_is_valid_for_its_organization_and_its_list_alone() {
     let api = Api::start().await;
