@@ -1,0 +1,302 @@
+//! Writes that conflict with others, and writes whose responses are lost: each takes effect once or not at all.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+use local::{fault::Fault, system::System};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::{
+    Answer, Api, CLIENTS, DOMAINS, User, cname, id,
+    operations::{Names, Operation, operations_where},
+    property,
+};
+
+const TRANSACTION: &str = "TransactWriteItems";
+
+/// A write: an operation, and how it differs from the document's example.
+#[derive(Clone, Debug)]
+struct Write {
+    operation: &'static Operation,
+    body: Option<Value>,
+    key: bool,
+    /// Of a subdomain rather than of a custom domain.
+    subdomain: bool,
+}
+
+/// Every write, in all its kinds.
+fn writes() -> Vec<Write> {
+    let mut writes = Vec::new();
+    for operation in operations_where(|operation| !operation.reads()) {
+        let write = Write {
+            operation,
+            body: operation.body.clone(),
+            key: false,
+            subdomain: false,
+        };
+        let name = || write.body.as_ref().unwrap()["name"].clone();
+        match operation.id.as_str() {
+            "createPortalDomain" | "deletePortalDomain" => writes.push(Write {
+                subdomain: true,
+                ..write.clone()
+            }),
+            "updateClient" => writes.push(Write {
+                body: Some(property("name", name())),
+                ..write.clone()
+            }),
+            _ => {}
+        }
+        if operation.takes("header", "idempotency-key") {
+            writes.push(Write {
+                key: true,
+                ..write.clone()
+            });
+        }
+        writes.push(write);
+    }
+    assert!(writes.len() > 12);
+    writes
+}
+
+/// A label that nobody has.
+fn label() -> String {
+    format!("x{}", Uuid::new_v4().simple())
+}
+
+impl Write {
+    /// A new agency that can do the write, and the resources that it names.
+    async fn prepare<'a>(&self, api: &'a Api) -> (User<'a>, Names) {
+        let label = label();
+        let owner = api.user(&format!("org_{label}"), "owner");
+        let mut names = Names::absent();
+        if !self.operation.has_problem("agency-not-enabled") {
+            return (owner, names);
+        }
+        owner.post("/agency/enable", Value::Null).await.expect(200);
+        if self.operation.names_a_resource() {
+            let domain = match self.subdomain {
+                true => owner.subdomain(&label).await,
+                false => owner.custom_domain(&format!("{label}.acme.com")).await,
+            };
+            if !self.subdomain {
+                api.dns.set_zone(&cname(&domain)).unwrap();
+            }
+            names.domain = id(&domain).to_owned();
+            names.client = id(&owner.client("Old").await).to_owned();
+        }
+        (owner, names)
+    }
+
+    async fn perform(&self, user: &User<'_>, names: &Names) -> Answer {
+        let (method, uri) = (self.operation.method.clone(), self.operation.uri(names));
+        let headers: &[_] = if self.key {
+            &[("idempotency-key", "key")]
+        } else {
+            &[]
+        };
+        let body = match self.subdomain && self.body.is_some() {
+            true => Some(property("subdomain", label())),
+            false => self.body.clone(),
+        };
+        user.call(method, &uri, headers, body).await
+    }
+
+    /// What it adds to the numbers of clients, domains and audit entries.
+    fn effect(&self) -> Numbers {
+        let change = match (&self.operation.method, self.operation.success) {
+            (&Method::DELETE, _) => -1,
+            (_, 201) => 1,
+            _ => 0,
+        };
+        let of = |path| i64::from(self.operation.path.starts_with(path)) * change;
+        (of(CLIENTS), of(DOMAINS), 1)
+    }
+
+    /// Whether it reads before it writes.
+    fn reads_first(&self) -> bool {
+        let checks_dns = self.operation.path.ends_with("/verify");
+        let names_what_it_changes = matches!(self.operation.method.as_str(), "PUT" | "PATCH" | "DELETE");
+        names_what_it_changes && !checks_dns
+    }
+
+    /// Performs it with these faults: it succeeds, and has one effect.
+    async fn assert_survives(&self, api: &Api, faults: impl IntoIterator<Item = Fault>) {
+        let (owner, names) = self.prepare(api).await;
+        let before = numbers(&owner).await;
+        let faults: Vec<_> = faults.into_iter().collect();
+        let what = format!("{} {faults:?}", self.operation.id);
+        faults.into_iter().for_each(|fault| api.inject(fault));
+        let answer = self.perform(&owner, &names).await;
+        assert_eq!(
+            answer.status.as_u16(),
+            self.operation.success,
+            "{what}: {answer:?}"
+        );
+        assert!(!answer.is_replay(), "{what}");
+        api.assert_faults_met();
+        let effect = self.effect();
+        let after = (before.0 + effect.0, before.1 + effect.1, before.2 + effect.2);
+        assert_eq!(numbers(&owner).await, after, "{what}");
+        let newest = owner.audit().await.swap_remove(0);
+        assert_eq!(
+            newest["requestId"].as_str(),
+            answer.header("x-request-id"),
+            "{what}"
+        );
+        self.assert_readable(&owner, &names, &answer).await;
+    }
+
+    /// What the response says can be read.
+    async fn assert_readable(&self, owner: &User<'_>, names: &Names, answer: &Answer) {
+        let uri = self.operation.uri(names);
+        match self.operation.method {
+            Method::DELETE => drop(owner.get(&uri).await.problem(404, "not-found")),
+            Method::POST => {
+                let location = answer.header("location");
+                let path = location.or(uri.strip_suffix("/verify"));
+                match path {
+                    Some(path) => assert_eq!(owner.get(path).await.json(), answer.json()),
+                    None => drop(owner.get("/agency/overview").await.expect(200)),
+                }
+            }
+            _ => {
+                let read = owner.get(&uri).await;
+                assert_eq!(read.json(), answer.json());
+                assert_eq!(read.header("etag"), answer.header("etag"));
+            }
+        }
+        if let Some(slug) = answer
+            .text
+            .contains("slug")
+            .then(|| answer.json()["slug"].clone())
+        {
+            let found = owner.by_slug(slug.as_str().unwrap()).await;
+            assert_eq!(found, json!([answer.json()]));
+        }
+    }
+}
+
+/// The numbers of clients, domains and audit entries. The first two are counted twice, by the overview and here.
+type Numbers = (i64, i64, i64);
+
+async fn numbers(owner: &User<'_>) -> Numbers {
+    let overview = owner.get("/agency/overview").await;
+    if overview.status == 403 {
+        return (0, 0, 0);
+    }
+    let overview = overview.json();
+    let (clients, domains) = (owner.list(CLIENTS).await.len(), owner.list(DOMAINS).await.len());
+    assert_eq!(overview["clientCount"], clients);
+    let counts = overview["portalDomains"].as_object().unwrap();
+    let statuses = ["verified", "pending", "failing", "failed"];
+    let sum: u64 = statuses
+        .iter()
+        .map(|status| counts[*status].as_u64().unwrap())
+        .sum();
+    assert_eq!((&counts["total"], sum), (&json!(domains), domains as u64));
+    (clients as i64, domains as i64, owner.audit().await.len() as i64)
+}
+
+#[tokio::test]
+async fn a_write_that_conflicts_with_others_is_retried_and_has_one_effect() {
+    let api = Api::counted().await;
+    for write in writes() {
+        for times in [1, 3] {
+            let fault = Fault::conflict().on(TRANSACTION).times(times);
+            write.assert_survives(&api, [fault]).await;
+        }
+        if write.operation.path.ends_with("/verify") {
+            let fault = Fault::conflict().on("UpdateItem").times(2);
+            write.assert_survives(&api, [fault]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_response_is_lost_succeeds_with_one_effect() {
+    let api = Api::counted().await;
+    for write in writes() {
+        let lost = || Fault::lose_answer().on(TRANSACTION);
+        write.assert_survives(&api, [lost()]).await;
+        write.assert_survives(&api, [lost().times(2)]).await;
+        // The retry is a request of its own, so that the table cannot recognize it.
+        let conflict = Fault::conflict().on(TRANSACTION);
+        write.assert_survives(&api, [lost(), conflict]).await;
+        if write.reads_first() {
+            let lost = Fault::lose_answer().when(|action, _| action != TRANSACTION);
+            write.assert_survives(&api, [lost]).await;
+        }
+        if write.operation.path.ends_with("/verify") {
+            let lost = Fault::lose_answer().on("UpdateItem");
+            write.assert_survives(&api, [lost]).await;
+        }
+        if write.operation.method == Method::DELETE {
+            // The next one is told that there is nothing any more.
+            let (owner, names) = write.prepare(&api).await;
+            api.inject(lost());
+            write.perform(&owner, &names).await.expect(204);
+            write.perform(&owner, &names).await.problem(404, "not-found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_survives_a_lost_request_a_throttled_one_and_an_internal_error() {
+    let api = Api::counted().await;
+    for write in writes() {
+        for fault in [Fault::lose_request(), Fault::throttle(), Fault::internal_error()] {
+            write.assert_survives(&api, [fault.on(TRANSACTION)]).await;
+        }
+        if write.reads_first() {
+            let fault = Fault::throttle().when(|action, _| action != TRANSACTION);
+            write.assert_survives(&api, [fault]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_never_succeeds_is_503_in_time_and_changes_nothing() {
+    let faults: [fn() -> Fault; 2] = [Fault::conflict, Fault::internal_error];
+    for write in writes() {
+        for fault in faults {
+            let api = Api::build(System::builder().counted().patience(Duration::from_millis(30))).await;
+            let (owner, names) = write.prepare(&api).await;
+            let before = numbers(&owner).await;
+            api.inject(fault().on(TRANSACTION).times(100_000));
+            let since = Instant::now();
+            let answer = write.perform(&owner, &names).await;
+            let problem = answer.problem(503, "unavailable");
+            assert!(since.elapsed() < Duration::from_secs(5), "{write:?}");
+            let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+            assert!(wait >= 1);
+            assert!(!problem.to_string().contains("onflict"), "{problem}");
+            assert_eq!(numbers(&owner).await, before, "{write:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_changes_nothing_is_written_once_although_its_response_is_lost() {
+    // The first update is for the rate limit, the second one writes the result.
+    const UPDATE: &str = "UpdateItem";
+    for faults in [
+        vec![Fault::conflict().on(UPDATE).after(1)],
+        vec![Fault::lose_answer().on(UPDATE).after(1)],
+        vec![
+            Fault::lose_answer().on(UPDATE).after(1),
+            Fault::conflict().on(UPDATE),
+        ],
+    ] {
+        let api = Api::counted().await;
+        let owner = api.agency("org_acme").await;
+        let domain = owner.custom_domain("portal.acme.com").await;
+        faults.into_iter().for_each(|fault| api.inject(fault));
+        let checked = owner.verify(&domain).await.expect(200);
+        assert_eq!(checked["status"], "pending");
+        assert_eq!(checked["check"]["attempts"], 1);
+        assert_eq!(api.now(&domain).await, checked);
+        assert_eq!(numbers(&owner).await, (0, 1, 2));
+        api.assert_faults_met();
+    }
+}

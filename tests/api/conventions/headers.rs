@@ -1,0 +1,128 @@
+//! Headers of responses.
+
+use std::collections::BTreeSet;
+
+use axum::{Router, body::Body};
+use http::{HeaderMap, Request};
+use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequestContext, request::RequestContext};
+use tower::ServiceExt;
+
+use super::{Convention, assert_departures};
+use crate::harness::{
+    Answer, Api, DOMAINS,
+    operations::{Names, Operation, Tenant, operations},
+};
+
+/// What caches may do with a success of this operation.
+fn caching(operation: &Operation) -> &'static str {
+    match operation {
+        _ if operation.is_conditional() || operation.takes("header", "if-match") => "private, no-cache",
+        _ if operation.public && operation.parameters("query").count() > 0 => "public, max-age=60",
+        _ => "no-store",
+    }
+}
+
+/// What every response has.
+fn assert_common(answer: &Answer, cache: &str) {
+    assert_eq!(answer.header("cache-control"), Some(cache), "{answer:?}");
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    let vary = (cache == "private, no-cache").then_some("authorization");
+    assert_eq!(answer.header("vary"), vary, "{answer:?}");
+    assert_eq!(answer.header("etag").is_some(), vary.is_some(), "{answer:?}");
+    let once = |headers: &HeaderMap, name: &str| headers.get_all(name).iter().count() <= 1;
+    for name in answer.headers.keys() {
+        assert!(once(&answer.headers, name.as_str()), "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_response_says_what_caches_may_do_and_has_a_request_id_of_its_own() {
+    let api = Api::start().await;
+    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let mut ids = BTreeSet::new();
+    let mut count = 0;
+    let mut other_types = Vec::new();
+    let mut note = |answer: &Answer| {
+        count += 1;
+        ids.insert(answer.header("x-request-id").unwrap().to_owned());
+    };
+    for operation in operations() {
+        for user in [&api.visitor(), &tenant.owner] {
+            for names in [&Names::absent(), &tenant.names] {
+                let answer = operation.send(user, names).await;
+                let success = answer.status.as_u16() == operation.success;
+                assert_common(&answer, if success { caching(operation) } else { "no-store" });
+                note(&answer);
+                if success {
+                    assert_eq!(
+                        answer.text.is_empty(),
+                        operation.media_type().is_none(),
+                        "{answer:?}"
+                    );
+                    let sent = answer
+                        .header("content-type")
+                        .map(|kind| kind.split(';').next().unwrap());
+                    assert_eq!(sent, operation.media_type(), "{}", operation.id);
+                    if sent.is_some_and(|kind| kind != "application/json") {
+                        other_types.push(operation.id.as_str());
+                    }
+                }
+            }
+        }
+        let refused = operation.send_nonsense(&tenant.owner, &Names::absent()).await;
+        note(&refused);
+        let wrong = tenant
+            .owner
+            .raw("TRACE".parse().unwrap(), &operation.uri(&tenant.names), &[], "")
+            .await;
+        assert_common(&wrong, "no-store");
+        note(&wrong);
+    }
+    assert_departures(Convention::IsJson, other_types);
+    let nowhere = tenant.owner.get("/nowhere").await;
+    assert_common(&nowhere, "no-store");
+    note(&nowhere);
+    let options = api
+        .visitor()
+        .raw("OPTIONS".parse().unwrap(), DOMAINS, &[], "")
+        .await;
+    assert_common(&options, "no-store");
+    note(&options);
+    assert_eq!(ids.len(), count);
+}
+
+#[tokio::test]
+async fn behind_the_gateway_the_request_id_is_the_gateways() {
+    let api = Api::start().await;
+    let edge = shared::http::service(Router::new(), api.app.clone());
+    let mut context = ApiGatewayV2httpRequestContext::default();
+    context.request_id = Some("JKJaXmPLvHcESHA=".to_owned());
+    let request = Request::get("/nowhere")
+        .header("x-request-id", "mine")
+        .extension(RequestContext::ApiGatewayV2(context));
+    let response = edge.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let answer = Answer::read("/nowhere".to_owned(), response).await;
+    assert_eq!(answer.header("x-request-id"), Some("JKJaXmPLvHcESHA="));
+    // The problem repeats it.
+    answer.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_caller_does_not_choose_its_request_id() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let sent = [("x-request-id", "mine")];
+    let answer = owner.call(
+        "POST".parse().unwrap(),
+        "/agency/clients",
+        &sent,
+        Some(serde_json::json!({"name": "A"})),
+    );
+    let answer = answer.await;
+    answer.expect(201);
+    assert_ne!(answer.header("x-request-id"), Some("mine"));
+    assert_eq!(
+        owner.audit().await[0]["requestId"].as_str(),
+        answer.header("x-request-id")
+    );
+}

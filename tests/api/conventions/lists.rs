@@ -1,0 +1,235 @@
+//! Lists, their limits and their cursors.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
+use shared::store::{Cursor, keys::List};
+use uuid::Uuid;
+
+use crate::harness::{
+    Api, CLIENTS, NO_CLIENT, User, id,
+    operations::{Operation, operations_where},
+    path,
+};
+
+fn lists() -> Vec<&'static Operation> {
+    operations_where(Operation::is_list)
+}
+
+/// An agency with three entries or more in each list.
+async fn filled<'a>(api: &'a Api, org: &str) -> User<'a> {
+    let owner = api.agency(org).await;
+    for n in 0..5 {
+        owner.client(&format!("Client {n}")).await;
+        owner.custom_domain(&format!("p{n}.acme.com")).await;
+    }
+    owner
+}
+
+async fn first_cursor(user: &User<'_>, path: &str) -> String {
+    let page = user.get(&format!("{path}?limit=1")).await.expect(200);
+    page["nextCursor"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_limit_is_an_integer_from_1_to_1000() {
+    let api = Api::start().await;
+    let owner = filled(&api, "org_acme").await;
+    for Operation { path, .. } in lists() {
+        let all = owner.get(path).await.expect(200);
+        for limit in ["999", "1000", "%31%30%30"] {
+            assert_eq!(owner.get(&format!("{path}?limit={limit}")).await.expect(200), all);
+        }
+        for limit in [
+            "0",
+            "-1",
+            "1001",
+            "65537",
+            "18446744073709551617",
+            "1.0",
+            "1e2",
+            "0x10",
+            "%2B5",
+            "%205",
+            "%D9%A1",
+            "ten",
+            "1,2",
+        ] {
+            let answer = owner.get(&format!("{path}?limit={limit}")).await;
+            assert_eq!(answer.status, 400, "{limit}");
+            answer.problem(400, "invalid-parameter");
+        }
+    }
+}
+
+#[tokio::test]
+async fn cursors_lead_through_a_list_once() {
+    let api = Api::start().await;
+    let owner = filled(&api, "org_acme").await;
+    for Operation { path, .. } in lists() {
+        let all = owner.get(path).await.expect(200);
+        assert_eq!(all["nextCursor"], Value::Null);
+        let all = all["items"].as_array().unwrap();
+        for limit in 1..=all.len() + 1 {
+            let (mut items, mut pages, mut cursor) = (Vec::new(), 0, String::new());
+            loop {
+                let page = owner
+                    .get(&format!("{path}?limit={limit}{cursor}"))
+                    .await
+                    .expect(200);
+                let entries = page["items"].as_array().unwrap();
+                assert!(entries.len() <= limit);
+                items.extend(entries.iter().cloned());
+                pages += 1;
+                match page["nextCursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            assert_eq!(&items, all, "{path} {limit}");
+            assert_eq!(pages, all.len().div_ceil(limit), "no page is empty");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_stays_valid_when_its_entry_is_deleted() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let (first, second) = (owner.client("First").await, owner.client("Second").await);
+    let next = format!("{CLIENTS}?cursor={}", first_cursor(&owner, CLIENTS).await);
+    for (gone, left) in [(first, json!([second])), (second, json!([]))] {
+        owner.delete(&path(&gone)).await.expect(204);
+        let page = owner.get(&next).await.expect(200);
+        assert_eq!(page, json!({"items": left, "nextCursor": null}));
+    }
+}
+
+/// Every rejection has the same words, for every caller.
+#[tokio::test]
+async fn a_cursor_is_valid_for_its_organization_and_its_list_alone() {
+    let api = Api::start().await;
+    let users = [
+        filled(&api, "org_acme").await,
+        filled(&api, "org_other").await,
+        // Neither has lists, hence no cursors.
+        api.user("org_none", "owner"),
+        api.user(NO_CLIENT, "owner"),
+    ];
+    let mut cursors = Vec::new();
+    for user in &users[..2] {
+        for Operation { path, .. } in lists() {
+            let cursor = first_cursor(user, path).await;
+            assert!(cursor.len() <= 512);
+            cursors.push((cursor, path));
+        }
+    }
+    let mut details = BTreeSet::new();
+    for (place, (cursor, of)) in cursors.iter().enumerate() {
+        for (index, user) in users.iter().enumerate() {
+            for Operation { path, .. } in lists() {
+                let answer = user.get(&format!("{path}?cursor={cursor}")).await;
+                if path == *of && place / lists().len() == index {
+                    answer.expect(200);
+                } else {
+                    details.insert(answer.problem(400, "invalid-cursor")["detail"].to_string());
+                }
+            }
+        }
+    }
+    let real = &cursors[0].0;
+    let (head, tail) = real.split_at(real.len() / 2);
+    for cursor in [
+        "x",
+        "null",
+        "%00",
+        "%FF",
+        "%F0%9F%98%80",
+        "AAAAAAAAAAAAAAAAAAAA",
+        head,
+        &real[1..],
+        &format!("{real}="),
+        &format!("{real}A"),
+        &format!("{head}A{}", &tail[1..]),
+        &format!("%20{real}"),
+        &real.to_uppercase(),
+        &"A".repeat(512),
+        &"A".repeat(513),
+        &"A".repeat(20_000),
+    ] {
+        for Operation { path, .. } in lists() {
+            let answer = users[0].get(&format!("{path}?cursor={cursor}")).await;
+            details.insert(answer.problem(400, "invalid-cursor")["detail"].to_string());
+        }
+    }
+    assert_eq!(details.len(), 1, "{details:?}");
+}
+
+#[tokio::test]
+async fn a_forged_cursor_does_not_leave_its_list() {
+    let api = Api::start().await;
+    let owner = filled(&api, "org_acme").await;
+    let org = "org_acme".parse().unwrap();
+    let cursor = first_cursor(&owner, "/agency/audit").await;
+    let newest = owner.audit().await.swap_remove(0);
+    let real = Cursor::encode(&org, List::Audit, &format!("LOG#{}", id(&newest)));
+    assert_eq!(real, cursor, "this is how the API makes a cursor");
+    for Operation { path, .. } in lists() {
+        for list in List::ALL {
+            for sk in [
+                "",
+                "#",
+                "#1CONFIG",
+                "#3AGENCY",
+                "A",
+                "CLIENT",
+                "CLIENT#",
+                "CLIENT$",
+                "DOMAIN",
+                "DOMAIN#",
+                "IDEM#",
+                "LOG",
+                "LOG#",
+                "LOG$",
+                "SLUG#acme",
+                "Z",
+                "\u{10FFFF}",
+            ] {
+                let forged = Cursor::encode(&org, list, sk);
+                let answer = owner.get(&format!("{path}?cursor={forged}")).await;
+                assert_eq!(answer.status, 400, "{path} {list:?} {sk:?}: {answer:?}");
+                answer.problem(400, "invalid-cursor");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_may_be_shorter_than_its_limit_and_only_null_is_the_end() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let entry = api.items("org_acme", "LOG#").await.swap_remove(0);
+    // DynamoDB ends a page at 1 MB.
+    let padding = AttributeValue::M([("x".to_owned(), AttributeValue::S("x".repeat(300_000)))].into());
+    for _ in 0..9 {
+        let id = format!("log_{}", Uuid::now_v7());
+        let mut item = entry.clone();
+        item.insert("SK".to_owned(), AttributeValue::S(format!("LOG#{id}")));
+        item.insert("id".to_owned(), AttributeValue::S(id));
+        item.insert("after".to_owned(), padding.clone());
+        let put = api.client.put_item().table_name(api.table());
+        put.set_item(Some(item)).send().await.unwrap();
+    }
+    let mut pages = vec![owner.get("/agency/audit").await.expect(200)];
+    while let Some(cursor) = pages.last().unwrap()["nextCursor"].as_str() {
+        let page = owner.get(&format!("/agency/audit?cursor={cursor}")).await;
+        pages.push(page.expect(200));
+    }
+    assert!(pages.len() > 2, "{}", pages.len());
+    let items = pages.iter().flat_map(|page| page["items"].as_array().unwrap());
+    let items: Vec<_> = items.collect();
+    assert_eq!(items.len(), 10);
+    assert!(items.is_sorted_by(|newer, older| id(newer) > id(older)));
+    assert_eq!(items[9]["action"], "agency.enabled");
+}

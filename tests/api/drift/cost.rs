@@ -1,0 +1,101 @@
+//! The read and write units of each operation are those on the operator's page.
+
+use std::fs;
+
+use local::{fault::Request, system::System};
+
+use crate::harness::{
+    Api, DAY, START, User, cname,
+    operations::{Operation, Tenant, operations},
+    property,
+    template::root,
+};
+
+/// Read and write units, if no item has more than 4 KB to read or 1 KB to write.
+fn units(sent: &[Request]) -> (usize, usize) {
+    let (mut read, mut written) = (0, 0);
+    for request in sent {
+        let items = request.permissions();
+        let units = items.len() * if request.is_transaction() { 2 } else { 1 };
+        let reads = items
+            .iter()
+            .all(|action| action.contains("Get") || action == "Query");
+        *(if reads { &mut read } else { &mut written }) += units;
+    }
+    (read, written)
+}
+
+/// The rows of the page's table.
+async fn rows() -> Vec<String> {
+    let api = Api::build(System::builder().at(START).counted()).await;
+    let tenant = Tenant::new(&api, "org_a", "one").await;
+    let owner = &tenant.owner;
+    let domain = owner.get(&tenant.domain_path()).await.expect(200);
+    api.dns.set_zone(&cname(&domain)).unwrap();
+    let mut rows = Vec::new();
+    for operation in operations() {
+        let new = api.user("org_new", "owner");
+        let client = api.user(&tenant.names.client, "member");
+        let cases: Vec<(&str, &User<'_>, _)> = match operation.id.as_str() {
+            "enableAgency" => vec![("", &new, None)],
+            // The name alone: another slug costs more.
+            "updateClient" => vec![("", owner, Some(property("name", "Two")))],
+            "createPortalDomain" => vec![
+                (", a subdomain", owner, Some(property("subdomain", "two"))),
+                (", a custom domain", owner, None),
+            ],
+            "verifyPortalDomain" => vec![(", proven", owner, None)],
+            "getPortalContext" => vec![
+                (", an agency's user", owner, None),
+                (", a client's user", &client, None),
+            ],
+            _ => vec![("", owner, None)],
+        };
+        for (case, user, body) in cases {
+            api.proxy().take_requests();
+            let Operation { id, method, .. } = operation;
+            let body = body.or_else(|| operation.body.clone());
+            let path = operation.uri(&tenant.names);
+            let answer = user.call(method.clone(), &path, &[], body).await;
+            assert_eq!(answer.status.as_u16(), operation.success, "{answer:?}");
+            let (read, written) = units(&api.proxy().take_requests());
+            rows.push(format!("| `{id}`{case} | {read} | {written} |"));
+        }
+    }
+    let (idle, renewal) = sweeps().await;
+    rows.push(format!("| a sweep with nothing due | {} | {} |", idle.0, idle.1));
+    let (read, written) = (renewal.0 - idle.0, renewal.1 - idle.1);
+    rows.push(format!(
+        "| a check in a sweep, that renews | {read} | {written} |"
+    ));
+    rows
+}
+
+/// The units of a sweep with nothing due, and with one verified domain.
+async fn sweeps() -> ((usize, usize), (usize, usize)) {
+    let api = Api::build(System::builder().at(START).counted()).await;
+    let owner = api.agency("org_a").await;
+    owner.verified_domain("portal.acme.test").await;
+    let sweep = async || {
+        api.proxy().take_requests();
+        let report = api.reverify().await;
+        (report.verified, units(&api.proxy().take_requests()))
+    };
+    let idle = sweep().await;
+    api.advance(2 * DAY);
+    let renewal = sweep().await;
+    assert_eq!((idle.0, renewal.0), (0, 1));
+    (idle.1, renewal.1)
+}
+
+#[tokio::test]
+async fn the_operators_page_has_the_units_of_every_operation() {
+    let page = fs::read_to_string(root().join("OPERATIONS.md")).unwrap();
+    let rows = rows().await;
+    let missing: Vec<_> = rows.iter().filter(|row| !page.contains(row.as_str())).collect();
+    assert!(
+        missing.is_empty(),
+        "OPERATIONS.md should have:\n{}",
+        rows.join("\n")
+    );
+}

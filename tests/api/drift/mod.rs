@@ -1,0 +1,14 @@
+//! What is written in two places is equal: template, code, OpenAPI document, events, environment, permissions, alarms,
+//! log fields, the operator's page.
+
+mod alarms;
+mod cost;
+mod dependencies;
+mod document;
+mod environment;
+mod events;
+mod log_fields;
+mod permissions;
+mod routes;
+mod table;
+mod template;

@@ -1,0 +1,100 @@
+//! The events of `events/`, and each function's own handler, called as Lambda calls it.
+
+use std::{collections::BTreeMap, fs};
+
+use lambda_http::{Context, LambdaEvent, aws_lambda_events::encodings::Body, request::LambdaRequest};
+use local::system::{Builder, System};
+use serde_json::Value;
+use shared::{app::App, http::handler};
+use tower::ServiceExt;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::template::root;
+
+pub fn json(path: &str) -> Value {
+    let file = root().join("events").join(path);
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A system with the variables of `sam local`, but with its own table and servers.
+pub async fn build(mut builder: Builder) -> System {
+    let env = json("env.json");
+    for (name, value) in env["Parameters"].as_object().unwrap() {
+        if !matches!(
+            name.as_str(),
+            "TABLE_NAME" | "AWS_ENDPOINT_URL_DYNAMODB" | "DNS_RESOLVERS" | "AWS_REGION"
+        ) {
+            builder = builder.set(name, value.as_str().unwrap());
+        }
+    }
+    builder.start().await
+}
+
+/// What a function returned to Lambda.
+pub struct Returned {
+    pub status: i64,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+/// The router of a function.
+pub fn router(app: &App, function: &str) -> OpenApiRouter<App> {
+    match function {
+        "agency" => agency::router(),
+        "branding" => branding::router(),
+        "clients" => clients::router(),
+        "portal" => portal::router(),
+        "domains" => domains::router(verification::Dns::new(&app.config.dns).unwrap()),
+        other => panic!("there is no function {other}"),
+    }
+}
+
+pub async fn invoke(app: &App, function: &str, event: Value) -> Returned {
+    let router = router(app, function);
+    let request: LambdaRequest = serde_json::from_value(event).unwrap();
+    let event = LambdaEvent::new(request, Context::default());
+    let response = handler(router.into(), app.clone()).oneshot(event).await.unwrap();
+    let response = serde_json::to_value(response).unwrap();
+    let headers = serde_json::from_value::<BTreeMap<String, String>>(response["headers"].clone()).unwrap();
+    Returned {
+        status: response["statusCode"].as_i64().unwrap(),
+        headers,
+        body: match serde_json::from_value::<Option<Body>>(response["body"].clone()).unwrap() {
+            Some(Body::Text(text)) => text,
+            _ => String::new(),
+        },
+    }
+}
+
+/// The event with another id in its path.
+fn with_id(event: Value, id: &str) -> Value {
+    let parameters = event["pathParameters"].as_object().unwrap();
+    let old = parameters.values().next().unwrap().as_str().unwrap();
+    serde_json::from_str(&event.to_string().replace(old, id)).unwrap()
+}
+
+/// Invokes the functions with the events of `replay.json`, in its order. `each` gets the step, its event and what the
+/// function returned.
+pub async fn replay(system: &System, mut each: impl FnMut(&Value, &Value, &Returned)) {
+    let mut ids = BTreeMap::<String, String>::new();
+    for step in json("replay.json").as_array().unwrap() {
+        let name = step["event"].as_str().unwrap();
+        let mut event = json(&format!("{name}.json"));
+        if let Some(from) = step["id"].as_str() {
+            event = with_id(event, &ids[from]);
+        }
+        let returned = invoke(&system.app, function(step), event.clone()).await;
+        let body: Value = serde_json::from_str(&returned.body).unwrap_or_default();
+        if let Some(id) = body["id"].as_str() {
+            ids.insert(name.to_owned(), id.to_owned());
+        }
+        each(step, &event, &returned);
+    }
+    assert!(!ids.is_empty());
+}
+
+/// The function of a step of `replay.json`.
+pub fn function(step: &Value) -> &str {
+    step["event"].as_str().unwrap().split('/').next().unwrap()
+}

@@ -1,0 +1,235 @@
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use local::fault::Fault;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::harness::{Api, CLIENTS, NO_CLIENT, id, path};
+
+#[tokio::test]
+async fn a_client_has_every_property_and_a_location() {
+    let api = Api::stopped().await;
+    let owner = api.agency("org_acme").await;
+    let body = json!({"name": " Müller & Söhne ", "slug": "mueller"});
+    let answer = owner.post(CLIENTS, body).await;
+    let client = answer.expect(201);
+    assert_eq!(
+        client,
+        json!({
+            "id": client["id"],
+            "agencyId": "org_acme",
+            "name": "Müller & Söhne",
+            "slug": "mueller",
+            "createdAt": "2027-01-15T08:00:00Z",
+            "updatedAt": "2027-01-15T08:00:00Z",
+        })
+    );
+    let uuid = id(&client).strip_prefix("cli_").unwrap();
+    let parsed = Uuid::parse_str(uuid).unwrap();
+    assert_eq!((parsed.get_version_num(), parsed.to_string().as_str()), (7, uuid));
+    assert_eq!(answer.header("location"), Some(path(&client).as_str()));
+    assert_eq!(owner.get(&path(&client)).await.expect(200), client);
+    assert_eq!(owner.by_slug("mueller").await, json!([client]));
+    assert_eq!(owner.list(CLIENTS).await, [client]);
+}
+
+/// With a good and a bad value of each property. The others are those of the unit tests of `models`.
+#[tokio::test]
+async fn every_error_is_listed_at_once_and_nothing_is_created() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let body = json!({"name": "", "slug": "A", "id": NO_CLIENT});
+    owner.post(CLIENTS, body).await.expect_faults(&[
+        ("/id", "unknown-property"),
+        ("/name", "too-short"),
+        ("/slug", "too-short"),
+    ]);
+    for body in [
+        json!({}),
+        json!({"name": null}),
+        json!({"name": null, "slug": null}),
+    ] {
+        owner
+            .post(CLIENTS, body)
+            .await
+            .expect_faults(&[("/name", "required")]);
+    }
+    assert_eq!(owner.overview().await["clientCount"], 0);
+    let longest = "é".repeat(100);
+    let body = json!({"name": format!("\u{FEFF} {longest}\n"), "slug": "\u{200B}a--b "});
+    let client = owner.post(CLIENTS, body).await.expect(201);
+    assert_eq!(
+        (&client["name"], &client["slug"]),
+        (&json!(longest), &json!("a--b"))
+    );
+}
+
+#[tokio::test]
+async fn a_slug_is_made_from_the_name() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    for (name, slug) in [
+        ("Müller & Söhne GmbH", "muller-sohne-gmbh".to_owned()),
+        ("北京公司", "bei-jing-gong-si".to_owned()),
+        (&"b".repeat(100), "b".repeat(63)),
+    ] {
+        let body = json!({"name": name, "slug": null});
+        assert_eq!(owner.post(CLIENTS, body).await.expect(201)["slug"], slug);
+        assert_eq!(owner.by_slug(&slug).await[0]["name"], name);
+    }
+}
+
+#[tokio::test]
+async fn a_made_slug_that_is_taken_gets_2_and_then_random_digits() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let long = "a".repeat(63);
+    for (name, first, second, rest) in [
+        ("Acme", "acme", "acme-2", "acme"),
+        (
+            long.as_str(),
+            long.as_str(),
+            &format!("{}-2", &long[..61]),
+            &long[..56],
+        ),
+    ] {
+        let mut slugs = Vec::new();
+        for _ in 0..6 {
+            let client = owner.client(name).await;
+            slugs.push(client["slug"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(slugs[..2], [first, second]);
+        for slug in &slugs[2..] {
+            let digits = slug.strip_prefix(&format!("{rest}-")).unwrap();
+            assert_eq!(digits.len(), 6, "{slug}");
+            assert!(digits.bytes().all(|digit| digit.is_ascii_digit()), "{slug}");
+        }
+        slugs.sort();
+        slugs.dedup();
+        assert_eq!(slugs.len(), 6);
+    }
+}
+
+#[tokio::test]
+async fn a_made_slug_gets_random_digits_if_its_2_is_taken() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    owner.client_with_slug("Other", "acme-2").await;
+    assert_eq!(owner.client("Acme").await["slug"], "acme");
+    let third = owner.client("Acme").await;
+    assert_eq!(third["slug"].as_str().unwrap().len(), "acme-123456".len());
+    // If it is free again, it is used again.
+    let two = &owner.by_slug("acme-2").await[0];
+    owner.remove(two).await;
+    assert_eq!(owner.client("Acme").await["slug"], "acme-2");
+}
+
+#[tokio::test]
+async fn a_name_without_letters_gets_a_random_slug() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let mut slugs = Vec::new();
+    for name in ["?", "A", "…!", "-", "\u{10FFFD}", "?", "?"] {
+        let client = owner.client(name).await;
+        let slug = client["slug"].as_str().unwrap().to_owned();
+        let random = slug.strip_prefix("client-").unwrap();
+        assert_eq!(random.len(), 6, "{slug}");
+        assert!(
+            random
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        );
+        slugs.push(slug);
+    }
+    slugs.sort();
+    slugs.dedup();
+    assert_eq!(slugs.len(), 7);
+}
+
+#[tokio::test]
+async fn a_slug_is_unique_within_its_agency() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let first = owner.client_with_slug("First", "acme").await;
+    let second = owner.client_with_slug("Second", "beta").await;
+    let body = json!({"name": "Third", "slug": "acme"});
+    owner.post(CLIENTS, body).await.problem(409, "slug-taken");
+    let body = json!({"name": "Renamed", "slug": "acme"});
+    owner.patch(&path(&second), body).await.problem(409, "slug-taken");
+    // A rejection changes nothing, not even the name.
+    assert_eq!(owner.get(&path(&second)).await.expect(200), second);
+    assert_eq!(owner.by_slug("acme").await, json!([first]));
+    assert_eq!(owner.by_slug("beta").await, json!([second]));
+    assert_eq!(owner.overview().await["clientCount"], 2);
+    assert_eq!(owner.audit().await.len(), 3);
+
+    let other = api.agency("org_other").await;
+    let theirs = other.client_with_slug("Theirs", "acme").await;
+    assert_eq!(other.by_slug("acme").await, json!([theirs]));
+}
+
+#[tokio::test]
+async fn of_32_clients_with_one_slug_one_is_created() {
+    for conflicts in [0, 24] {
+        let api = Api::counted().await;
+        let owner = api.agency("org_acme").await;
+        if conflicts > 0 {
+            api.inject(Fault::conflict().on("TransactWriteItems").times(conflicts));
+        }
+        let answers = join_all((0..32).map(|index| {
+            let body = json!({"name": format!("Client {index}"), "slug": "acme"});
+            let owner = &owner;
+            async move { owner.post(CLIENTS, body).await }
+        }))
+        .await;
+        let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 201);
+        assert_eq!((won.len(), lost.len()), (1, 31));
+        for answer in lost {
+            answer.problem(409, "slug-taken");
+        }
+        assert_eq!(
+            (owner.list(CLIENTS).await.len(), owner.audit().await.len()),
+            (1, 2)
+        );
+        assert_eq!(owner.by_slug("acme").await, json!([won[0].json()]));
+    }
+}
+
+#[tokio::test]
+async fn of_32_clients_with_different_slugs_all_are_created() {
+    let api = Api::counted().await;
+    let owner = api.agency("org_acme").await;
+    api.inject(Fault::conflict().on("TransactWriteItems").times(24));
+    let answers = join_all((0..32).map(|index| {
+        let body = json!({"name": "Client", "slug": format!("client-{index}")});
+        let owner = &owner;
+        async move { owner.post(CLIENTS, body).await }
+    }))
+    .await;
+    for (index, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.expect(201)["slug"], format!("client-{index}"));
+    }
+    assert_eq!(
+        (owner.list(CLIENTS).await.len(), owner.audit().await.len()),
+        (32, 33)
+    );
+}
+
+#[tokio::test]
+async fn of_32_clients_with_one_name_each_gets_a_slug_of_its_own() {
+    let api = Api::counted().await;
+    let owner = api.agency("org_acme").await;
+    api.inject(Fault::conflict().on("TransactWriteItems").times(8));
+    let clients = join_all((0..32).map(|_| owner.client("Acme"))).await;
+    let slugs: BTreeSet<_> = clients
+        .iter()
+        .map(|client| client["slug"].as_str().unwrap())
+        .collect();
+    assert_eq!(slugs.len(), 32);
+    assert!(slugs.contains("acme") && slugs.contains("acme-2"));
+    assert_eq!(
+        (owner.list(CLIENTS).await.len(), owner.audit().await.len()),
+        (32, 33)
+    );
+}

@@ -1,0 +1,49 @@
+//! One file for each operation, with what is specific to it. `conventions` has what all operations share.
+
+mod check_tls;
+mod create_client;
+mod create_portal_domain;
+mod delete_client;
+mod delete_portal_domain;
+mod enable_agency;
+mod get_branding;
+mod get_client;
+mod get_health;
+mod get_overview;
+mod get_portal_config;
+mod get_portal_context;
+mod get_portal_domain;
+mod get_public_branding;
+mod get_theme_css;
+mod list_audit_entries;
+mod list_clients;
+mod list_portal_domains;
+mod put_branding;
+mod put_portal_config;
+mod update_client;
+mod verify_portal_domain;
+
+use std::{collections::BTreeSet, fs};
+
+use crate::harness::{operations::operations, template::root};
+
+/// The file of an operation.
+fn file(operation: &str) -> String {
+    let mut name = String::new();
+    for letter in operation.chars() {
+        if letter.is_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name + ".rs"
+}
+
+#[test]
+fn every_operation_has_a_file_of_its_name() {
+    let folder = fs::read_dir(root().join("tests/api/routes")).unwrap();
+    let files = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let files: BTreeSet<_> = files.filter(|name| name != "mod.rs").collect();
+    let expected: BTreeSet<_> = operations().iter().map(|operation| file(&operation.id)).collect();
+    assert_eq!(files, expected);
+}
