@@ -1,6 +1,5 @@
 //! The library of all functions: configuration, authentication, models, the table and the HTTP edge.
 #![warn(missing_docs)]
-#![warn(missing_docs)]
 
 pub mod app;
 pub mod auth;
