@@ -885,3 +885,364 @@ fn octets(finding: &Finding) -> usize {
     let expected = finding.expected.as_ref().map_or(0, String::len);
     finding.detail.len() + finding.fix.len() + expected + observed
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use hickory_proto::rr::{RecordType, rdata::TXT};
+    use shared::models::id::{DomainId, OrgId};
+
+    use super::*;
+    use crate::dns::{
+        evidence::Expected,
+        lookup::{Lookup, Reply},
+    };
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn names() -> HostPolicy {
+        HostPolicy {
+            portal_domain: "portal.example.com".parse().unwrap(),
+            target: "cname.portal.example.com".parse().unwrap(),
+            allow_special_use: true,
+        }
+    }
+
+    fn domain(status: Status) -> Domain {
+        let agency: OrgId = "org_a".parse().unwrap();
+        let hostname = "portal.acme.test".parse().unwrap();
+        Domain {
+            status,
+            ..Domain::custom(DomainId::new(NOW), agency, hostname, Token::new([5; 16]), NOW)
+        }
+    }
+
+    /// A lookup that one server answered, through these aliases.
+    fn lookup(at: &str, kind: RecordType, aliases: &[&str], result: Result<Response, Unresolved>) -> Lookup {
+        let mut lookup = Lookup::failed(&name(at), kind, Failure::Timeout);
+        lookup.aliases = aliases.iter().map(|alias| name(alias)).collect();
+        lookup.steps[0].result.clone_from(&result);
+        lookup.steps[0].replies = vec![Reply {
+            server: "ns1.acme.test".to_owned(),
+            response: result.clone().map_err(|_| Failure::Timeout),
+        }];
+        lookup.result = result;
+        lookup
+    }
+
+    fn cname(aliases: &[&str], result: Result<Response, Unresolved>) -> Lookup {
+        lookup("portal.acme.test.", RecordType::CNAME, aliases, result)
+    }
+
+    fn txt(value: &str) -> Lookup {
+        let record = RData::TXT(TXT::new(vec![value.to_owned()]));
+        let result = Ok(Response::Answer(vec![record]));
+        lookup(
+            "_agency-challenge.portal.acme.test.",
+            RecordType::TXT,
+            &[],
+            result,
+        )
+    }
+
+    /// Neither record exists.
+    fn nothing() -> Evidence {
+        let domain = domain(Status::Pending);
+        let mut evidence = Evidence {
+            expected: Expected::of(&domain, &names()).unwrap(),
+            cname: cname(&[], Ok(Response::NxDomain)),
+            cname_state: RecordState::Missing,
+            txt: Some(lookup(
+                "_agency-challenge.portal.acme.test.",
+                RecordType::TXT,
+                &[],
+                Ok(Response::NxDomain),
+            )),
+            txt_state: RecordState::Missing,
+            traffic: Routing::Elsewhere.into(),
+            ..Evidence::unasked(&domain)
+        };
+        evidence.location.zone = Some(name("acme.test."));
+        evidence.location.provider = Some("Route 53");
+        evidence
+    }
+
+    fn with(change: impl FnOnce(&mut Evidence)) -> Evidence {
+        let mut evidence = nothing();
+        change(&mut evidence);
+        evidence
+    }
+
+    fn explained(status: Status, evidence: &Evidence) -> Vec<Finding> {
+        explain(&Facts {
+            domain: &domain(status),
+            evidence,
+            holder: None,
+            names: &names(),
+            now: NOW,
+        })
+    }
+
+    fn with_cname(aliases: &[&str], result: Result<Response, Unresolved>) -> Evidence {
+        with(|evidence| {
+            evidence.cname = cname(aliases, result);
+            evidence.cname_state = RecordState::Wrong;
+        })
+    }
+
+    fn with_txt(value: &str) -> Evidence {
+        with(|evidence| {
+            evidence.txt = Some(txt(value));
+            evidence.txt_state = RecordState::Wrong;
+        })
+    }
+
+    fn failed_with(failure: Failure) -> Evidence {
+        with(|evidence| {
+            evidence.cname = cname(&[], Err(Unresolved::Failed(failure)));
+            evidence.cname_state = RecordState::Unreachable;
+        })
+    }
+
+    fn flattened() -> Evidence {
+        with(|evidence| {
+            evidence.traffic.routing = Routing::Routed;
+            evidence.traffic.addresses = vec![IpAddr::from([192, 0, 2, 80])];
+            evidence.traffic.ours = evidence.traffic.addresses.clone();
+        })
+    }
+
+    #[test]
+    fn each_fact_has_its_codes_and_a_sentence_for_what_to_do() {
+        use Status::{Pending, Verified};
+        let target = nothing().expected.target;
+        let elsewhere = || Ok(Response::NoData);
+        let add_txt = "Add a TXT record named _agency-challenge.portal with the value \
+                       agency-verification=05050505050505050505050505050505 in the zone acme.test at Route 53.";
+        let rows: Vec<(&str, Status, Evidence, &[Code], &str)> = vec![
+            (
+                "neither record",
+                Pending,
+                nothing(),
+                &[Code::RecordMissing],
+                "Add a CNAME record named portal",
+            ),
+            (
+                "apex",
+                Pending,
+                with(|e| e.location.zone = Some(name("portal.acme.test."))),
+                &[Code::RecordMissing],
+                "Add a TXT record named _agency-challenge with",
+            ),
+            (
+                "another target",
+                Pending,
+                with_cname(&["other.test."], elsewhere()),
+                &[Code::WrongValue],
+                "Change the value of the CNAME record portal to",
+            ),
+            (
+                "a target that does not exist",
+                Pending,
+                with_cname(&["other.test."], Ok(Response::NxDomain)),
+                &[Code::WrongValue, Code::TargetMissing],
+                "Change the value",
+            ),
+            (
+                "a loop",
+                Pending,
+                with_cname(&["portal.acme.test."], Err(Unresolved::AliasLoop)),
+                &[Code::CnameLoop],
+                "Change the value",
+            ),
+            (
+                "a long chain",
+                Pending,
+                with_cname(&["a.test."], Err(Unresolved::TooManyAliases)),
+                &[Code::CnameTooLong],
+                "Change the value",
+            ),
+            (
+                "an appended zone",
+                Pending,
+                with_cname(&[&format!("{target}.acme.test.")], Ok(Response::NxDomain)),
+                &[Code::ValueDoubled],
+                "Enter the value with a dot at the end",
+            ),
+            (
+                "a foreign token",
+                Pending,
+                with(|e| {
+                    *e = with_cname(
+                        &["x.cname.portal.example.com."],
+                        Ok(Response::Cname(name("x.cname.portal.example.com."))),
+                    );
+                    e.other_token = Some(Token::new([7; 16]));
+                }),
+                &[Code::StaleToken],
+                "Change the value",
+            ),
+            (
+                "a token of the same agency",
+                Pending,
+                with(|e| {
+                    *e = with_cname(
+                        &["x.cname.portal.example.com."],
+                        Ok(Response::Cname(name("x.cname.portal.example.com."))),
+                    );
+                    e.other_token = Some(Token::new([7; 16]));
+                    e.token_of_same_agency = true;
+                }),
+                &[Code::WrongValue],
+                "Change the value",
+            ),
+            (
+                "another text",
+                Pending,
+                with_txt("hello"),
+                &[Code::WrongValue],
+                "Change the record to a TXT record",
+            ),
+            (
+                "a quoted value",
+                Pending,
+                with_txt("\"agency-verification=05050505050505050505050505050505\""),
+                &[Code::ValueAltered],
+                "Change the record",
+            ),
+            (
+                "another token",
+                Pending,
+                with_txt("agency-verification=07070707070707070707070707070707"),
+                &[Code::StaleToken],
+                "Change the record",
+            ),
+            (
+                "the target as a text",
+                Pending,
+                with_txt(&nothing().expected.target),
+                &[Code::WrongType],
+                "Change the record",
+            ),
+            (
+                "a proxy",
+                Pending,
+                with(|e| e.traffic.routing = Routing::Proxied),
+                &[Code::Proxied],
+                "Or turn off the proxy",
+            ),
+            (
+                "no such domain",
+                Pending,
+                with(|e| e.unregistered = true),
+                &[Code::DomainUnregistered],
+                "Register or renew acme.test",
+            ),
+            (
+                "flattened",
+                Pending,
+                flattened(),
+                &[Code::RecordMissing, Code::CnameFlattened],
+                add_txt,
+            ),
+            (
+                "flattened, but verified",
+                Verified,
+                flattened(),
+                &[Code::CnameFlattened],
+                "and keep it.",
+            ),
+            (
+                "a time-out",
+                Pending,
+                failed_with(Failure::Timeout),
+                &[Code::DnsTimeout],
+                "Wait.",
+            ),
+            (
+                "a lame server",
+                Pending,
+                failed_with(Failure::Lame),
+                &[Code::LameDelegation],
+                "At your registrar",
+            ),
+            (
+                "a private server",
+                Pending,
+                failed_with(Failure::PrivateAddress),
+                &[Code::PrivateAddress],
+                "Give the name servers",
+            ),
+            (
+                "servers that differ",
+                Pending,
+                with(|e| {
+                    e.cname = cname(&[], Err(Unresolved::Conflict));
+                    e.cname_state = RecordState::Unreachable;
+                }),
+                &[Code::NotEverywhereYet],
+                "Wait until your DNS provider",
+            ),
+            (
+                "proven, not routed",
+                Verified,
+                with(|e| e.txt_state = RecordState::Found),
+                &[Code::NotRouted],
+                "Add a CNAME record named portal",
+            ),
+            (
+                "proven",
+                Verified,
+                with(|e| e.cname_state = RecordState::Found),
+                &[],
+                "",
+            ),
+        ];
+        for (what, status, evidence, codes, fix) in rows {
+            let findings = explained(status, &evidence);
+            let found: Vec<_> = findings.iter().map(|finding| finding.code).collect();
+            assert_eq!(found, codes, "{what}");
+            assert!(
+                findings
+                    .iter()
+                    .all(|finding| finding.level == level(finding.code)),
+                "{what}"
+            );
+            let first = findings.first().map_or("", |finding| finding.fix.as_str());
+            assert!(first.contains(fix), "{what}: {first}");
+        }
+    }
+
+    #[test]
+    fn the_cause_of_a_failure_comes_first_and_warnings_come_last() {
+        let mut failed = domain(Status::Failed);
+        failed.history.cause = Some(Code::Lost);
+        let evidence = with(|evidence| {
+            *evidence = with_txt("hello");
+            evidence.probes = Some(Probes {
+                wildcard: Some(nothing().cname.steps.remove(0)),
+                ..Probes::default()
+            });
+        });
+        let facts = Facts {
+            domain: &failed,
+            evidence: &evidence,
+            holder: None,
+            names: &names(),
+            now: NOW,
+        };
+        let codes: Vec<_> = explain(&facts).iter().map(|finding| finding.code).collect();
+        let expected = [
+            Code::Lost,
+            Code::WildcardAnswer,
+            Code::WrongValue,
+            Code::WildcardShadowed,
+        ];
+        assert_eq!(codes, expected);
+    }
+}
