@@ -233,7 +233,7 @@ impl Evidence {
             cname: Lookup::failed(&hostname, RecordType::CNAME, Failure::Timeout),
             cname_state: RecordState::Unreachable,
             txt: None,
-            txt_state: domain.ownership,
+            txt_state: RecordState::Unreachable,
             bogus: None,
             unregistered: false,
             traffic: Routing::Unknown.into(),
@@ -743,4 +743,23 @@ pub(crate) fn txt_bytes(record: &RData) -> Option<Vec<u8>> {
 /// In constant time, so that the duration of a comparison reveals nothing of a token.
 fn is_equal(a: &[u8], b: &[u8]) -> bool {
     verify_slices_are_equal(a, b).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::models::{id::DomainId, time::Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_domain_without_a_token_is_unknown_whatever_its_stored_states_say() {
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let (agency, hostname) = ("org_a".parse().unwrap(), "acme.portal.test".parse().unwrap());
+        let domain = Domain {
+            ownership: RecordState::Found,
+            route: RecordState::Found,
+            ..Domain::subdomain(DomainId::new(now), agency, hostname, now)
+        };
+        assert_eq!(Evidence::unasked(&domain).proof(), Proof::Unknown);
+    }
 }
