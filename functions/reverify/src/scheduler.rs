@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[derive(Debug, Clone)]
-    enum Step {
+    enum Call {
         /// A number of checks, and their group.
         Push(usize, usize),
         Release(Vec<prop::sample::Index>),
@@ -298,14 +298,14 @@ mod tests {
         Pass(u64),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = Call> {
         prop_oneof![
-            2 => (1..80_usize, 0..40_usize).prop_map(|(count, of)| Step::Push(count, of)),
+            2 => (1..80_usize, 0..40_usize).prop_map(|(count, of)| Call::Push(count, of)),
             // Few checks each, so that all 256 are in flight.
-            2 => (1..20_usize, 40..400_usize).prop_map(|(count, of)| Step::Push(count, of)),
-            8 => prop::collection::vec(any::<prop::sample::Index>(), 1..15).prop_map(Step::Release),
-            8 => Just(Step::Finish),
-            2 => (0..150_u64).prop_map(Step::Pass),
+            2 => (1..20_usize, 40..400_usize).prop_map(|(count, of)| Call::Push(count, of)),
+            8 => prop::collection::vec(any::<prop::sample::Index>(), 1..15).prop_map(Call::Release),
+            8 => Just(Call::Finish),
+            2 => (0..150_u64).prop_map(Call::Pass),
         ]
     }
 
@@ -318,15 +318,15 @@ mod tests {
             let mut model = Model::new();
             for step in steps {
                 match step {
-                    Step::Push(count, of) => model.push(count, of),
-                    Step::Release(indices) => for index in indices {
+                    Call::Push(count, of) => model.push(count, of),
+                    Call::Release(indices) => for index in indices {
                         if !model.asking.is_empty() {
                             model.release(index.index(model.asking.len()));
                         }
                     },
-                    Step::Finish if model.released > 0 => model.finish(),
-                    Step::Finish => {}
-                    Step::Pass(millis) => model.now += Duration::from_millis(millis),
+                    Call::Finish if model.released > 0 => model.finish(),
+                    Call::Finish => {}
+                    Call::Pass(millis) => model.now += Duration::from_millis(millis),
                 }
                 model.run();
             }

@@ -40,7 +40,7 @@ const COUNT_TIME: Duration = Duration::from_secs(1);
 pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Result<Report, SweepError> {
     let started = Instant::now();
     let until_end = |reserve| started + time.saturating_sub(reserve);
-    let context = Context {
+    let context = SweepContext {
         app,
         checker: Checker::new(app, dns),
         turns: Turns::default(),
@@ -55,7 +55,7 @@ pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Resul
 }
 
 /// What all jobs of a sweep share.
-struct Context<'a> {
+struct SweepContext<'a> {
     app: &'a App,
     checker: Checker<'a>,
     turns: Turns,
@@ -64,7 +64,7 @@ struct Context<'a> {
 }
 
 struct Sweep<'a> {
-    context: &'a Context<'a>,
+    context: &'a SweepContext<'a>,
     shards: &'a [u8],
     /// What is due later is not due in this sweep.
     now: Timestamp,
@@ -99,10 +99,10 @@ struct Due {
     record: Box<DomainRecord>,
 }
 
-type Job<'a> = Pin<Box<dyn Future<Output = Event> + Send + 'a>>;
+type Job<'a> = Pin<Box<dyn Future<Output = JobEnded> + Send + 'a>>;
 
 /// A job has ended.
-enum Event {
+enum JobEnded {
     Read(Result<Vec<(DueKey, DueLookup)>, store::Error>),
     /// Whether the record was put off.
     PutOff(bool),
@@ -111,7 +111,7 @@ enum Event {
 }
 
 impl<'a> Sweep<'a> {
-    fn new(context: &'a Context<'a>, shards: &'a [u8], last_start: Instant) -> Self {
+    fn new(context: &'a SweepContext<'a>, shards: &'a [u8], last_start: Instant) -> Self {
         let now = context.app.clock.now();
         Self {
             context,
@@ -170,7 +170,7 @@ impl<'a> Sweep<'a> {
         let checker = &self.context.checker;
         self.jobs.push(Box::pin(async move {
             let observed = checker.observe(record, Trigger::Schedule).await;
-            Event::Observed(group, key, observed.map(Box::new))
+            JobEnded::Observed(group, key, observed.map(Box::new))
         }));
     }
 
@@ -184,37 +184,37 @@ impl<'a> Sweep<'a> {
         {
             self.reading = true;
             let (source, store) = (Arc::clone(source), &self.context.app.store);
-            let read = async move { Event::Read(source.lock().await.next(store).await) };
+            let read = async move { JobEnded::Read(source.lock().await.next(store).await) };
             self.jobs.push(Box::pin(read));
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: JobEnded) {
         match event {
-            Event::Read(Ok(records)) => {
+            JobEnded::Read(Ok(records)) => {
                 self.reading = false;
                 self.push(records);
             }
-            Event::Read(Err(error)) => {
+            JobEnded::Read(Err(error)) => {
                 tracing::error!(%error, "the index of due checks cannot be read");
                 self.reading = false;
                 self.failure = Some(error);
             }
-            Event::PutOff(written) => {
+            JobEnded::PutOff(written) => {
                 self.putting_off -= 1;
                 match written {
                     true => self.report.unreadable += 1,
                     false => self.pass.write_conflicts += 1,
                 }
             }
-            Event::Observed(group, key, observed) => {
+            JobEnded::Observed(group, key, observed) => {
                 self.scheduler.release(group);
                 match observed {
                     Ok(observed) => self.settle(key, *observed),
                     Err(busy) => self.finish_check(key, Err(busy.into())),
                 }
             }
-            Event::Settled(key, settled) => self.finish_check(key, settled),
+            JobEnded::Settled(key, settled) => self.finish_check(key, settled),
         }
     }
 
@@ -250,12 +250,12 @@ impl<'a> Sweep<'a> {
             if let Err(error) = &written {
                 tracing::error!(%key, %error, "record cannot be put off; its check stays due");
             }
-            Event::PutOff(written.is_ok())
+            JobEnded::PutOff(written.is_ok())
         }));
     }
 
     fn settle(&mut self, key: DueKey, observed: Observed) {
-        let Context {
+        let SweepContext {
             checker,
             turns,
             deadline,
@@ -263,7 +263,7 @@ impl<'a> Sweep<'a> {
         } = self.context;
         self.jobs.push(Box::pin(async move {
             let settled = checker.settle(observed, Author::System, *deadline, turns).await;
-            Event::Settled(key, settled)
+            JobEnded::Settled(key, settled)
         }));
     }
 

@@ -14,7 +14,7 @@ use super::{
     Agency, Error, Page, PageRequest, Record, Result, item,
     keys::{self, List},
     parse, settings,
-    transaction::{Condition, Outcome, Part},
+    transaction::{Commit, Condition, Part},
 };
 
 /// The agency's item. Its counters change in the same transactions as the items that they count.
@@ -66,8 +66,8 @@ impl Agency<'_> {
             ),
         )?;
         match transaction.commit(&mut self.retry()).await? {
-            Outcome::Done => Ok(out),
-            Outcome::Refused(refused) => {
+            Commit::Done => Ok(out),
+            Commit::Refused(refused) => {
                 let old = refused.by(Part::Agency).ok_or(Error::Conflict)?;
                 Ok(self.show(&parse(old.clone())?))
             }

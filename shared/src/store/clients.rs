@@ -14,7 +14,7 @@ use super::{
     Agency, Created, Error, IdempotencyKey, Page, PageRequest, Record, Result, Store, Stored, item,
     keys::{self, List},
     parse,
-    transaction::{Condition, Outcome, Part, Retry, Transaction, number},
+    transaction::{Commit, Condition, Part, Retry, Transaction, number},
 };
 
 const ENTITY: &str = "client";
@@ -141,11 +141,11 @@ impl Agency<'_> {
             (None, snapshot(&client)),
         )?;
         match transaction.commit(retry).await? {
-            Outcome::Done => Ok(Created {
+            Commit::Done => Ok(Created {
                 resource: client,
                 replayed: false,
             }),
-            Outcome::Refused(refused) => {
+            Commit::Refused(refused) => {
                 if let Some(replay) = Self::replay(&refused, key)? {
                     Ok(replay)
                 } else if refused.by(Part::Agency).is_some() {
@@ -196,11 +196,11 @@ impl Agency<'_> {
                 changes(&before.value, &client),
             )?;
             match transaction.commit(&mut retry).await? {
-                Outcome::Done => return Ok(client),
-                Outcome::Refused(refused) if refused.by(Part::Resource).is_none() => {
+                Commit::Done => return Ok(client),
+                Commit::Refused(refused) if refused.by(Part::Resource).is_none() => {
                     return Err(Error::SlugTaken);
                 }
-                Outcome::Refused(_) => retry.wait().await?,
+                Commit::Refused(_) => retry.wait().await?,
             }
         }
     }
@@ -233,8 +233,8 @@ impl Agency<'_> {
                 (snapshot(&before.value), None),
             )?;
             match transaction.commit(&mut retry).await? {
-                Outcome::Done => return Ok(()),
-                Outcome::Refused(_) => retry.wait().await?,
+                Commit::Done => return Ok(()),
+                Commit::Refused(_) => retry.wait().await?,
             }
         }
     }

@@ -28,7 +28,7 @@ use super::{
     Stored, audit, item,
     keys::{self, List},
     parse, sdk_error,
-    transaction::{Attributes, Condition, Outcome, Part, Transaction, number, text},
+    transaction::{Attributes, Commit, Condition, Part, Transaction, number, text},
 };
 
 /// How long the label of a deleted subdomain is kept for its agency.
@@ -80,10 +80,10 @@ impl DomainRecord {
     }
 }
 
-/// The holder of a hostname, or the agency that the label of a deleted subdomain is kept for.
+/// The hold on a hostname: by its holder, or by the agency that the label of a deleted subdomain is kept for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Holder {
+pub struct Hold {
     /// The agency.
     pub agency: OrgId,
     /// Its domain.
@@ -139,8 +139,8 @@ const CHECKED: [&str; 11] = [
 
 impl Store {
     /// The holder of a hostname. This look-up leaves the caller's own partition.
-    pub async fn holder(&self, hostname: &Hostname) -> Result<Option<Holder>> {
-        let holder: Option<Holder> = self.get(keys::holder(hostname)).await?.map(parse).transpose()?;
+    pub async fn holder(&self, hostname: &Hostname) -> Result<Option<Hold>> {
+        let holder: Option<Hold> = self.get(keys::holder(hostname)).await?.map(parse).transpose()?;
         Ok(holder.filter(|holder| holder.keep_until.is_none()))
     }
 
@@ -184,8 +184,8 @@ impl Store {
         if holder.is_some() || !write.is_alone() {
             let transaction = self.check_transaction((by, now), &write, holder.as_ref())?;
             return match transaction.commit(retry).await? {
-                Outcome::Done => Ok(write.written()),
-                Outcome::Refused(refused) => match refused.by(Part::Resource) {
+                Commit::Done => Ok(write.written()),
+                Commit::Refused(refused) => match refused.by(Part::Resource) {
                     Some(winner) => write.refused_by(winner),
                     None => Ok(Checked::HolderChanged),
                 },
@@ -233,7 +233,7 @@ impl Store {
         write.add(&mut transaction, Part::Resource, by)?;
         if let Some(holder) = holder {
             // The other agency's audit log must not name this agency's user or request.
-            holder.add(&mut transaction, Part::Rival, (Author::System, by.1))?;
+            holder.add(&mut transaction, Part::HolderDomain, (Author::System, by.1))?;
         }
         let (was, is) = (write.before.domain(), write.after());
         let loser = holder.filter(|holder| !holder.after().status.serves());
@@ -428,11 +428,11 @@ impl Agency<'_> {
         let created = domain_record(domain, Action::DomainCreated, (None, snapshot(&answer)), []);
         self.audit(&mut transaction, created)?;
         match transaction.commit(&mut self.retry()).await? {
-            Outcome::Done => Ok(Created {
+            Commit::Done => Ok(Created {
                 resource: answer,
                 replayed: false,
             }),
-            Outcome::Refused(refused) => {
+            Commit::Refused(refused) => {
                 if let Some(replay) = Self::replay(&refused, key)? {
                     Ok(replay)
                 } else if refused.by(Part::Agency).is_some_and(Item::is_empty) {
@@ -486,8 +486,8 @@ impl Agency<'_> {
             let deleted = domain_record(domain, Action::DomainDeleted, (was, None), []);
             self.audit(&mut transaction, deleted)?;
             match transaction.commit(&mut retry).await? {
-                Outcome::Done => return Ok(()),
-                Outcome::Refused(_) => retry.wait().await?,
+                Commit::Done => return Ok(()),
+                Commit::Refused(_) => retry.wait().await?,
             }
         }
     }
@@ -605,7 +605,7 @@ fn write_candidate(
 }
 
 fn holds(domain: &Domain) -> Result<Item> {
-    let holder = Holder {
+    let holder = Hold {
         agency: domain.agency_id.clone(),
         domain: domain.id,
         keep_until: None,

@@ -38,7 +38,7 @@ mod portal;
 mod settings;
 mod transaction;
 
-pub use domains::{Author, Change, Checked, DomainRecord, Holder};
+pub use domains::{Author, Change, Checked, DomainRecord, Hold};
 pub use due::{DueKey, DueLookup};
 pub use idempotency::{Created, IdempotencyKey};
 pub use page::{Cursor, Page, PageRequest};

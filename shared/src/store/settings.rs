@@ -14,7 +14,7 @@ use super::{
     Agency, Error, Item, Record, Result, Stored, item,
     keys::{self, Key},
     parse,
-    transaction::{Condition, Outcome, Part},
+    transaction::{Commit, Condition, Part},
 };
 
 /// The precondition of an update (RFC 9110, section 13.1.1).
@@ -160,8 +160,8 @@ impl Agency<'_> {
             let changes = changes(&before.value.settings, &after.value.settings);
             self.audit(&mut transaction, Record::new(action, kind, id, changes))?;
             match transaction.commit(&mut retry).await? {
-                Outcome::Done => return Ok(after),
-                Outcome::Refused(_) => retry.wait().await?,
+                Commit::Done => return Ok(after),
+                Commit::Refused(_) => retry.wait().await?,
             }
         }
     }

@@ -36,7 +36,7 @@ pub(super) enum Part {
     /// The holder of a host name.
     Holder,
     /// Another agency's domain that holds the same host name.
-    Rival,
+    HolderDomain,
     /// An item without a condition.
     Unconditional,
 }
@@ -79,7 +79,7 @@ impl Condition {
     }
 }
 
-pub(super) enum Outcome {
+pub(super) enum Commit {
     /// All writes took effect.
     Done,
     /// No write took effect, because conditions failed.
@@ -214,7 +214,7 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the conflicts last until the retries end.
-    pub(super) async fn commit(self, retry: &mut Retry) -> Result<Outcome, Error> {
+    pub(super) async fn commit(self, retry: &mut Retry) -> Result<Commit, Error> {
         loop {
             match self.send().await {
                 Err(Error::Conflict) => retry.wait().await?,
@@ -223,14 +223,14 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    async fn send(&self) -> Result<Outcome, Error> {
+    async fn send(&self) -> Result<Commit, Error> {
         let call = self
             .store
             .client
             .transact_write_items()
             .set_transact_items(Some(self.items.clone()));
         let failure = match call.send().await {
-            Ok(_) => return Ok(Outcome::Done),
+            Ok(_) => return Ok(Commit::Done),
             Err(failure) => failure,
         };
         let SdkError::ServiceError(service) = &failure else {
@@ -243,9 +243,9 @@ impl<'a> Transaction<'a> {
         };
         let refused = Refused::read(cancelled, &self.parts)?;
         if refused.by(Part::AuditEntry).is_some() {
-            return Ok(Outcome::Done);
+            return Ok(Commit::Done);
         }
-        Ok(Outcome::Refused(refused))
+        Ok(Commit::Refused(refused))
     }
 }
 

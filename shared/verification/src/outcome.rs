@@ -830,7 +830,7 @@ mod tests {
                 "{text}"
             );
         }
-        // What DNS does not show, nobody is told.
+        // A record that DNS does not show stays secret.
         for of_holder in [Some(&seen(Missing)), Some(&seen(Unknown)), None] {
             let decision = against(
                 &domain("org_newcomer"),
@@ -847,7 +847,7 @@ mod tests {
 
     /// What a random world does next.
     #[derive(Debug, Clone)]
-    enum Event {
+    enum SimulationEvent {
         /// The owner's zone changes: whose `CNAME` it has, whose `TXT` records, whether the addresses are ours.
         Zone {
             cname: Option<usize>,
@@ -862,18 +862,18 @@ mod tests {
         Verify(usize),
     }
 
-    fn event() -> impl Strategy<Value = Event> {
+    fn event() -> impl Strategy<Value = SimulationEvent> {
         let zone = (prop::option::of(0..3_usize), any::<[bool; 3]>(), any::<bool>());
         prop_oneof![
-            2 => zone.prop_map(|(cname, txt, ours)| Event::Zone { cname, txt, ours }),
-            1 => (0..3_usize, any::<bool>()).prop_map(|(index, up)| Event::Reachable(index, up)),
-            6 => (prop_oneof![30..900_u64, 3_600..200_000_u64], -100..=100).prop_map(|(s, j)| Event::Sweep(s, j)),
-            2 => (0..3_usize).prop_map(Event::Verify),
+            2 => zone.prop_map(|(cname, txt, ours)| SimulationEvent::Zone { cname, txt, ours }),
+            1 => (0..3_usize, any::<bool>()).prop_map(|(index, up)| SimulationEvent::Reachable(index, up)),
+            6 => (prop_oneof![30..900_u64, 3_600..200_000_u64], -100..=100).prop_map(|(s, j)| SimulationEvent::Sweep(s, j)),
+            2 => (0..3_usize).prop_map(SimulationEvent::Verify),
         ]
     }
 
     /// Three agencies that claim one name, as the table would keep them.
-    struct World {
+    struct Claimants {
         domains: [Domain; 3],
         holder: Option<usize>,
         now: Timestamp,
@@ -885,7 +885,7 @@ mod tests {
         proven_at: [Option<Timestamp>; 3],
     }
 
-    impl World {
+    impl Claimants {
         fn observe(&self, index: usize) -> Evidence {
             let proof = match (self.up[index], self.cname == Some(index), self.txt[index]) {
                 (false, ..) => Unknown,
@@ -991,7 +991,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
         fn no_history_breaks_the_rules_and_every_path_ends(events in prop::collection::vec(event(), 1..80)) {
-            let mut world = World {
+            let mut world = Claimants {
                 domains: ["org_a", "org_bb", "org_ccc"].map(domain),
                 holder: None,
                 now: START,
@@ -1003,15 +1003,15 @@ mod tests {
             };
             for event in events {
                 match event {
-                    Event::Zone { cname, txt, ours } => {
+                    SimulationEvent::Zone { cname, txt, ours } => {
                         (world.cname, world.txt, world.ours) = (cname, txt, ours);
                     }
-                    Event::Reachable(index, up) => world.up[index] = up,
-                    Event::Sweep(seconds, jitter) => {
+                    SimulationEvent::Reachable(index, up) => world.up[index] = up,
+                    SimulationEvent::Sweep(seconds, jitter) => {
                         world.now = world.now + Duration::from_secs(seconds);
                         world.sweep(jitter);
                     }
-                    Event::Verify(index) => world.check(index, Trigger::Verify, 0),
+                    SimulationEvent::Verify(index) => world.check(index, Trigger::Verify, 0),
                 }
             }
             // All records are removed: each domain fails, and is not checked for ever.

@@ -3,7 +3,7 @@
 use hickory_proto::rr::{Name, RData, RecordType, rdata::CAA};
 
 use super::{
-    evidence::Check,
+    evidence::Gatherer,
     lookup::{Response, ServerCount, Step, Unresolved},
     wire::Failure,
 };
@@ -21,7 +21,7 @@ pub(crate) struct CaaProblem {
     pub forbidden: Option<Vec<String>>,
 }
 
-impl Check<'_> {
+impl Gatherer<'_> {
     /// Climbs from the hostname to the first name with CAA records, and follows aliases at each name (section 3).
     pub async fn caa(&self) -> Option<CaaProblem> {
         let authorities = self.client.operator.certificate_authorities;

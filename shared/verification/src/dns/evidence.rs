@@ -252,35 +252,43 @@ impl Evidence {
     }
 }
 
-pub(super) async fn gather(
-    dns: &Dns,
-    domain: &Domain,
-    operator: &Operator<'_>,
-    depth: Depth,
-    session: &Session,
-) -> Result<Evidence, Busy> {
-    let Some(expected) = Expected::of(domain, operator.names) else {
-        return Ok(Evidence::unasked(domain));
-    };
-    let check = Check {
-        client: Client::new(dns, session, operator),
-        domain,
-        expected,
-    };
-    tokio::select! {
-        evidence = Box::pin(check.gather(depth)) => Ok(evidence),
-        () = check.client.busy.notified() => Err(Busy),
+impl Dns {
+    /// Gathers the evidence of a custom domain, in at most 6 s and 64 packets. Time spent waiting for other checks of the
+    /// session comes on top: at most 10 checks of one registrable domain, and 10 queries to one server address, run at a
+    /// time.
+    ///
+    /// # Errors
+    /// [`Busy`]: it waited 2 s for other checks.
+    pub async fn gather(
+        &self,
+        domain: &Domain,
+        operator: &Operator<'_>,
+        depth: Depth,
+        session: &Session,
+    ) -> Result<Evidence, Busy> {
+        let Some(expected) = Expected::of(domain, operator.names) else {
+            return Ok(Evidence::unasked(domain));
+        };
+        let gatherer = Gatherer {
+            client: Client::new(self, session, operator),
+            domain,
+            expected,
+        };
+        tokio::select! {
+            evidence = Box::pin(gatherer.gather(depth)) => Ok(evidence),
+            () = gatherer.client.busy.notified() => Err(Busy),
+        }
     }
 }
 
-/// One check of one domain.
-pub(super) struct Check<'a> {
+/// Gathers the evidence of one domain.
+pub(super) struct Gatherer<'a> {
     pub client: Client<'a>,
     domain: &'a Domain,
     pub expected: Expected,
 }
 
-impl Check<'_> {
+impl Gatherer<'_> {
     async fn gather(&self, depth: Depth) -> Evidence {
         let client = &self.client;
         let key = ConcurrencyKey::RegistrableDomain(registrable(&self.expected.hostname));
@@ -392,12 +400,7 @@ impl Check<'_> {
             Ok(Response::NoData | Response::NxDomain) if lookup.aliases.is_empty() => RecordState::Missing,
             _ => RecordState::Wrong,
         };
-        match lookup.is_unconfirmed()
-            && !(state == RecordState::Found && self.client.confirms(lookup, |_| false).await)
-        {
-            true => RecordState::Unreachable,
-            false => state,
-        }
+        self.confirmed(lookup, state, |_| false).await
     }
 
     async fn txt_state(&self, lookup: &Lookup) -> RecordState {
@@ -414,11 +417,22 @@ impl Check<'_> {
             Ok(Response::NoData | Response::NxDomain) => RecordState::Missing,
             _ => RecordState::Wrong,
         };
-        match lookup.is_unconfirmed()
-            && !(state == RecordState::Found && self.client.confirms(lookup, proves).await)
-        {
-            true => RecordState::Unreachable,
-            false => state,
+        self.confirmed(lookup, state, proves).await
+    }
+
+    /// The state, if a lookup that rests on one of several servers shows a proof and the resolver confirms it.
+    async fn confirmed(
+        &self,
+        lookup: &Lookup,
+        state: RecordState,
+        proves: impl Fn(&[RData]) -> bool,
+    ) -> RecordState {
+        if !lookup.is_unconfirmed() {
+            return state;
+        }
+        match state == RecordState::Found && self.client.confirms(lookup, proves).await {
+            true => state,
+            false => RecordState::Unreachable,
         }
     }
 

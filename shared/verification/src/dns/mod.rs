@@ -11,10 +11,8 @@ use hickory_proto::rr::Name;
 use hickory_resolver::system_conf::read_system_conf;
 use shared::{
     config::{Config, DnsConfig, DnsMode},
-    models::{domain::Domain, hostname::HostPolicy},
+    models::hostname::HostPolicy,
 };
-
-use crate::Busy;
 
 pub(crate) mod caa;
 mod client;
@@ -115,21 +113,5 @@ impl Dns {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
-    }
-
-    /// Gathers the evidence of a custom domain, in at most 6 s and 64 packets. Time spent waiting for other checks of the
-    /// session comes on top: at most 10 checks of one registrable domain, and 10 queries to one server address, run at a
-    /// time.
-    ///
-    /// # Errors
-    /// [`Busy`]: it waited 2 s for other checks.
-    pub async fn gather(
-        &self,
-        domain: &Domain,
-        operator: &Operator<'_>,
-        depth: Depth,
-        session: &Session,
-    ) -> Result<Evidence, Busy> {
-        evidence::gather(self, domain, operator, depth, session).await
     }
 }

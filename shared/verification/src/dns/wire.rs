@@ -82,12 +82,12 @@ pub enum Failure {
 pub struct Budget {
     limits: Limits,
     sent: AtomicU32,
-    clock: Mutex<Clock>,
+    clock: Mutex<Stopwatch>,
 }
 
 /// Runs while at least one query is in flight, so that time spent waiting for other checks does not count.
 #[derive(Debug, Default)]
-struct Clock {
+struct Stopwatch {
     /// Queries in flight.
     in_flight: u32,
     /// Time of the finished queries; queries that overlap count once.
@@ -96,7 +96,7 @@ struct Clock {
     since: Option<Instant>,
 }
 
-impl Clock {
+impl Stopwatch {
     fn left(&self, limits: &Limits) -> Duration {
         let running = self.since.map_or(Duration::ZERO, |since| since.elapsed());
         limits.check.saturating_sub(self.used + running)
@@ -151,7 +151,7 @@ impl Budget {
         sent.map(|_| ()).map_err(|_| Failure::BudgetExhausted)
     }
 
-    fn clock(&self) -> MutexGuard<'_, Clock> {
+    fn clock(&self) -> MutexGuard<'_, Stopwatch> {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

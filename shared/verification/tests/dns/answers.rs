@@ -178,7 +178,7 @@ async fn servers_that_differ_decide_nothing() {
 #[tokio::test]
 async fn where_one_server_is_dead_the_resolver_must_agree_with_a_proof_and_a_miss_does_not_count() {
     let world = World::new(&cname()).await;
-    world.serve(NS2, |_| Action::Silence).await;
+    world.serve(NS2, |_| Reaction::Silence).await;
     assert_unknown(&world.see(&portal(), Depth::Full).await, Code::DnsTimeout);
     world.resolver(&cname()).await;
     assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
@@ -247,36 +247,36 @@ async fn what_decides_nothing() {
         let mut bytes = asked.reply().to_vec().unwrap();
         bytes[7] = 1;
         bytes.extend([0xc0, 0xff]);
-        Action::Raw(vec![bytes])
+        Reaction::Raw(vec![bytes])
     };
     let no_aa = |asked: &Asked| {
         let mut reply = Zone::parse("acme.test.", &cname()).answer(asked);
         reply.metadata.authoritative = false;
-        Action::Say(reply)
+        Reaction::Say(reply)
     };
     let wrong_id = |asked: &Asked| {
         let mut reply = Zone::parse("acme.test.", &cname()).answer(asked);
         reply.metadata.id ^= 1;
-        Action::Say(reply)
+        Reaction::Say(reply)
     };
     let other_question = |asked: &Asked| {
         let mut reply = Zone::parse("acme.test.", &cname()).answer(asked);
         reply.queries[0].set_name(name("other.acme.test."));
-        Action::Say(reply)
+        Reaction::Say(reply)
     };
     let other_type = |asked: &Asked| {
         let mut reply = Zone::parse("acme.test.", &cname()).answer(asked);
         reply.queries[0].set_query_type(RecordType::MX);
-        Action::Say(reply)
+        Reaction::Say(reply)
     };
-    let not_an_answer = |asked: &Asked| Action::Raw(vec![asked.message.to_vec().unwrap()]);
+    let not_an_answer = |asked: &Asked| Reaction::Raw(vec![asked.message.to_vec().unwrap()]);
     let no_tcp = |asked: &Asked| match asked.tcp {
-        false => Action::Say(asked.reply().truncate()),
-        true => Action::Silence,
+        false => Reaction::Say(asked.reply().truncate()),
+        true => Reaction::Silence,
     };
     let drip = |asked: &Asked| match asked.tcp {
-        false => Action::Say(asked.reply().truncate()),
-        true => Action::Drip(
+        false => Reaction::Say(asked.reply().truncate()),
+        true => Reaction::Drip(
             Zone::parse("acme.test.", &cname())
                 .answer(asked)
                 .to_vec()
@@ -288,7 +288,7 @@ async fn what_decides_nothing() {
         reply.metadata.authoritative = false;
         let ns = hickory_proto::rr::rdata::NS(name("a.root."));
         reply.add_authority(Record::from_rdata(name("."), 60, RData::NS(ns)));
-        Action::Say(reply)
+        Reaction::Say(reply)
     };
     let too_big = |asked: &Asked| {
         let mut reply = asked.reply();
@@ -296,14 +296,14 @@ async fn what_decides_nothing() {
             let text = RData::TXT(TXT::new(vec![format!("{number}")]));
             reply.add_answer(Record::from_rdata(asked.name().clone(), 60, text));
         }
-        Action::Say(reply)
+        Reaction::Say(reply)
     };
     let two_cnames = |asked: &Asked| {
         let records = format!("{}\nportal.acme.test. CNAME other.test.", cname());
-        Action::Say(Zone::parse("acme.test.", &records).answer(asked))
+        Reaction::Say(Zone::parse("acme.test.", &records).answer(asked))
     };
-    type Table = Vec<(Code, Box<dyn Fn(&Asked) -> Action + Send + Sync>)>;
-    let table: Table = vec![
+    type Cases = Vec<(Code, Box<dyn Fn(&Asked) -> Reaction + Send + Sync>)>;
+    let table: Cases = vec![
         (
             Code::DnsServfail,
             Box::new(|asked| asked.code(ResponseCode::ServFail)),
@@ -316,7 +316,7 @@ async fn what_decides_nothing() {
             Code::DnsRefused,
             Box::new(|asked| asked.code(ResponseCode::Refused)),
         ),
-        (Code::DnsTimeout, Box::new(|_| Action::Silence)),
+        (Code::DnsTimeout, Box::new(|_| Reaction::Silence)),
         (Code::DnsMalformed, Box::new(malformed)),
         (Code::DnsMalformed, Box::new(two_cnames)),
         (Code::LameDelegation, Box::new(no_aa)),
@@ -365,7 +365,7 @@ async fn forged_answers_before_the_true_one_do_no_harm() {
                     })
                     .collect();
                 forged.extend([vec![], vec![0; 5], truth.to_vec().unwrap()]);
-                Action::Raw(forged)
+                Reaction::Raw(forged)
             })
             .await;
     }
@@ -381,7 +381,7 @@ async fn a_server_that_does_not_keep_letter_case_is_asked_by_tcp() {
                 let mut reply = Zone::parse("acme.test.", &cname()).answer(asked);
                 let lower = asked.name().to_lowercase();
                 reply.queries[0].set_name(lower);
-                Action::Say(reply)
+                Reaction::Say(reply)
             })
             .await;
     }
@@ -413,7 +413,7 @@ async fn a_server_without_edns_is_asked_without_it() {
         world
             .serve(server, |asked| match asked.message.edns {
                 Some(_) => asked.code(ResponseCode::FormErr),
-                None => Action::Say(Zone::parse("acme.test.", &cname()).answer(asked)),
+                None => Reaction::Say(Zone::parse("acme.test.", &cname()).answer(asked)),
             })
             .await;
     }
@@ -429,8 +429,8 @@ async fn a_lost_packet_is_sent_again() {
         world
             .serve(server, move |asked| {
                 match count.fetch_add(1, Ordering::SeqCst) % 2 {
-                    0 => Action::Silence,
-                    _ => Action::Say(Zone::parse("acme.test.", &cname()).answer(asked)),
+                    0 => Reaction::Silence,
+                    _ => Reaction::Say(Zone::parse("acme.test.", &cname()).answer(asked)),
                 }
             })
             .await;
@@ -468,7 +468,7 @@ globex.test. NS ns1.acme.test.\nglobex.test. NS ns2.acme.test.";
             world
                 .serve(server, move |asked| {
                     let zone = usize::from(name("globex.test.").zone_of(asked.name()));
-                    Action::Say(zones[zone].answer(asked))
+                    Reaction::Say(zones[zone].answer(asked))
                 })
                 .await;
         }
@@ -536,7 +536,7 @@ async fn a_first_proof_needs_signatures_that_hold() {
         );
         match name("acme.test.").zone_of(asked.name()) && !asked.message.metadata.checking_disabled {
             true => asked.code(ResponseCode::ServFail),
-            false => Action::Say(zone.answer(asked)),
+            false => Reaction::Say(zone.answer(asked)),
         }
     };
     world.serve(RESOLVER, bogus).await;
@@ -583,7 +583,7 @@ async fn by_the_resolver_alone() {
             if soa && !reply.answers.is_empty() {
                 reply.authorities = above.answer(asked).authorities;
             }
-            Action::Say(reply)
+            Reaction::Say(reply)
         })
         .await;
     let seen = look(&dns, &portal(), Depth::Full, &Session::default()).await;
@@ -601,7 +601,7 @@ async fn by_the_resolver_alone() {
         world
             .serve(RESOLVER, move |asked| {
                 match asked.message.metadata.checking_disabled && !checking {
-                    true => Action::Say(Zone::parse(".", &cname()).answer(asked)),
+                    true => Reaction::Say(Zone::parse(".", &cname()).answer(asked)),
                     false => asked.code(ResponseCode::ServFail),
                 }
             })
@@ -611,7 +611,7 @@ async fn by_the_resolver_alone() {
             code,
         );
     }
-    world.serve(RESOLVER, |_| Action::Silence).await;
+    world.serve(RESOLVER, |_| Reaction::Silence).await;
     assert_unknown(
         &look(&dns, &portal(), Depth::Full, &Session::default()).await,
         Code::DnsTimeout,
@@ -627,7 +627,7 @@ async fn a_check_keeps_its_limits_whatever_servers_do() {
             .serve(server, |asked| {
                 let mut reply = asked.reply();
                 reply.metadata.id ^= 1;
-                Action::Raw(vec![reply.to_vec().unwrap(); 200])
+                Reaction::Raw(vec![reply.to_vec().unwrap(); 200])
             })
             .await;
     }
@@ -648,7 +648,7 @@ async fn a_check_keeps_its_limits_whatever_servers_do() {
             60,
             RData::CNAME(hickory_proto::rr::rdata::CNAME(target)),
         ));
-        Action::Say(reply)
+        Reaction::Say(reply)
     };
     fn rand(asked: &Asked) -> u16 {
         let text = asked.name().to_lowercase().to_string();
@@ -734,7 +734,7 @@ async fn random_sets_of_servers_follow_the_rules() {
                         Way::Lame => reply.metadata.authoritative = false,
                         _ => {}
                     }
-                    Action::Say(reply)
+                    Reaction::Say(reply)
                 })
                 .await;
         }
@@ -797,7 +797,7 @@ async fn random_garbage_proves_nothing() {
             if way == 0 && bytes.len() > 12 {
                 bytes[7] = noise.first().copied().unwrap_or(1) % 5;
             }
-            Action::Raw(vec![bytes])
+            Reaction::Raw(vec![bytes])
         };
         for server in [NS1, NS2] {
             world.serve(server, garbage.clone()).await;

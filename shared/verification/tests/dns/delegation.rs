@@ -133,7 +133,7 @@ async fn a_referral_by_one_server_alone_needs_the_resolver() {
     let world = World::new("").await;
     let below = delegation("portal.acme.test.", "ns.portal.acme.test.");
     world.zone("acme.test.", &below, &[NS1]).await;
-    world.serve(NS2, |_| Action::Silence).await;
+    world.serve(NS2, |_| Reaction::Silence).await;
     world.zone("portal.acme.test.", "", &[CHILD]).await;
     let seen = world.see(&verified("portal.acme.test"), Depth::Renewal).await;
     assert_eq!(seen.proof, Proof::Unknown, "a miss: {seen:?}");
@@ -189,7 +189,7 @@ async fn one_server_may_have_the_zone_below_itself_where_others_refer_to_it() {
     world
         .serve(NS1, move |asked| {
             let zone = usize::from(name("portal.acme.test.").zone_of(asked.name()));
-            Action::Say(both[zone].answer(asked))
+            Reaction::Say(both[zone].answer(asked))
         })
         .await;
     let seen = world.see(&portal(), Depth::Full).await;
@@ -215,7 +215,7 @@ async fn a_zone_that_the_parents_server_has_too_is_found() {
     world
         .serve(REGISTRY, move |asked| {
             let zone = usize::from(name("acme.test.").zone_of(asked.name()));
-            Action::Say(both[zone].answer(asked))
+            Reaction::Say(both[zone].answer(asked))
         })
         .await;
     world
@@ -241,7 +241,7 @@ async fn a_zone_that_the_same_servers_have_is_shown_where_they_let_it_be_seen() 
         world
             .serve(server, move |asked| {
                 let zone = usize::from(name("eu.acme.test.").zone_of(asked.name()));
-                Action::Say(zones[zone].answer(asked))
+                Reaction::Say(zones[zone].answer(asked))
             })
             .await;
     }
@@ -311,7 +311,7 @@ async fn lame_servers_are_no_answer() {
     );
     assert_eq!(seen.findings[0].observed[0].answer, "no address");
     // The registry itself says nothing.
-    world.serve(REGISTRY, |_| Action::Silence).await;
+    world.serve(REGISTRY, |_| Reaction::Silence).await;
     let seen = world.see(&portal(), Depth::Diagnose).await;
     assert_eq!(
         (seen.proof, codes(&seen)),
@@ -322,7 +322,7 @@ async fn lame_servers_are_no_answer() {
         .serve(REGISTRY, |asked| {
             let mut reply = Zone::parse("test.", "acme.test. NS nic.test.").answer(asked);
             reply.metadata.authoritative = false;
-            Action::Say(reply)
+            Reaction::Say(reply)
         })
         .await;
     world.resolver("").await;
@@ -350,7 +350,7 @@ async fn no_packet_goes_to_an_address_that_is_not_public() {
             &format!("test. NS ns.private.test.\nns.private.test. {kind} {private}"),
         );
         world
-            .serve(RESOLVER, move |asked| Action::Say(zone.answer(asked)))
+            .serve(RESOLVER, move |asked| Reaction::Say(zone.answer(asked)))
             .await;
         let dns = world.dns_with(DnsMode::Authoritative, false);
         let seen = look(&dns, &portal(), Depth::Diagnose, &Session::default()).await;
@@ -412,7 +412,7 @@ async fn a_registrys_second_level_is_asked_for_once_in_a_session() {
         .serve(NS1, |asked| {
             let records = format!("{} CNAME {TARGET}", asked.name().to_lowercase());
             let zone = asked.name().trim_to(3).to_string();
-            Action::Say(Zone::parse(&zone, &records).answer(asked))
+            Reaction::Say(Zone::parse(&zone, &records).answer(asked))
         })
         .await;
     let (dns, session) = (world.dns(), Session::default());

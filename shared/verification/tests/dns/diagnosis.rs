@@ -282,7 +282,7 @@ async fn addresses_route() {
         .serve(RESOLVER, move |asked| {
             match name("edge.test.").zone_of(asked.name()) {
                 true => asked.code(ResponseCode::ServFail),
-                false => Action::Say(zone.answer(asked)),
+                false => Reaction::Say(zone.answer(asked)),
             }
         })
         .await;

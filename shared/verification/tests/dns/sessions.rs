@@ -50,7 +50,7 @@ async fn a_renewal_is_two_packets_and_the_zone_cut_is_found_once() {
 async fn a_zone_that_was_silent_to_three_checks_is_left_alone() {
     let world = World::new("").await;
     for server in [NS1, NS2] {
-        world.serve(server, |_| Action::Silence).await;
+        world.serve(server, |_| Reaction::Silence).await;
     }
     let (dns, session) = (world.dns(), Session::default());
     for number in 0..3 {
@@ -86,7 +86,7 @@ async fn name_servers_that_were_silent_for_three_zones_are_not_asked_for_a_fourt
         .collect();
     world.registry(&delegations).await;
     for server in [NS1, NS2] {
-        world.serve(server, |_| Action::Silence).await;
+        world.serve(server, |_| Reaction::Silence).await;
     }
     let (dns, session) = (world.dns(), Session::default());
     for zone in &names[..3] {
@@ -110,7 +110,7 @@ async fn name_servers_that_were_silent_for_three_zones_are_not_asked_for_a_fourt
 async fn a_check_that_has_no_time_left_tells_nothing_of_a_server() {
     let world = World::new("").await;
     for server in [NS1, NS2] {
-        world.serve(server, |_| Action::Silence).await;
+        world.serve(server, |_| Reaction::Silence).await;
     }
     let limits = Limits {
         query: Duration::from_secs(1),
@@ -138,13 +138,13 @@ async fn a_silent_zone_delays_nobody_else() {
         address(50)
     );
     world.registry(&registry).await;
-    world.serve(50, |_| Action::Silence).await;
+    world.serve(50, |_| Reaction::Silence).await;
     for server in [NS1, NS2] {
         world
             .serve(server, |asked| {
                 let owner = asked.name().trim_to(2);
                 let records = format!("portal.{owner} CNAME {TARGET}");
-                Action::Say(Zone::parse(&owner.to_string(), &records).answer(asked))
+                Reaction::Say(Zone::parse(&owner.to_string(), &records).answer(asked))
             })
             .await;
     }
@@ -173,7 +173,7 @@ async fn ten_checks_of_a_zone_at_a_time_and_those_who_wait_lose_none_of_their_ti
             .serve(server, |asked| {
                 std::thread::sleep(Duration::from_millis(20));
                 let records = format!("{} CNAME {TARGET}", asked.name().to_lowercase());
-                Action::Say(Zone::parse("acme.test.", &records).answer(asked))
+                Reaction::Say(Zone::parse("acme.test.", &records).answer(asked))
             })
             .await;
     }
@@ -207,7 +207,7 @@ async fn a_check_that_waits_2_s_for_other_checks_is_busy() {
         .collect();
     world.registry(&delegations).await;
     for server in [NS1, NS2] {
-        world.serve(server, |_| Action::Silence).await;
+        world.serve(server, |_| Reaction::Silence).await;
     }
     let limits = Limits {
         query: Duration::from_secs(3),

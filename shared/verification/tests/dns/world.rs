@@ -68,15 +68,15 @@ impl Asked {
         reply
     }
 
-    pub fn code(&self, code: ResponseCode) -> Action {
+    pub fn code(&self, code: ResponseCode) -> Reaction {
         let mut reply = self.reply();
         reply.metadata.response_code = code;
-        Action::Say(reply)
+        Reaction::Say(reply)
     }
 }
 
 /// What a server does.
-pub enum Action {
+pub enum Reaction {
     Say(Message),
     /// These datagrams, or this message by TCP.
     Raw(Vec<Vec<u8>>),
@@ -85,7 +85,7 @@ pub enum Action {
     Silence,
 }
 
-type Behaviour = Arc<dyn Fn(&Asked) -> Action + Send + Sync>;
+type Behaviour = Arc<dyn Fn(&Asked) -> Reaction + Send + Sync>;
 
 /// One message that a server got.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,7 +149,7 @@ impl World {
             let mut reply = zone.answer(asked);
             reply.metadata.authoritative = false;
             reply.metadata.recursion_available = true;
-            Action::Say(reply)
+            Reaction::Say(reply)
         })
         .await;
     }
@@ -168,13 +168,13 @@ impl World {
     pub async fn zone(&self, apex: &str, text: &str, servers: &[u8]) {
         for server in servers {
             let zone = Zone::parse(apex, text);
-            self.serve(*server, move |asked| Action::Say(zone.answer(asked)))
+            self.serve(*server, move |asked| Reaction::Say(zone.answer(asked)))
                 .await;
         }
     }
 
     /// A server that does this from now on.
-    pub async fn serve(&self, server: u8, behaviour: impl Fn(&Asked) -> Action + Send + Sync + 'static) {
+    pub async fn serve(&self, server: u8, behaviour: impl Fn(&Asked) -> Reaction + Send + Sync + 'static) {
         let new = self
             .servers
             .lock()
@@ -213,7 +213,7 @@ impl World {
             loop {
                 let (length, from) = udp.recv_from(&mut buffer).await.unwrap();
                 let datagrams = match by_udp(&buffer[..length], from.port(), false) {
-                    Action::Say(message) => {
+                    Reaction::Say(message) => {
                         let bytes = message.to_vec().unwrap();
                         vec![if bytes.len() > 1232 {
                             message.truncate().to_vec().unwrap()
@@ -221,8 +221,8 @@ impl World {
                             bytes
                         }]
                     }
-                    Action::Raw(datagrams) => datagrams,
-                    Action::Drip(_) | Action::Silence => Vec::new(),
+                    Reaction::Raw(datagrams) => datagrams,
+                    Reaction::Drip(_) | Reaction::Silence => Vec::new(),
                 };
                 for datagram in datagrams {
                     udp.send_to(&datagram, from).await.unwrap();
@@ -240,13 +240,13 @@ impl World {
                     stream.read_exact(&mut question).await.unwrap();
                     let framed = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes(), bytes].concat();
                     match act(&question, from.port(), true) {
-                        Action::Say(message) => {
+                        Reaction::Say(message) => {
                             let _ = stream.write_all(&framed(&message.to_vec().unwrap())).await;
                         }
-                        Action::Raw(messages) => {
+                        Reaction::Raw(messages) => {
                             let _ = stream.write_all(&framed(&messages[0])).await;
                         }
-                        Action::Drip(bytes) => {
+                        Reaction::Drip(bytes) => {
                             for byte in framed(&bytes) {
                                 if stream.write_u8(byte).await.is_err() {
                                     break;
@@ -254,7 +254,7 @@ impl World {
                                 tokio::time::sleep(Duration::from_secs(1)).await;
                             }
                         }
-                        Action::Silence => tokio::time::sleep(Duration::from_secs(60)).await,
+                        Reaction::Silence => tokio::time::sleep(Duration::from_secs(60)).await,
                     }
                 });
             }
