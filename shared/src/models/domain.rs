@@ -1,4 +1,4 @@
-//! Portal domains: a name of ours or of the agency's own, its proof and its state.
+//! Portal domains: hostnames, their status, their DNS records and checks.
 
 use std::net::IpAddr;
 
@@ -14,62 +14,62 @@ use super::{
     time::Timestamp,
 };
 
-/// A domain under which an agency's portal is reached.
+/// A hostname of an agency's portal.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortalDomain {
-    /// Its id.
+    /// The id of the domain.
     #[schema(value_type = String, example = "dom_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
     pub id: DomainId,
-    /// The agency's organization.
+    /// The organization id of the agency.
     pub agency_id: OrgId,
-    /// A name of ours or of the agency's own.
+    /// A subdomain of the operator, or a custom domain.
     #[serde(rename = "type")]
     pub kind: DomainType,
-    /// The host name, in lower-case A-labels.
+    /// The hostname, in lower-case A-labels.
     pub hostname: Hostname,
-    /// Where it stands.
+    /// The status of the domain.
     pub status: Status,
-    /// Where its traffic goes.
+    /// Where the traffic of the hostname goes.
     pub routing: Routing,
-    /// What to put into DNS, ready to copy; nothing for a subdomain.
+    /// The DNS records to add, ready to copy. Empty for a subdomain.
     pub records: Vec<DnsRecord>,
-    /// The last look at DNS; `null` for a subdomain.
+    /// The last DNS check. `null` for a subdomain.
     pub check: Option<Check>,
-    /// When it was last proven for the first time; `null` before.
+    /// When the domain last became verified. `null` before that.
     pub verified_at: Option<Timestamp>,
-    /// When it was created.
+    /// When the domain was created.
     pub created_at: Timestamp,
-    /// When its status, routing or records last changed.
+    /// When `status`, `routing` or `records` last changed.
     pub updated_at: Timestamp,
 }
 
-/// A name of ours or of the agency's own.
+/// The type of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DomainType {
-    /// A label below our portal domain.
+    /// A label below the operator's portal domain.
     Subdomain,
     /// A name that the agency owns and proves by DNS.
     Custom,
 }
 
-/// Where a domain stands.
+/// The status of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Not proven yet.
+    /// A claim: the domain is not proven yet.
     Pending,
-    /// Proven and served.
+    /// The domain is proven and served.
     Verified,
-    /// Still served, but the proof is gone.
+    /// The proof is missing. The domain is still served.
     Failing,
-    /// Not served.
+    /// The domain is not served.
     Failed,
 }
 
 impl Status {
-    /// As it is written.
+    /// The status as the API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -79,27 +79,27 @@ impl Status {
         }
     }
 
-    /// Whether a domain in this status holds its name and is served.
+    /// Whether a domain in this status holds its hostname and is served.
     pub fn serves(self) -> bool {
         matches!(self, Self::Verified | Self::Failing)
     }
 }
 
-/// Where a host name's traffic goes, apart from who owns the name.
+/// Where the traffic of a hostname goes. Independent of ownership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Routing {
-    /// To us.
+    /// To the portal.
     Routed,
-    /// To a proxy that hides what is behind it.
+    /// To a proxy that hides the server behind it.
     Proxied,
-    /// To somebody else.
+    /// To another server, or nowhere.
     Elsewhere,
-    /// Not known.
+    /// DNS gave no definite answer.
     Unknown,
 }
 
-/// A record to put into DNS: no trailing dot, no quotes.
+/// A DNS record to add. Names and values have no trailing dot and no quotes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DnsRecord {
     /// The record's type.
@@ -108,19 +108,19 @@ pub struct DnsRecord {
     /// The full name.
     #[schema(example = "_agency-challenge.portal.acme.com")]
     pub name: String,
-    /// The name as a form at the DNS provider wants it: relative to the zone, `@` for the zone itself.
+    /// The name as the form of a DNS provider expects it: relative to the zone, `@` for the apex.
     #[schema(example = "_agency-challenge.portal")]
     pub host: String,
     /// The value.
     #[schema(example = "agency-verification=5f0c7a1e9b2d4c6f8a3e1d7b9c5f2a40")]
     pub value: String,
-    /// What it is for.
+    /// What the record is for.
     pub purpose: Purpose,
-    /// Whether it was seen.
+    /// What the last check found of the record.
     pub state: RecordState,
 }
 
-/// The types of records that are asked for.
+/// The types of the records to add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs)]
@@ -136,89 +136,90 @@ pub enum RecordType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
-    /// It proves that the name is the agency's.
+    /// The record proves that the agency owns the name.
     Ownership,
-    /// It leads traffic to us.
+    /// The record routes the traffic to the portal.
     Routing,
 }
 
-/// What was seen of a record.
+/// What the last check found of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordState {
-    /// Nobody looked yet.
+    /// It was not checked yet.
     Unchecked,
-    /// It is there.
+    /// It exists.
     Found,
-    /// There is no such record.
+    /// It does not exist.
     Missing,
-    /// There is one with another value.
+    /// A record exists, but with another value.
     Wrong,
-    /// DNS did not answer.
+    /// DNS gave no definite answer.
     Unreachable,
 }
 
-/// The last look at DNS.
+/// The last DNS check.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// When DNS was last asked; `null` before the first check.
+    /// The time of the check. `null` before the first one.
     pub checked_at: Option<Timestamp>,
-    /// When it will be asked next; `null` when it will not.
+    /// The time of the next scheduled check. `null` if there is none.
     pub next_check_at: Option<Timestamp>,
-    /// Checks ever made of this domain.
+    /// The number of checks ever made of the domain.
     pub attempts: u32,
     /// The zone into which the records must be entered.
     pub zone: Option<Hostname>,
     /// That zone's name servers.
     pub nameservers: Vec<String>,
-    /// The DNS provider, from the name servers' names.
+    /// The DNS provider, recognized by the names of the name servers.
     #[schema(example = "Cloudflare")]
     pub provider: Option<String>,
     /// The first of the findings that is not a warning.
     pub problem: Option<Finding>,
-    /// All that was found, 16 at most.
+    /// At most 16 findings.
     #[schema(max_items = 16)]
     pub findings: Vec<Finding>,
 }
 
-/// One thing that was found.
+/// A finding of a DNS check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
-    /// Stable and machine-readable.
+    /// A stable, machine-readable code.
     pub code: FindingCode,
-    /// How it counts.
+    /// Whether the finding counts against the domain.
     pub level: Level,
-    /// What was found: one sentence.
+    /// What was found.
     pub detail: String,
-    /// What to do at the DNS provider: one sentence.
+    /// What to do at the DNS provider.
     pub fix: String,
-    /// What should be there.
+    /// The expected name or value.
     pub expected: Option<String>,
-    /// What each server said, 4 at most.
+    /// The answers of at most 4 servers.
     #[schema(max_items = 4)]
-    pub observed: Vec<Observed>,
+    pub observed: Vec<ServerAnswer>,
 }
 
-/// What a server said.
+/// The answer of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Observed {
-    /// The server.
+#[schema(as = Observed)]
+pub struct ServerAnswer {
+    /// The name of the server.
     pub server: String,
-    /// The records in presentation form, or the response code.
+    /// The records in presentation format, or the response code.
     #[schema(max_length = 255)]
     pub answer: String,
 }
 
-/// How a finding counts.
+/// Whether a finding counts against the domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// It counts against the domain.
+    /// The finding counts against the domain.
     Error,
-    /// It decides nothing.
+    /// DNS gave no definite answer. The finding decides nothing.
     Unknown,
-    /// It is worth knowing.
+    /// The finding needs attention, but does not count against the domain.
     Warning,
 }
 
@@ -275,7 +276,7 @@ impl Token {
         Self(format!("{:032x}", u128::from_be_bytes(bits)))
     }
 
-    /// The token that a name or a text consists of, in lower case.
+    /// The token, if the text is one: 32 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         (text.len() == 32 && text.bytes().all(hex)).then(|| Self(text.to_owned()))
@@ -305,7 +306,7 @@ impl Token {
     }
 }
 
-/// A domain as the table keeps it: its records follow from its token and the configuration.
+/// A domain as it is stored. Its records follow from its token and the configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)] // As in `PortalDomain`, but for what is documented.
@@ -317,43 +318,43 @@ pub struct Domain {
     pub hostname: Hostname,
     pub status: Status,
     pub routing: Routing,
-    /// Of a custom domain alone.
+    /// `None` for a subdomain.
     pub token: Option<Token>,
     /// The state of the `TXT` record.
     pub ownership: RecordState,
-    /// The state of the `CNAME`, or of an apex name's addresses.
+    /// The state of the `CNAME`, or of the addresses of an apex.
     pub route: RecordState,
     pub check: Option<Check>,
     pub verified_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    /// What the next check must know of the earlier ones.
+    /// What the next check must know of the earlier checks.
     #[serde(default)]
     pub history: History,
 }
 
-/// What of a domain's earlier checks decides what the next one means. The API does not show it.
+/// The counters and times of earlier checks that decide what the next one means. Not in the API.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct History {
-    /// When the status last changed, or the window of a pending one began anew; before that, the domain's creation.
+    /// When the status last changed. `None`: the domain still has its first status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Scheduled checks since then; of a verified domain, since its routing last changed too.
+    /// Scheduled checks since then; of a verified domain, since the last change of its routing.
     pub step: u32,
-    /// Whether DNS has answered in this window of a pending domain.
+    /// Whether DNS gave a definite answer since then.
     pub answered: bool,
-    /// Definite misses since the last proof that count towards the loss of a name.
+    /// Misses since the last proof.
     pub misses: u32,
-    /// When the first of them was.
+    /// The time of the first of these misses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed_at: Option<Timestamp>,
-    /// Scheduled checks in a row that decided nothing.
+    /// Scheduled unknowns in a row.
     pub unknowns: u32,
-    /// Since when neither record has been seen, whatever the addresses say: what a newcomer's claim has to wait for.
+    /// Since when both records have been missing. A newcomer's `TXT` proof waits for 10 minutes of this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gone_since: Option<Timestamp>,
-    /// Until when another agency's proof of the name is worth a warning.
+    /// Until when the domain shows the warning `contested`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contested_until: Option<Timestamp>,
     /// Why the domain failed.
@@ -362,7 +363,7 @@ pub struct History {
 }
 
 impl Domain {
-    /// A new subdomain: verified from the start, for its name is ours to give.
+    /// A new subdomain. It is verified from the start, because the operator owns the zone.
     pub fn subdomain(id: DomainId, agency: OrgId, hostname: Hostname, now: Timestamp) -> Self {
         Self {
             id,
@@ -382,7 +383,7 @@ impl Domain {
         }
     }
 
-    /// A new custom domain: a claim that its records must prove.
+    /// A new custom domain: a claim, due for its first check in a minute.
     pub fn custom(id: DomainId, agency: OrgId, hostname: Hostname, token: Token, now: Timestamp) -> Self {
         Self {
             kind: DomainType::Custom,
@@ -404,7 +405,7 @@ impl Domain {
         }
     }
 
-    /// The rank among an agency's candidates for the primary domain, lowest first; `None` where it is none.
+    /// The rank among the agency's candidates for the primary domain, lowest first. `None`: no candidate.
     pub fn primary_rank(&self) -> Option<u8> {
         match (self.kind, self.status) {
             (DomainType::Subdomain, _) => Some(1),
@@ -413,7 +414,7 @@ impl Domain {
         }
     }
 
-    /// What a link to the portal needs to know of it.
+    /// The domain as a portal link needs it.
     pub fn primary(&self) -> PrimaryDomain {
         PrimaryDomain {
             hostname: self.hostname.clone(),
@@ -422,7 +423,7 @@ impl Domain {
         }
     }
 
-    /// As the API shows it. `addresses` are those of the edge, for an apex name.
+    /// The domain as the API shows it. `addresses` are the edge's, for the records of an apex.
     pub fn show(self, names: &HostPolicy, addresses: &[IpAddr]) -> PortalDomain {
         PortalDomain {
             records: self.records(names, addresses),
@@ -495,7 +496,7 @@ impl Domain {
 #[derive(Debug, Clone, ToSchema)]
 #[serde(untagged)]
 pub enum PortalDomainCreate {
-    /// A label below our portal domain.
+    /// A label below the operator's portal domain.
     Subdomain {
         /// The label, in any case.
         #[schema(value_type = String, min_length = 2, max_length = 63, example = "acme")]

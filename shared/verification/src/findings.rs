@@ -5,7 +5,9 @@ use hickory_proto::{
     rr::{Name, RData},
 };
 use shared::models::{
-    domain::{Domain, Finding, FindingCode as Code, Level, Observed, RecordState, Routing, Status, Token},
+    domain::{
+        Domain, Finding, FindingCode as Code, Level, RecordState, Routing, ServerAnswer, Status, Token,
+    },
     hostname::{HostPolicy, relative_host},
     time::Timestamp,
 };
@@ -621,7 +623,7 @@ impl Facts<'_> {
         let value = value.unwrap_or_default();
         let server = holder.evidence.and_then(|evidence| evidence.nameservers().next());
         Finding {
-            observed: vec![Observed {
+            observed: vec![ServerAnswer {
                 server: server.unwrap_or_else(|| "DNS".to_owned()),
                 answer: value.clone(),
             }],
@@ -680,18 +682,18 @@ impl Facts<'_> {
         )
     }
 
-    fn observed_at_hostname(&self) -> Vec<Observed> {
+    fn observed_at_hostname(&self) -> Vec<ServerAnswer> {
         self.evidence.own().map(observed).unwrap_or_default()
     }
 
     /// The hostname's addresses, shown as the answer of its first server.
-    fn addresses(&self) -> Vec<Observed> {
+    fn addresses(&self) -> Vec<ServerAnswer> {
         let addresses = &self.evidence.traffic.addresses;
         let server = self.evidence.own().and_then(|step| step.replies.first());
         match server {
             Some(reply) if !addresses.is_empty() => {
                 let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-                vec![Observed {
+                vec![ServerAnswer {
                     server: reply.server.clone(),
                     answer: shorten(&addresses.join(", ")),
                 }]
@@ -775,15 +777,15 @@ fn failed(failure: Failure, step: &Step) -> Finding {
 }
 
 /// What each server answered; without any server, why none was found.
-fn observed(step: &Step) -> Vec<Observed> {
+fn observed(step: &Step) -> Vec<ServerAnswer> {
     if let (true, Err(Unresolved::Failed(failure))) = (step.replies.is_empty(), &step.result) {
-        return vec![Observed {
+        return vec![ServerAnswer {
             server: format!("delegation of {}", text(&registrable(&step.name))),
             answer: failure_text(*failure),
         }];
     }
     let replies = step.replies.iter().take(MAX_SERVERS);
-    let replies = replies.map(|reply| Observed {
+    let replies = replies.map(|reply| ServerAnswer {
         server: reply.server.clone(),
         answer: shorten(&match &reply.response {
             Ok(response) => response_text(response),
@@ -995,6 +997,15 @@ mod tests {
         })
     }
 
+    fn with_other_token(same_agency: bool) -> Evidence {
+        let target = "x.cname.portal.example.com.";
+        Evidence {
+            other_token: Some(Token::new([7; 16])),
+            token_of_same_agency: same_agency,
+            ..with_cname(&[target], Ok(Response::Cname(name(target))))
+        }
+    }
+
     fn with_txt(value: &str) -> Evidence {
         with(|evidence| {
             evidence.txt = Some(txt(value));
@@ -1077,27 +1088,14 @@ mod tests {
             (
                 "a foreign token",
                 Pending,
-                with(|e| {
-                    *e = with_cname(
-                        &["x.cname.portal.example.com."],
-                        Ok(Response::Cname(name("x.cname.portal.example.com."))),
-                    );
-                    e.other_token = Some(Token::new([7; 16]));
-                }),
+                with_other_token(false),
                 &[Code::StaleToken],
                 "Change the value",
             ),
             (
                 "a token of the same agency",
                 Pending,
-                with(|e| {
-                    *e = with_cname(
-                        &["x.cname.portal.example.com."],
-                        Ok(Response::Cname(name("x.cname.portal.example.com."))),
-                    );
-                    e.other_token = Some(Token::new([7; 16]));
-                    e.token_of_same_agency = true;
-                }),
+                with_other_token(true),
                 &[Code::WrongValue],
                 "Change the value",
             ),

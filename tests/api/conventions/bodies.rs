@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Convention, assert_departures};
 use crate::harness::{
     Answer, Api, BRANDING, JSON, User,
-    operations::{Names, Operation, Tenant, operations, operations_where},
+    operations::{Names, Operation, SampleTenant, operations, operations_where},
     property,
 };
 
@@ -24,7 +24,7 @@ async fn put(user: &User<'_>, body: impl Into<Body>) -> Answer {
 #[tokio::test]
 async fn every_operation_with_a_body_rejects_one_without_a_type_and_one_that_is_empty() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     for operation in with_a_body() {
         let (method, uri) = (&operation.method, operation.uri(&tenant.names));
         for body in [operation.body.as_ref().unwrap().to_string(), String::new()] {
@@ -50,7 +50,7 @@ async fn an_operation_without_a_body_ignores_body_and_type() {
             ("x", vec![0xFF; MAX_BODY + 1]),
         ] {
             let api = Api::start().await;
-            let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+            let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
             let (method, uri) = (operation.method.clone(), operation.uri(&tenant.names));
             let headers = [("content-type", kind)];
             let answer = tenant.owner.raw(method, &uri, &headers, body).await;
@@ -193,7 +193,7 @@ async fn json_is_read_in_any_spelling() {
 #[tokio::test]
 async fn a_body_that_is_not_an_object_has_the_wrong_type() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     for operation in with_a_body() {
         for body in [
             json!(null),
@@ -213,7 +213,7 @@ async fn a_body_that_is_not_an_object_has_the_wrong_type() {
 #[tokio::test]
 async fn a_property_of_another_type_is_rejected_at_its_pointer() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let values = [
         ("boolean", json!(true)),
         ("integer", json!(7)),
@@ -247,7 +247,7 @@ async fn a_property_of_another_type_is_rejected_at_its_pointer() {
 #[tokio::test]
 async fn an_unknown_property_is_rejected_at_its_pointer() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let names = [
         "",
         "/",
@@ -299,7 +299,7 @@ async fn a_problem_lists_at_most_100_errors() {
 #[tokio::test]
 async fn an_update_takes_back_what_get_returned_and_ignores_read_only_properties() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let updates = operations_where(|operation| matches!(operation.method.as_str(), "PUT" | "PATCH"));
     for operation in updates {
         let uri = operation.uri(&tenant.names);
@@ -336,7 +336,7 @@ async fn an_update_takes_back_what_get_returned_and_ignores_read_only_properties
     }
 }
 
-/// A creation has no read-only properties: nobody has got them from anywhere.
+/// A creation has no read-only properties: the caller has not received any yet.
 #[tokio::test]
 async fn a_creation_rejects_the_properties_that_the_api_sets() {
     let api = Api::start().await;

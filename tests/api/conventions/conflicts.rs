@@ -59,7 +59,7 @@ fn writes() -> Vec<Write> {
     writes
 }
 
-/// A label that nobody has.
+/// An unused label.
 fn label() -> String {
     format!("x{}", Uuid::new_v4().simple())
 }

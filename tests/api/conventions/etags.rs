@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::{
     Answer, Api, BRANDING, CONFIG, CONTEXT, User, id,
-    operations::{Names, Operation, Tenant, operations_where},
+    operations::{Names, Operation, SampleTenant, operations_where},
     property,
 };
 
@@ -35,7 +35,7 @@ async fn put(operation: &Operation, user: &User<'_>, tags: &[&[u8]]) -> Answer {
 #[tokio::test]
 async fn if_none_match_with_the_etag_is_304() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     for operation in conditional_reads() {
         let uri = operation.uri(&tenant.names);
         let first = tenant.owner.get(&uri).await;
@@ -78,7 +78,7 @@ async fn if_none_match_with_the_etag_is_304() {
 #[tokio::test]
 async fn if_none_match_is_ignored_where_there_is_no_etag() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let any = [("if-none-match", "*")];
     for operation in operations_where(|operation| !operation.is_conditional()) {
         let answer = operation.send_with(&tenant.owner, &tenant.names, &any).await;

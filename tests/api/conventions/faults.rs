@@ -23,7 +23,7 @@ use tower::ServiceExt;
 use super::{Convention, assert_departures};
 use crate::harness::{
     Answer, Api, BRANDING, CONFIG, CONTEXT, NO_CLIENT,
-    operations::{Names, Operation, Tenant, operations},
+    operations::{Names, Operation, SampleTenant, operations},
     path,
 };
 
@@ -59,7 +59,7 @@ async fn an_unavailable_table_is_503_and_the_next_request_succeeds() {
     for fault in [Fault::throttle, Fault::internal_error, Fault::lose_request] {
         for operation in operations() {
             let api = Api::counted().await;
-            let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+            let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
             // The SDK sends a request up to four times.
             api.inject(fault().times(4));
             let answer = operation.send(&tenant.owner, &tenant.names).await;
@@ -86,7 +86,7 @@ async fn a_passing_fault_of_the_table_is_not_noticed() {
         Fault::lose_answer,
     ] {
         let api = Api::counted().await;
-        let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+        let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
         for user in [&tenant.owner, &api.user(&tenant.names.client, "member")] {
             for operation in operations().iter().filter(|operation| operation.reads()) {
                 let expected = operation.send(user, &tenant.names).await.status;
@@ -132,7 +132,7 @@ async fn keys_that_a_batch_leaves_unprocessed_are_requested_again() {
 #[tokio::test]
 async fn a_fault_of_the_system_is_500_and_tells_nothing() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let delete = api.client.delete_table().table_name(api.table());
     delete.send().await.unwrap();
     let mut unaffected = Vec::new();

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 use super::{Convention, assert_departures};
 use crate::harness::{
     Answer, Api, DOMAINS,
-    operations::{Names, Operation, Tenant, operations},
+    operations::{Names, Operation, SampleTenant, operations},
 };
 
 /// What caches may do with a success of this operation.
@@ -38,7 +38,7 @@ fn assert_common(answer: &Answer, cache: &str) {
 #[tokio::test]
 async fn every_response_says_what_caches_may_do_and_has_a_request_id_of_its_own() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let mut ids = BTreeSet::new();
     let mut count = 0;
     let mut other_types = Vec::new();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     Answer, Api, CLIENTS, DAY, DOMAINS, START, User,
-    operations::{Names, Operation, Tenant, operations_where},
+    operations::{Names, Operation, SampleTenant, operations_where},
 };
 
 fn creations() -> Vec<&'static Operation> {
@@ -355,7 +355,7 @@ async fn an_operation_that_takes_no_key_ignores_it() {
     for operation in operations_where(|operation| !operation.takes("header", "idempotency-key")) {
         for key in ["key", ""] {
             let api = Api::start().await;
-            let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+            let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
             let headers = [("idempotency-key", key)];
             let answer = operation.send_with(&tenant.owner, &tenant.names, &headers).await;
             assert_eq!(answer.status.as_u16(), operation.success, "{answer:?}");

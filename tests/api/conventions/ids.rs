@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Api,
-    operations::{Names, Tenant, operations_where},
+    operations::{Names, SampleTenant, operations_where},
 };
 
 /// What is not the id of a resource, in the form of one.
@@ -38,7 +38,7 @@ fn wrong_ids(id: &str) -> Vec<String> {
 #[tokio::test]
 async fn what_is_not_an_id_is_404_in_the_words_of_an_unknown_id() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let visitor = api.visitor();
     for operation in operations_where(|operation| operation.names_a_resource()) {
         let unknown = operation.send(&tenant.owner, &Names::absent()).await;
@@ -67,7 +67,7 @@ async fn what_is_not_an_id_is_404_in_the_words_of_an_unknown_id() {
 #[tokio::test]
 async fn a_percent_encoded_id_is_the_id() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let names = Names {
         client: tenant.names.client.replace('_', "%5F"),
         domain: tenant.names.domain.replace('_', "%5F"),

@@ -6,7 +6,7 @@ use http::Method;
 
 use crate::harness::{
     Answer, Api,
-    operations::{Names, Tenant, operations, operations_where},
+    operations::{Names, SampleTenant, operations, operations_where},
 };
 
 /// The path of each operation, with the methods that it has.
@@ -104,7 +104,7 @@ async fn an_unknown_path_is_404_for_every_method_and_user() {
 #[tokio::test]
 async fn head_answers_as_get_does_without_the_body() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let known = tenant.owner.get("/agency/branding").await.etag();
     let users = [
         tenant.owner.clone(),

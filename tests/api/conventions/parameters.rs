@@ -2,13 +2,13 @@
 
 use crate::harness::{
     Api,
-    operations::{Tenant, operations_where},
+    operations::{SampleTenant, operations_where},
 };
 
 #[tokio::test]
 async fn a_known_parameter_that_is_repeated_or_empty_is_400() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     for operation in operations_where(|operation| operation.parameters("query").count() > 0) {
         for (name, required) in operation.parameters("query") {
             let encoded = format!("%{:02X}{}", name.as_bytes()[0], &name[1..]);
@@ -36,7 +36,7 @@ async fn a_known_parameter_that_is_repeated_or_empty_is_400() {
 #[tokio::test]
 async fn unknown_parameters_are_ignored() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     for operation in operations_where(|operation| operation.reads()) {
         let uri = operation.uri(&tenant.names);
         let plain = tenant.owner.get(&uri).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::harness::{
     Answer, Api, JSON, NO_CLIENT,
-    operations::{Names, Operation, Tenant, operations},
+    operations::{Names, Operation, SampleTenant, operations},
 };
 
 const MAX_BODY: usize = 64 * 1024;
@@ -42,7 +42,12 @@ const OTHERS: [&str; 8] = [
 ];
 
 /// A request that is wrong in all of these ways, and in no other.
-async fn attempt(operation: &Operation, tenant: &Tenant<'_>, wrongs: &[&str], method: &Method) -> Answer {
+async fn attempt(
+    operation: &Operation,
+    tenant: &SampleTenant<'_>,
+    wrongs: &[&str],
+    method: &Method,
+) -> Answer {
     let api = tenant.owner.api;
     let is = |code: &str| wrongs.contains(&code);
     let org = match (is("client-organization"), is("agency-not-enabled")) {
@@ -105,7 +110,7 @@ async fn attempt(operation: &Operation, tenant: &Tenant<'_>, wrongs: &[&str], me
 #[tokio::test]
 async fn of_several_errors_the_first_in_order_is_the_response() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     tenant.owner.client_with_slug("Taken", "taken").await;
     for operation in operations() {
         let own: Vec<_> = ORDER
@@ -144,7 +149,7 @@ async fn of_several_errors_the_first_in_order_is_the_response() {
 #[tokio::test]
 async fn a_rate_limit_applies_after_every_other_error() {
     let api = Api::stopped().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let limited = operations()
         .iter()
         .filter(|operation| operation.has_problem("too-many-requests"));

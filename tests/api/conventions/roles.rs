@@ -3,7 +3,7 @@
 use super::{Convention, assert_departures};
 use crate::harness::{
     Api,
-    operations::{Names, Tenant, operations},
+    operations::{Names, SampleTenant, operations},
 };
 
 #[tokio::test]
@@ -11,7 +11,7 @@ async fn owners_and_admins_may_call_every_operation() {
     for role in ["owner", "admin"] {
         for operation in operations() {
             let api = Api::start().await;
-            let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+            let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
             let answer = operation.send(&api.user("org_acme", role), &tenant.names).await;
             assert_eq!(answer.status.as_u16(), operation.success, "{answer:?}");
         }
@@ -22,7 +22,7 @@ async fn owners_and_admins_may_call_every_operation() {
 #[tokio::test]
 async fn without_a_token_every_operation_that_is_not_public_is_401() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let before = tenant.everything().await;
     let visitor = api.visitor();
     let mut public = Vec::new();
@@ -53,7 +53,7 @@ async fn without_a_token_every_operation_that_is_not_public_is_401() {
 #[tokio::test]
 async fn a_member_reads_and_does_not_write() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let before = tenant.everything().await;
     let mut closed_reads = Vec::new();
     for operation in operations() {

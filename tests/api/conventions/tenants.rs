@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     Api, BRANDING, CLIENTS, CONTEXT, NO_CLIENT, User, id,
-    operations::{Names, Tenant, operations, operations_where},
+    operations::{Names, SampleTenant, operations, operations_where},
 };
 
 #[tokio::test]
 async fn unknown_id_and_foreign_id_return_the_same_404() {
     let api = Api::start().await;
-    let acme = Tenant::new(&api, "org_acme", "acmeword").await;
-    let globex = Tenant::new(&api, "org_globex", "globexword").await;
+    let acme = SampleTenant::new(&api, "org_acme", "acmeword").await;
+    let globex = SampleTenant::new(&api, "org_globex", "globexword").await;
     let before = acme.everything().await;
     let mut details = BTreeSet::new();
     for operation in operations_where(|operation| operation.names_a_resource()) {
@@ -41,11 +41,11 @@ async fn unknown_id_and_foreign_id_return_the_same_404() {
 #[tokio::test]
 async fn no_response_to_one_tenant_tells_of_another() {
     let api = Api::start().await;
-    let acme = Tenant::new(&api, "org_acme", "acmeword").await;
-    let globex = Tenant::new(&api, "org_globex", "globexword").await;
+    let acme = SampleTenant::new(&api, "org_acme", "acmeword").await;
+    let globex = SampleTenant::new(&api, "org_globex", "globexword").await;
     // Organizations whose ids are nearly the same.
-    let near = Tenant::new(&api, "org_acm", "nearword").await;
-    let case = Tenant::new(&api, "ORG_ACME", "caseword").await;
+    let near = SampleTenant::new(&api, "org_acm", "nearword").await;
+    let case = SampleTenant::new(&api, "ORG_ACME", "caseword").await;
     let client = api.user(&globex.names.client, "owner");
     let absent = Names::absent();
     let before = acme.everything().await;
@@ -70,8 +70,8 @@ async fn no_response_to_one_tenant_tells_of_another() {
 #[tokio::test]
 async fn the_tenant_comes_from_the_token_alone() {
     let api = Api::start().await;
-    let acme = Tenant::new(&api, "org_acme", "acmeword").await;
-    let globex = Tenant::new(&api, "org_globex", "globexword").await;
+    let acme = SampleTenant::new(&api, "org_acme", "acmeword").await;
+    let globex = SampleTenant::new(&api, "org_globex", "globexword").await;
     let before = acme.everything().await;
     let headers = [
         ("x-org-id", "org_acme"),
@@ -103,7 +103,7 @@ async fn the_tenant_comes_from_the_token_alone() {
 #[tokio::test]
 async fn a_user_of_a_client_organization_never_acts_for_an_agency() {
     let api = Api::with(&[("AUTH_CLIENT_CLAIM", "client")]).await;
-    let acme = Tenant::new(&api, "org_acme", "acmeword").await;
+    let acme = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let deleted = acme.owner.client("Deleted").await;
     acme.owner.remove(&deleted).await;
     let by_claim = |client: Value| {
@@ -159,7 +159,7 @@ async fn a_user_of_a_client_organization_never_acts_for_an_agency() {
 #[tokio::test]
 async fn an_organization_that_is_no_agency_is_403_for_everything_but_enable() {
     let api = Api::start().await;
-    let acme = Tenant::new(&api, "org_acme", "acmeword").await;
+    let acme = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let stranger: User<'_> = api.user("org_stranger", "owner");
     let refused = operations_where(|operation| operation.has_problem("agency-not-enabled"));
     assert_eq!(

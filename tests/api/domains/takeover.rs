@@ -189,7 +189,7 @@ async fn a_flattened_cname_keeps_a_name_but_not_against_a_proof_of_another_agenc
     let kept = api.sweep_when_due(&holder).await;
     assert_eq!(standing(&kept), ("verified", "none"));
     assert!(finding_codes(&kept).contains(&"cname-flattened"));
-    // It proves nothing for those who do not hold the name.
+    // A flattened name proves nothing for a newcomer.
     let seen = api.verify(&newcomer).await;
     assert_eq!(standing(&seen), ("pending", "record-missing"));
     assert!(finding_codes(&seen).contains(&"cname-flattened"));
@@ -282,7 +282,7 @@ async fn a_held_name_is_its_holders_until_the_holder_deletes_it() {
     api.advance(MINUTE);
     assert_eq!(acme.verify(&ours).await.expect(200)["status"], "verified");
     assert_eq!(footer().await, "Acme");
-    // Nobody deletes the domain of another agency.
+    // An agency cannot delete the domain of another one.
     globex.delete(&path(&ours)).await.problem(404, "not-found");
     assert_eq!(footer().await, "Acme");
 }

@@ -6,7 +6,7 @@ use local::{fault::Request, system::System};
 
 use crate::harness::{
     Api, DAY, START, User, cname,
-    operations::{Operation, Tenant, operations},
+    operations::{Operation, SampleTenant, operations},
     property,
     template::root,
 };
@@ -28,7 +28,7 @@ fn units(sent: &[Request]) -> (usize, usize) {
 /// The rows of the page's table.
 async fn rows() -> Vec<String> {
     let api = Api::build(System::builder().at(START).counted()).await;
-    let tenant = Tenant::new(&api, "org_a", "one").await;
+    let tenant = SampleTenant::new(&api, "org_a", "one").await;
     let owner = &tenant.owner;
     let domain = owner.get(&tenant.domain_path()).await.expect(200);
     api.dns.set_zone(&cname(&domain)).unwrap();

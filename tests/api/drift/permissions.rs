@@ -126,11 +126,11 @@ impl<'a> Function<'a> {
 }
 
 /// Uses a system, and records which function requested what.
-struct Watch {
+struct PermissionRecorder {
     seen: BTreeMap<String, BTreeSet<Permission>>,
 }
 
-impl Watch {
+impl PermissionRecorder {
     fn note(&mut self, system: &System, function: &str) {
         let seen = permissions(system.proxy().take_requests());
         self.seen.entry(function.to_owned()).or_default().extend(seen);
@@ -410,7 +410,7 @@ impl Watch {
 
 #[tokio::test]
 async fn every_role_allows_exactly_what_its_function_requests() {
-    let mut watch = Watch {
+    let mut watch = PermissionRecorder {
         seen: BTreeMap::new(),
     };
     watch.replay().await;

@@ -17,7 +17,7 @@ const EMULATORS: [&str; 2] = ["\"target\":\"dynoxide", "\"target\":\"hickory_ser
 pub fn watch() {
     static WATCHING: Once = Once::new();
     WATCHING.call_once(|| {
-        let layer = telemetry::layer("trace", "api".to_owned(), || Watch);
+        let layer = telemetry::layer("trace", "api".to_owned(), || LineWriter);
         registry().with(layer).init();
     });
 }
@@ -26,9 +26,9 @@ thread_local! {
     static LINES: RefCell<Option<Lines>> = const { RefCell::new(None) };
 }
 
-struct Watch;
+struct LineWriter;
 
-impl io::Write for Watch {
+impl io::Write for LineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         if EMULATORS.iter().any(|crates| text.contains(crates)) {

@@ -21,7 +21,7 @@ pub const START: i64 = 1_800_000_000_000;
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Ids that nobody has.
+/// Well-formed ids of no resource.
 pub const NO_CLIENT: &str = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b";
 pub const NO_DOMAIN: &str = "dom_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b";
 

@@ -76,12 +76,12 @@ pub struct Names {
 }
 
 impl Names {
-    /// Of resources that nobody has.
+    /// The names of resources that do not exist.
     pub fn absent() -> Self {
         Self {
             client: NO_CLIENT.to_owned(),
             domain: NO_DOMAIN.to_owned(),
-            host: "nobodys-sub.portal.localhost".to_owned(),
+            host: "unused-sub.portal.localhost".to_owned(),
         }
     }
 }
@@ -277,13 +277,13 @@ fn problem_code(answer: &Answer) -> Option<String> {
 }
 
 /// An agency that has one of everything, and the texts that would give it away.
-pub struct Tenant<'a> {
+pub struct SampleTenant<'a> {
     pub owner: User<'a>,
     pub names: Names,
     pub marks: Vec<String>,
 }
 
-impl<'a> Tenant<'a> {
+impl<'a> SampleTenant<'a> {
     pub async fn new(api: &'a Api, org: &str, word: &str) -> Self {
         let owner = api.agency(org).await;
         let branding = json!({

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     Api, BRANDING,
-    operations::{Tenant, operations_where},
+    operations::{SampleTenant, operations_where},
 };
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn enabling_creates_an_agency_and_repeating_it_changes_nothing() {
 #[tokio::test]
 async fn repeating_enable_does_not_undo_what_was_done_since() {
     let api = Api::start().await;
-    let tenant = Tenant::new(&api, "org_acme", "acmeword").await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let state = async || {
         let mut state = Vec::new();
         for operation in operations_where(|operation| operation.reads()) {

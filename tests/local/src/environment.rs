@@ -12,8 +12,8 @@ pub const AUDIENCE: &str = "agency-api";
 pub const TABLE: &str = "agency";
 /// The SDK needs a region. The embedded database ignores it.
 pub const REGION: &str = "us-east-1";
-/// The default of `PORTAL_DOMAIN`. Browsers and curl resolve each name below `localhost` to this machine. Nobody can
-/// register a name there, so no custom domain of a test can be below it.
+/// The default of `PORTAL_DOMAIN`. Browsers and curl resolve each name below `localhost` to this machine. Names
+/// there cannot be registered, so no custom domain of a test can be below it.
 pub const PORTAL_DOMAIN: &str = "portal.localhost";
 
 /// Looks variables up, with defaults for one machine. An empty value counts as unset.

@@ -621,7 +621,7 @@ fn selectors(nodes: &[Node], relative: bool, at: usize) -> Accepted {
 
 /// The state of parsing a selector.
 #[derive(Clone, Copy, PartialEq)]
-enum Step {
+enum SelectorState {
     /// Nothing yet.
     Start,
     /// After a combinator.
@@ -635,53 +635,58 @@ enum Step {
 }
 
 fn selector(nodes: &[Node], relative: bool, at: usize) -> Accepted {
-    let mut step = Step::Start;
+    let mut step = SelectorState::Start;
     let mut rest = Siblings(nodes);
     while let Some((node, inside)) = rest.next() {
         step = match (&node.token, step) {
-            (Token::WhiteSpace(_), Step::Compound | Step::Nesting) => Step::Space,
+            (Token::WhiteSpace(_), SelectorState::Compound | SelectorState::Nesting) => SelectorState::Space,
             (Token::WhiteSpace(_), step) => step,
-            (Token::Delim('>' | '+' | '~'), Step::Start) if relative => Step::Combinator,
-            (Token::Delim('>' | '+' | '~'), Step::Space | Step::Compound | Step::Nesting) => Step::Combinator,
-            (_, Step::Compound) if matches!(node.token, Token::Ident(_) | Token::Delim('*' | '|')) => {
+            (Token::Delim('>' | '+' | '~'), SelectorState::Start) if relative => SelectorState::Combinator,
+            (
+                Token::Delim('>' | '+' | '~'),
+                SelectorState::Space | SelectorState::Compound | SelectorState::Nesting,
+            ) => SelectorState::Combinator,
+            (_, SelectorState::Compound)
+                if matches!(node.token, Token::Ident(_) | Token::Delim('*' | '|')) =>
+            {
                 return unexpected(node);
             }
             (Token::Ident(name), _) => {
                 name_before_colon(name, node, rest)?;
-                Step::Compound
+                SelectorState::Compound
             }
             (Token::Delim('*'), _) => {
                 if rest.0.first().is_some_and(|next| next.token == Token::Delim('|')) {
                     rest.next();
                     element(node, &mut rest)?;
                 }
-                Step::Compound
+                SelectorState::Compound
             }
             (Token::Delim('|'), _) => {
                 element(node, &mut rest)?;
-                Step::Compound
+                SelectorState::Compound
             }
-            (Token::Delim('&'), _) => Step::Nesting,
-            (Token::IDHash(_), _) => Step::Compound,
+            (Token::Delim('&'), _) => SelectorState::Nesting,
+            (Token::IDHash(_), _) => SelectorState::Compound,
             (Token::Delim('.'), _) => {
                 if rest.next().and_then(|(name, _)| name.ident()).is_none() {
                     return malformed(node.at, "the name of a class is expected after `.`");
                 }
-                Step::Compound
+                SelectorState::Compound
             }
             (Token::Colon, _) => {
                 pseudo(node, &mut rest)?;
-                Step::Compound
+                SelectorState::Compound
             }
             (Token::SquareBracketBlock, _) => {
                 attribute(node, inside)?;
-                Step::Compound
+                SelectorState::Compound
             }
             _ => return unexpected(node),
         };
     }
     match step {
-        Step::Space | Step::Compound | Step::Nesting => Ok(()),
+        SelectorState::Space | SelectorState::Compound | SelectorState::Nesting => Ok(()),
         _ => {
             let at = nodes.first().map_or(at, |node| node.at);
             malformed(at, "a selector is missing or incomplete")

@@ -356,7 +356,7 @@ zone:
                 command.args(["-d", "-c", "conf"]);
                 let zones =
                     each(&|apex| format!("zone:\n    name: \"{apex}\"\n    zonefile: {}\n", file_name(apex)));
-                // No files that it would have elsewhere, nobody else to become, and no limit for one who asks much.
+                // No pid file, no change of user, and no rate limit.
                 format!(
                     "server:
     ip-address: {at}
