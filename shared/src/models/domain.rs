@@ -200,6 +200,21 @@ pub struct Finding {
     pub observed: Vec<ServerAnswer>,
 }
 
+impl Finding {
+    /// The finding with an expected name or value.
+    #[must_use]
+    pub fn expected(self, expected: impl Into<String>) -> Self {
+        let expected = Some(expected.into());
+        Self { expected, ..self }
+    }
+
+    /// The finding with the answers of servers.
+    #[must_use]
+    pub fn observed(self, observed: Vec<ServerAnswer>) -> Self {
+        Self { observed, ..self }
+    }
+}
+
 /// The answer of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Observed)]
@@ -363,6 +378,11 @@ pub struct History {
 }
 
 impl Domain {
+    /// When the status began.
+    pub fn since(&self) -> Timestamp {
+        self.history.since.unwrap_or(self.created_at)
+    }
+
     /// A new subdomain. It is verified from the start, because the operator owns the zone.
     pub fn subdomain(id: DomainId, agency: OrgId, hostname: Hostname, now: Timestamp) -> Self {
         Self {

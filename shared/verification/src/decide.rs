@@ -8,7 +8,7 @@ use shared::models::{
     time::Timestamp,
 };
 
-use crate::dns::{Evidence, Proof};
+use crate::dns::{CheckResult, Evidence, Proof};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -42,6 +42,20 @@ pub enum Trigger {
     Schedule,
 }
 
+/// What a check is decided from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CheckInput<'a> {
+    /// The domain before the check.
+    pub before: &'a Domain,
+    pub evidence: &'a Evidence,
+    /// Needed only if the domain is proven and does not serve yet.
+    pub holder: Option<Holder<'a>>,
+    pub trigger: Trigger,
+    pub now: Timestamp,
+    /// -100 to 100 thousandths of the interval until the next check.
+    pub jitter: i32,
+}
+
 /// Another agency's domain that holds the hostname.
 #[derive(Debug, Clone, Copy)]
 pub struct Holder<'a> {
@@ -57,7 +71,7 @@ pub(crate) struct Decision {
     pub history: History,
     pub routing: Routing,
     pub next_check_at: Option<Timestamp>,
-    /// Whether the evidence decided anything.
+    /// Whether the evidence decided anything, or the status changed all the same.
     pub decided: bool,
     pub holder: HolderChange,
 }
@@ -65,100 +79,190 @@ pub(crate) struct Decision {
 /// What becomes of another agency's domain that holds the hostname.
 #[derive(Debug, Clone)]
 pub(crate) enum HolderChange {
-    /// There is no such domain, or this domain is not proven.
+    /// There is no such domain, or this domain is not proven or serves already.
     None,
     /// It keeps the hostname, is warned, and is due soon.
     Keeps { history: History, due: Timestamp },
     /// The hostname moves to this domain.
     Loses {
         history: History,
-        next_check_at: Option<Timestamp>,
+        next_check_at: Timestamp,
     },
 }
 
-/// Decides what a check means. `holder` matters only if the domain is proven and does not hold its hostname. `jitter` is
-/// -100 to 100 thousandths of the interval until the next check.
-pub(crate) fn decide(
-    before: &Domain,
-    evidence: &Evidence,
-    holder: Option<Holder<'_>>,
-    trigger: Trigger,
-    now: Timestamp,
-    jitter: i32,
-) -> Decision {
-    let was = before.status;
-    // Only the addresses tell a flattened CNAME from a miss. If they are unknown, the miss decides nothing.
-    let proof = match evidence.proof() {
-        Proof::Missing if was == Status::Verified && evidence.routing() == Routing::Unknown => Proof::Unknown,
-        proof => proof,
-    };
-    let holder = holder.filter(|_| proof.is_given() && !was.serves());
-    let moves = holder.is_some_and(|holder| match proof {
-        // A name has one CNAME: its owner has chosen.
-        Proof::Cname => true,
-        _ => was != Status::Failed && is_missing_long_enough(&holder, now),
-    });
-    let is_held = holder.is_some() && !moves;
+impl CheckInput<'_> {
+    /// Decides what the check means.
+    pub(crate) fn decide(&self) -> Decision {
+        let (before, evidence, was, now) = (self.before, self.evidence, self.before.status, self.now);
+        let result = evidence.result_for(was);
+        let holder = self
+            .holder
+            .filter(|_| result == CheckResult::Proven && !was.serves());
+        let moves = holder.is_some_and(|holder| match evidence.proof() {
+            // A name has one CNAME: its owner has chosen.
+            Proof::Cname => true,
+            // Several TXT records stand side by side. A failed domain's may be a leftover, so a person must ask first.
+            _ => was != Status::Failed && holder.is_missing_long_enough(now),
+        });
+        let is_held = holder.is_some() && !moves;
 
-    let mut history = before.history.clone();
-    count(&mut history, was, proof, evidence, trigger, now);
-    let status = status_after(before, &history, proof, evidence, is_held, trigger, now);
-    history.cause = match (was, status) {
-        (_, Status::Verified) | (Status::Failed, Status::Pending) | (_, Status::Failing) => None,
-        (Status::Failing, Status::Failed) => Some(FindingCode::Lost),
-        (Status::Pending, Status::Failed) => Some(FindingCode::Expired),
-        _ => history.cause,
-    };
-    // An unknown leaves the routing as it was.
-    let routing = match evidence.routing() {
-        Routing::Unknown => before.routing,
-        routing => routing,
-    };
-    if status != was {
-        (history.since, history.step, history.unknowns) = (Some(now), 0, 0);
-        history.answered = evidence.proof() != Proof::Unknown;
-        if !status.serves() {
-            reset_hold(&mut history);
+        let mut history = self.count(result);
+        let status = self.status(result, &history, is_held);
+        history.cause = match (was, status) {
+            (_, Status::Verified) | (Status::Failed, Status::Pending) | (_, Status::Failing) => None,
+            (Status::Failing, Status::Failed) => Some(FindingCode::Lost),
+            (Status::Pending, Status::Failed) => Some(FindingCode::Expired),
+            _ => history.cause,
+        };
+        // An unknown leaves the routing as it was.
+        let routing = match evidence.routing() {
+            Routing::Unknown => before.routing,
+            routing => routing,
+        };
+        if status != was {
+            (history.since, history.step, history.unknowns) = (Some(now), 0, 0);
+            history.answered = evidence.proof() != Proof::Unknown;
+            if !status.serves() {
+                // Reset the miss and contest counters when the hold ends.
+                (history.misses, history.missed_at) = (0, None);
+                (history.gone_since, history.contested_until) = (None, None);
+            }
+        } else if status == Status::Verified && routing != before.routing {
+            history.step = 0;
+        } else if self.trigger == Trigger::Schedule {
+            history.step = history.step.saturating_add(1);
         }
-    } else if status == Status::Verified && routing != before.routing {
-        history.step = 0;
-    } else if trigger == Trigger::Schedule {
-        history.step = history.step.saturating_add(1);
+
+        let due = now + contest_interval(self.jitter);
+        let next_check_at = match status {
+            Status::Pending if is_held => Some(due),
+            _ => self.next_check(status, routing, &history, result),
+        };
+        let holder = match holder {
+            None => HolderChange::None,
+            Some(_) if moves => HolderChange::Loses {
+                history: History {
+                    since: Some(now),
+                    cause: Some(FindingCode::Moved),
+                    ..History::default()
+                },
+                next_check_at: self.after(DAY),
+            },
+            Some(holder) => {
+                let mut history = holder.domain.history.clone();
+                if let Some(evidence) = holder.evidence {
+                    count_missing(&mut history, evidence.proof(), now);
+                }
+                // The warning ends when two checks of the newcomer have not renewed it.
+                history.contested_until = Some(now + 2 * next_check_at.unwrap_or(due).since(now));
+                HolderChange::Keeps { history, due }
+            }
+        };
+        Decision {
+            status,
+            history,
+            routing,
+            next_check_at,
+            decided: result != CheckResult::Unknown || status != was,
+            holder,
+        }
     }
 
-    let due = now + contest_interval(jitter);
-    let next_check_at = match status {
-        Status::Pending if is_held => Some(due),
-        _ => next_check(status, routing, &history, before.created_at, proof, now, jitter),
-    };
-    let holder = match holder {
-        None => HolderChange::None,
-        Some(holder) if moves => moved(holder.domain, now, jitter),
-        Some(holder) => {
-            let mut history = holder.domain.history.clone();
-            if let Some(evidence) = holder.evidence {
-                count_missing(&mut history, evidence.proof(), now);
-            }
-            // The warning ends when the newcomer has missed a check.
-            history.contested_until = Some(now + 2 * next_check_at.unwrap_or(due).since(now));
-            HolderChange::Keeps { history, due }
+    /// The history with this check counted as a proof, a miss or an unknown.
+    fn count(&self, result: CheckResult) -> History {
+        let mut history = self.before.history.clone();
+        count_missing(&mut history, self.evidence.proof(), self.now);
+        if result != CheckResult::Unknown {
+            history.answered = true;
+            history.unknowns = 0;
+        } else if self.trigger == Trigger::Schedule || history.unknowns == 0 {
+            history.unknowns = history.unknowns.saturating_add(1);
         }
-    };
-    Decision {
-        status,
-        history,
-        routing,
-        next_check_at,
-        decided: proof != Proof::Unknown || status != was,
-        holder,
+        match result {
+            CheckResult::Proven => (history.misses, history.missed_at) = (0, None),
+            CheckResult::Missed if self.before.status.serves() => {
+                history.misses = history.misses.saturating_add(1);
+                history.missed_at.get_or_insert(self.now);
+            }
+            CheckResult::Missed | CheckResult::Renewed | CheckResult::Unknown => {}
+        }
+        history
+    }
+
+    /// The status after the check. Only a proof or a miss moves a domain that serves: an unknown never does.
+    fn status(&self, result: CheckResult, history: &History, is_held: bool) -> Status {
+        use CheckResult::{Missed, Proven};
+        let window = if history.answered {
+            WINDOW
+        } else {
+            UNANSWERED_WINDOW
+        };
+        let is_expired = self.now.since(self.before.since()) >= window;
+        let proxied = match self.evidence.routing() {
+            Routing::Unknown => self.before.routing == Routing::Proxied,
+            routing => routing == Routing::Proxied,
+        };
+        let grace = if proxied { PROXIED_GRACE } else { GRACE };
+        let is_lost = history.misses >= MISSES && since_first_miss(history, self.now) >= Some(grace);
+        match (self.before.status, result) {
+            (_, Proven) if !is_held => Status::Verified,
+            (Status::Verified, Missed) => Status::Failing,
+            (Status::Failing, Missed) if is_lost => Status::Failed,
+            (Status::Pending, _) if is_expired => Status::Failed,
+            (Status::Failed, _) if self.trigger == Trigger::Verify => Status::Pending,
+            (status, _) => status,
+        }
+    }
+
+    /// The time of the next check; `None` if there is none.
+    fn next_check(
+        &self,
+        status: Status,
+        routing: Routing,
+        history: &History,
+        result: CheckResult,
+    ) -> Option<Timestamp> {
+        let own = match status {
+            Status::Pending => growing_interval(history.step, 4 * HOUR),
+            Status::Verified if routing == Routing::Elsewhere => growing_interval(history.step, HOUR),
+            Status::Failing => HOUR,
+            Status::Verified | Status::Failed => DAY,
+        };
+        let doublings = history.unknowns.saturating_sub(1).min(10);
+        let backoff = (5 * MINUTE * (1 << doublings)).min(4 * HOUR);
+        let next = self.after(match (result, status) {
+            (CheckResult::Unknown, Status::Pending) => backoff.min(own),
+            (CheckResult::Unknown, _) => backoff,
+            _ => own,
+        });
+        let end = history.since.unwrap_or(self.before.created_at) + FAILED_CHECKED;
+        (status != Status::Failed || next <= end).then_some(next)
+    }
+
+    /// The end of an interval that starts now, with jitter.
+    fn after(&self, interval: Duration) -> Timestamp {
+        let permille = u32::try_from(1000 + self.jitter.clamp(-100, 100)).unwrap_or(1000);
+        self.now + interval * permille / 1000
     }
 }
 
-/// Whether a miss may fail the domain now. Then the check asks for the finer finding codes too, to explain the failure.
+impl Holder<'_> {
+    /// Whether the proof is missing now, has been for at least 10 minutes, and was not seen in between. An unknown in
+    /// between neither counts nor resets.
+    fn is_missing_long_enough(&self, now: Timestamp) -> bool {
+        let proof = self.evidence.map(Evidence::proof);
+        let since = self.domain.history.gone_since;
+        proof == Some(Proof::Missing)
+            && since.is_some_and(|since| since <= now && now.since(since) >= HOLDER_MISSING)
+    }
+}
+
+/// Whether this check may make the domain `failed`, at the earliest. Then it asks for the finer finding codes too, to
+/// explain the failure.
 pub(crate) fn may_fail(domain: &Domain, now: Timestamp) -> bool {
     let history = &domain.history;
     match domain.status {
-        Status::Pending => now.since(history.since.unwrap_or(domain.created_at)) >= WINDOW,
+        Status::Pending => now.since(domain.since()) >= WINDOW,
         Status::Failing => {
             history.misses.saturating_add(1) >= MISSES && since_first_miss(history, now) >= Some(GRACE)
         }
@@ -166,141 +270,21 @@ pub(crate) fn may_fail(domain: &Domain, now: Timestamp) -> bool {
     }
 }
 
-/// Counts the check as a proof, a miss or an unknown.
-fn count(
-    history: &mut History,
-    was: Status,
-    proof: Proof,
-    evidence: &Evidence,
-    trigger: Trigger,
-    now: Timestamp,
-) {
-    count_missing(history, evidence.proof(), now);
-    if proof != Proof::Unknown {
-        history.answered = true;
-        history.unknowns = 0;
-    } else if trigger == Trigger::Schedule || history.unknowns == 0 {
-        history.unknowns = history.unknowns.saturating_add(1);
-    }
-    let renewed = was == Status::Verified && evidence.is_flattened();
-    if proof.is_given() {
-        (history.misses, history.missed_at) = (0, None);
-    } else if proof == Proof::Missing && was.serves() && !renewed {
-        history.misses = history.misses.saturating_add(1);
-        history.missed_at.get_or_insert(now);
-    }
-}
-
-/// Remembers since when the proof has been missing. An unknown neither counts nor resets.
+/// Remembers since when there has been no proof, even where a flattened name renews the domain: against a newcomer's proof
+/// it counts as missing. An unknown neither counts nor resets.
 fn count_missing(history: &mut History, proof: Proof, now: Timestamp) {
-    history.gone_since = match proof {
-        Proof::Cname | Proof::Txt => None,
-        // Times are stored in whole seconds. Rounded up, so that the proof is never missing for longer than it was.
-        Proof::Missing => history
-            .gone_since
-            .or_else(|| Some(now + Duration::from_millis(999))),
-        Proof::Unknown => history.gone_since,
-    };
-}
-
-fn status_after(
-    before: &Domain,
-    history: &History,
-    proof: Proof,
-    evidence: &Evidence,
-    is_held: bool,
-    trigger: Trigger,
-    now: Timestamp,
-) -> Status {
-    let window = if history.answered {
-        WINDOW
-    } else {
-        UNANSWERED_WINDOW
-    };
-    let is_expired = now.since(history.since.unwrap_or(before.created_at)) >= window;
-    let proxied = match evidence.routing() {
-        Routing::Unknown => before.routing == Routing::Proxied,
-        routing => routing == Routing::Proxied,
-    };
-    let grace = if proxied { PROXIED_GRACE } else { GRACE };
-    let is_lost = history.misses >= MISSES && since_first_miss(history, now) >= Some(grace);
-    match (before.status, proof) {
-        (_, Proof::Cname | Proof::Txt) if !is_held => Status::Verified,
-        (Status::Verified, Proof::Missing) if !evidence.is_flattened() => Status::Failing,
-        (Status::Failing, Proof::Missing) if is_lost => Status::Failed,
-        (Status::Pending, _) if is_expired => Status::Failed,
-        (Status::Failed, _) if trigger == Trigger::Verify => Status::Pending,
-        (status, _) => status,
+    match proof {
+        Proof::Cname | Proof::Txt => history.gone_since = None,
+        // A stored time loses its fraction of a second. Rounded up, so that the 10 minutes never end early.
+        Proof::Missing => {
+            history.gone_since.get_or_insert(now + Duration::from_millis(999));
+        }
+        Proof::Unknown => {}
     }
 }
 
 fn since_first_miss(history: &History, now: Timestamp) -> Option<Duration> {
     history.missed_at.map(|first| now.since(first))
-}
-
-/// Resets the miss and contest counters when the hold ends.
-fn reset_hold(history: &mut History) {
-    (history.misses, history.missed_at) = (0, None);
-    (history.gone_since, history.contested_until) = (None, None);
-}
-
-/// Whether the holder's proof is missing now, and was missing at least 10 minutes ago and at every check since.
-fn is_missing_long_enough(holder: &Holder<'_>, now: Timestamp) -> bool {
-    let missing = holder
-        .evidence
-        .is_some_and(|evidence| evidence.proof() == Proof::Missing);
-    let since = holder.domain.history.gone_since;
-    missing && since.is_some_and(|since| since <= now && now.since(since) >= HOLDER_MISSING)
-}
-
-fn moved(holder: &Domain, now: Timestamp, jitter: i32) -> HolderChange {
-    let history = History {
-        since: Some(now),
-        cause: Some(FindingCode::Moved),
-        ..History::default()
-    };
-    let next_check_at = next_check(
-        Status::Failed,
-        holder.routing,
-        &history,
-        holder.created_at,
-        Proof::Missing,
-        now,
-        jitter,
-    );
-    HolderChange::Loses {
-        history,
-        next_check_at,
-    }
-}
-
-/// The time of the next check; `None` if there is none.
-fn next_check(
-    status: Status,
-    routing: Routing,
-    history: &History,
-    created_at: Timestamp,
-    proof: Proof,
-    now: Timestamp,
-    jitter: i32,
-) -> Option<Timestamp> {
-    let own = match status {
-        Status::Pending => growing_interval(history.step, 4 * HOUR),
-        Status::Verified if routing == Routing::Elsewhere => growing_interval(history.step, HOUR),
-        Status::Failing => HOUR,
-        Status::Verified | Status::Failed => DAY,
-    };
-    let doublings = history.unknowns.saturating_sub(1).min(10);
-    let backoff = (5 * MINUTE * (1 << doublings)).min(4 * HOUR);
-    let interval = match (proof, status) {
-        (Proof::Unknown, Status::Pending) => backoff.min(own),
-        (Proof::Unknown, _) => backoff,
-        _ => own,
-    };
-    let permille = u32::try_from(1000 + jitter.clamp(-100, 100)).unwrap_or(1000);
-    let next = now + interval * permille / 1000;
-    let end = history.since.unwrap_or(created_at) + FAILED_CHECKED;
-    (status != Status::Failed || next <= end).then_some(next)
 }
 
 /// One minute for the first steps, then each interval is 1.5 times the last one, up to `longest`.
@@ -315,7 +299,7 @@ fn growing_interval(step: u32, longest: Duration) -> Duration {
     interval.min(longest)
 }
 
-/// 10 to 11 minutes, with a second to spare at both ends because times are stored in whole seconds.
+/// 10 to 11 minutes, with two seconds to spare at both ends: stored times lose their fraction of a second.
 fn contest_interval(jitter: i32) -> Duration {
     let spread = u64::try_from(jitter.clamp(-100, 100) + 100).unwrap_or_default();
     HOLDER_MISSING + Duration::from_millis(2_000 + spread * 280)

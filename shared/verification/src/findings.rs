@@ -1,5 +1,7 @@
 //! Findings: turns the facts of a check into codes, levels and sentences. No other place writes a sentence of a check.
 
+use std::ops::Deref;
+
 use hickory_proto::{
     op::ResponseCode,
     rr::{Name, RData},
@@ -8,7 +10,7 @@ use shared::models::{
     domain::{
         Domain, Finding, FindingCode as Code, Level, RecordState, Routing, ServerAnswer, Status, Token,
     },
-    hostname::{HostPolicy, relative_host},
+    hostname::{HostPolicy, Hostname, relative_host},
     time::Timestamp,
 };
 
@@ -48,23 +50,22 @@ pub struct Facts<'a> {
 pub fn explain(facts: &Facts<'_>) -> Vec<Finding> {
     let (domain, evidence) = (facts.domain, facts.evidence);
     let (proof, flattened) = (evidence.proof(), evidence.is_flattened());
-    let mut found = facts.undecided();
-    if flattened {
-        found.push(facts.flattened());
-    }
+    let explainer = Explainer::new(facts);
+    let mut found = undecided(evidence);
+    found.extend(flattened.then(|| explainer.flattened()));
     if !proof.is_given() {
-        found.extend(facts.proxied());
+        found.extend(explainer.proxied());
     }
-    found.extend(evidence.unregistered.then(|| facts.unregistered()));
+    found.extend(evidence.unregistered.then(|| explainer.unregistered()));
     if let Some(probes) = &evidence.probes {
-        found.extend(facts.probed(probes));
+        found.extend(explainer.probed(probes));
     }
-    found.extend(facts.cname());
+    found.extend(explainer.cname());
     if !proof.is_given() {
-        found.extend(facts.txt());
-        found.extend(facts.missing());
+        found.extend(explainer.txt());
+        found.extend(explainer.missing());
     }
-    found.extend(facts.warnings());
+    found.extend(explainer.warnings());
     match (proof, domain.status) {
         // A missing record is certain, but it is not what the check failed on.
         (Proof::Unknown, _) => found.retain(|finding| finding.code != Code::RecordMissing),
@@ -72,15 +73,14 @@ pub fn explain(facts: &Facts<'_>) -> Vec<Finding> {
         (_, Status::Verified) if flattened => found.retain(|finding| finding.level != Level::Error),
         _ => {}
     }
-    let decided = domain.history.cause.map(|cause| ended(domain, cause));
-    let held = facts.holder.map(|holder| facts.held_elsewhere(holder));
-    let mut findings: Vec<_> = decided.into_iter().chain(held).chain(found).collect();
+    let ended = domain.history.cause.map(|cause| ended(domain, cause));
+    let held = facts.holder.map(|holder| explainer.held_elsewhere(holder));
+    let mut findings: Vec<_> = ended.into_iter().chain(held).chain(found).collect();
     findings.sort_by_key(|finding| finding.level == Level::Warning);
-    let contested = domain
-        .history
-        .contested_until
-        .is_some_and(|until| until > facts.now);
-    let warning = (contested && domain.status.serves()).then(|| contest_warning(domain));
+    let contested = domain.history.contested_until.filter(|until| *until > facts.now);
+    let warning = contested
+        .filter(|_| domain.status.serves())
+        .map(|_| contest(domain));
     findings.truncate(MAX_FINDINGS - usize::from(warning.is_some()));
     let mut room = MAX_OCTETS;
     findings.retain(|finding| {
@@ -101,11 +101,11 @@ pub(crate) fn problem(findings: &[Finding]) -> Option<&Finding> {
 pub(crate) fn warn_of_contest(domain: &Domain, findings: &mut Vec<Finding>) {
     let warned = findings.iter().any(|finding| finding.code == Code::Contested);
     if !warned && findings.len() < MAX_FINDINGS {
-        findings.push(contest_warning(domain));
+        findings.push(contest(domain));
     }
 }
 
-fn contest_warning(domain: &Domain) -> Finding {
+fn contest(domain: &Domain) -> Finding {
     let detail = format!("Another account's record for {} is in DNS too.", domain.hostname);
     let challenge = domain.hostname.challenge();
     let fix = format!("Keep your own record. Remove every other record named {challenge}.");
@@ -168,151 +168,186 @@ fn level(code: Code) -> Level {
     }
 }
 
-impl Facts<'_> {
-    /// Why the check decided nothing.
-    fn undecided(&self) -> Vec<Finding> {
-        let evidence = self.evidence;
-        let mut found: Vec<Finding> = Vec::new();
-        if evidence.proof() != Proof::Unknown {
-            return found;
-        }
-        found.extend(evidence.bogus.as_ref().map(|step| failed(Failure::Bogus, step)));
-        let txt = evidence.txt.as_ref().map(|txt| (evidence.txt_state, txt));
-        for (state, lookup) in [(evidence.cname_state, &evidence.cname)].into_iter().chain(txt) {
-            if state != RecordState::Unreachable {
-                continue;
+/// Why the check decided nothing.
+fn undecided(evidence: &Evidence) -> Vec<Finding> {
+    if evidence.proof() != Proof::Unknown {
+        return Vec::new();
+    }
+    let bogus = evidence.bogus.iter().map(|step| failed(Failure::Bogus, step));
+    let mut found: Vec<_> = bogus.collect();
+    let cname = Some(&evidence.cname).filter(|_| evidence.cname_state == RecordState::Unreachable);
+    let txt = evidence
+        .txt
+        .as_ref()
+        .filter(|_| evidence.txt_state == RecordState::Unreachable);
+    for lookup in cname.into_iter().chain(txt) {
+        let finding = match (&lookup.result, lookup.failure()) {
+            (Err(Unresolved::Conflict | Unresolved::ZoneConflict), _) => {
+                lookup.steps.last().map(not_everywhere_yet)
             }
-            let conflict = matches!(
-                lookup.result,
-                Err(Unresolved::Conflict | Unresolved::ZoneConflict)
-            );
-            let finding = match (conflict, lookup.failure()) {
-                (true, _) => lookup.steps.last().map(not_everywhere_yet),
-                (false, Some((failure, step))) => Some(failed(failure, step)),
-                // The record was found, and its zone is bogus: see above.
-                (false, None) => None,
-            };
-            // One sentence is enough for both records.
-            found.extend(finding.filter(|new| found.iter().all(|old| old.code != new.code)));
+            (_, Some((failure, step))) => Some(failed(failure, step)),
+            // The record was found, and its zone is bogus: see above.
+            (_, None) => None,
+        };
+        // One sentence is enough for both records.
+        found.extend(finding.filter(|new| found.iter().all(|old| old.code != new.code)));
+    }
+    found
+}
+
+/// The facts, and the phrases that several findings have in common.
+struct Explainer<'a> {
+    facts: &'a Facts<'a>,
+    hostname: &'a Hostname,
+    /// The value of the `CNAME`, without the trailing dot.
+    target: &'a str,
+    /// The value of the `TXT` record.
+    value: &'a str,
+    /// The names of the two records as the provider's form expects them.
+    host: String,
+    challenge: String,
+    /// Where to do something: ` in the zone acme.com at Cloudflare`.
+    place: String,
+    /// The records to be added, each with name, value and place.
+    cname_record: String,
+    txt_record: String,
+}
+
+impl<'a> Deref for Explainer<'a> {
+    type Target = Facts<'a>;
+
+    fn deref(&self) -> &Facts<'a> {
+        self.facts
+    }
+}
+
+impl<'a> Explainer<'a> {
+    fn new(facts: &'a Facts<'a>) -> Self {
+        let (expected, location) = (&facts.evidence.expected, &facts.evidence.location);
+        let zone = location.zone.as_ref().map(text);
+        let relative = |name: &Name| match &zone {
+            Some(zone) => relative_host(&text(name), zone).to_owned(),
+            None => text(name),
+        };
+        let (host, challenge) = (relative(&expected.hostname), relative(&expected.challenge));
+        let (target, value) = (&expected.target, &expected.value);
+        let in_zone = zone.as_ref().map(|zone| format!(" in the zone {zone}"));
+        let provider = location.provider.unwrap_or("your DNS provider");
+        let place = format!("{} at {provider}", in_zone.unwrap_or_default());
+        Self {
+            facts,
+            hostname: &facts.domain.hostname,
+            target,
+            value,
+            cname_record: format!("a CNAME record named {host} with the value {target}{place}"),
+            txt_record: format!("a TXT record named {challenge} with the value {value}{place}"),
+            host,
+            challenge,
+            place,
         }
-        found
     }
 
     fn proxied(&self) -> Option<Finding> {
-        let evidence = self.evidence;
+        let (evidence, hostname, txt_record) = (self.evidence, self.hostname, &self.txt_record);
         if evidence.traffic.routing != Routing::Proxied || evidence.txt_state == RecordState::Unreachable {
             return None;
         }
-        let detail = format!(
-            "{} is behind a proxy, which hides its CNAME record.",
-            self.domain.hostname
-        );
-        let fix = format!("Add {}. Or turn off the proxy for this name.", self.txt_record());
-        Some(Finding {
-            expected: Some(evidence.expected.value.clone()),
-            observed: match evidence.own() {
-                Some(step) if !evidence.cname.aliases.is_empty() => observed(step),
-                _ => self.addresses(),
-            },
-            ..finding(Code::Proxied, detail, fix)
-        })
+        let detail = format!("{hostname} is behind a proxy, which hides its CNAME record.");
+        let fix = format!("Add {txt_record}. Or turn off the proxy for this name.");
+        let observed = match evidence.cname.aliases.is_empty() {
+            true => self.addresses(),
+            false => self.at_hostname(),
+        };
+        let finding = finding(Code::Proxied, detail, fix).expected(self.value);
+        Some(finding.observed(observed))
     }
 
     fn unregistered(&self) -> Finding {
         let domain = text(&registrable(&self.evidence.expected.hostname));
         let detail = format!("The registry answers that the domain {domain} does not exist.");
         let fix = format!("Register or renew {domain}. Or correct the spelling of the host name.");
-        Finding {
-            observed: self.observed_at_hostname(),
-            ..finding(Code::DomainUnregistered, detail, fix)
-        }
+        finding(Code::DomainUnregistered, detail, fix).observed(self.at_hostname())
     }
 
     /// What is wrong with the `CNAME` record.
     fn cname(&self) -> Vec<Finding> {
-        let evidence = self.evidence;
+        let (evidence, hostname) = (self.evidence, self.hostname);
         let lookup = &evidence.cname;
-        let (Some(first), Some(last)) = (lookup.aliases.first(), lookup.aliases.last()) else {
+        let is_wrong = evidence.cname_state != RecordState::Found && evidence.routing() != Routing::Proxied;
+        let (true, Some(first), Some(last)) = (is_wrong, lookup.aliases.first(), lookup.aliases.last())
+        else {
             return Vec::new();
         };
-        if evidence.cname_state == RecordState::Found || evidence.traffic.routing == Routing::Proxied {
-            return Vec::new();
-        }
-        let hostname = &self.domain.hostname;
-        let target = &evidence.expected.target;
-        let fix = format!(
-            "Change the value of the CNAME record {} to {target}{}.",
-            self.host(),
-            self.place()
-        );
-        let wrong = |code, detail: String| Finding {
-            expected: Some(target.clone()),
-            observed: self.observed_at_hostname(),
-            ..finding(code, detail, fix.clone())
-        };
-        let leads = format!("The CNAME record of {hostname} leads to {}.", text(last));
         let proof = evidence.proof();
+        let leads = format!("The CNAME record of {hostname} leads to {}.", text(last));
         if evidence.other_token.is_some() {
-            return match evidence.token_of_same_agency {
+            let (code, whose) = match evidence.token_of_same_agency {
                 // The traffic arrives, and the TXT record proves the domain.
-                true if proof == Proof::Txt => Vec::new(),
-                true => vec![wrong(
-                    Code::WrongValue,
-                    format!("{leads} That is the target of another of your domains."),
-                )],
-                false => vec![wrong(
-                    Code::StaleToken,
-                    format!("{leads} Its token belongs to none of your domains."),
-                )],
+                true if proof == Proof::Txt => return Vec::new(),
+                true => (Code::WrongValue, "That is the target of another of your domains."),
+                false => (Code::StaleToken, "Its token belongs to none of your domains."),
             };
+            return vec![self.wrong_cname(code, format!("{leads} {whose}"))];
         }
         // If the TXT record proves the domain, its traffic may go anywhere.
         if proof.is_given() || lookup.is_unconfirmed() {
             return Vec::new();
         }
-        let value = text(first);
-        let zone = evidence.location.zone.as_ref().map(text);
-        let mut found = Vec::new();
-        if zone.is_some_and(|zone| value == format!("{target}.{zone}")) {
-            let detail =
-                format!("The value of the CNAME record of {hostname} ends with the name of the zone.");
-            let fix = format!(
-                "Enter the value with a dot at the end: {target}.{}.",
-                self.place()
-            );
-            found.push(Finding {
-                fix,
-                ..wrong(Code::ValueDoubled, detail)
-            });
-        } else if bare(&value) == *target {
-            let detail =
-                format!("The value of the CNAME record of {hostname} contains quotes, spaces or a scheme.");
-            found.push(wrong(Code::ValueAltered, detail));
-        }
+        let mut found: Vec<_> = self.altered_cname(&text(first)).into_iter().collect();
         match &lookup.result {
             Err(Unresolved::AliasLoop) => {
-                let detail = format!(
-                    "The CNAME records that start at {hostname} lead back to {}.",
-                    text(last)
-                );
-                found.push(wrong(Code::CnameLoop, detail));
+                let last = text(last);
+                let detail = format!("The CNAME records that start at {hostname} lead back to {last}.");
+                found.push(self.wrong_cname(Code::CnameLoop, detail));
             }
             Err(Unresolved::TooManyAliases) => {
                 let detail = format!("A chain of more than 8 CNAME records starts at {hostname}.");
-                found.push(wrong(Code::CnameTooLong, detail));
+                found.push(self.wrong_cname(Code::CnameTooLong, detail));
             }
             Ok(response) if found.is_empty() => {
-                found.push(wrong(Code::WrongValue, leads.clone()));
+                found.push(self.wrong_cname(Code::WrongValue, leads.clone()));
                 if *response == Response::NxDomain {
-                    found.push(wrong(
-                        Code::TargetMissing,
-                        format!("{leads} That name does not exist."),
-                    ));
+                    let detail = format!("{leads} That name does not exist.");
+                    found.push(self.wrong_cname(Code::TargetMissing, detail));
                 }
             }
             _ => {}
         }
         found
+    }
+
+    fn wrong_cname(&self, code: Code, detail: String) -> Finding {
+        let Self {
+            host, target, place, ..
+        } = self;
+        let fix = format!("Change the value of the CNAME record {host} to {target}{place}.");
+        finding(code, detail, fix)
+            .expected(*target)
+            .observed(self.at_hostname())
+    }
+
+    /// The value is right, except for what the provider or a person added to it.
+    fn altered_cname(&self, value: &str) -> Option<Finding> {
+        let Self {
+            hostname,
+            target,
+            place,
+            ..
+        } = self;
+        let zone = self.evidence.location.zone.as_ref().map(text);
+        if zone.is_some_and(|zone| value == format!("{target}.{zone}")) {
+            let detail =
+                format!("The value of the CNAME record of {hostname} ends with the name of the zone.");
+            let fix = format!("Enter the value with a dot at the end: {target}.{place}.");
+            let wrong = self.wrong_cname(Code::ValueDoubled, detail);
+            Some(Finding { fix, ..wrong })
+        } else if bare(value) == *target {
+            let detail =
+                format!("The value of the CNAME record of {hostname} contains quotes, spaces or a scheme.");
+            Some(self.wrong_cname(Code::ValueAltered, detail))
+        } else {
+            None
+        }
     }
 
     /// What is wrong with the `TXT` record.
@@ -322,110 +357,87 @@ impl Facts<'_> {
         let name = text(&evidence.expected.challenge);
         let (code, detail) = match &lookup.result {
             Ok(Response::Answer(records)) if evidence.txt_state == RecordState::Wrong => {
-                self.wrong_text(&name, records)
+                let (code, what) = self.wrong_text(&texts(records));
+                (code, format!("The TXT record {name} has {what}."))
             }
-            Ok(Response::Cname(_)) => (
-                Code::WrongType,
-                format!("{name} is a CNAME record. It must be a TXT record."),
-            ),
-            Err(Unresolved::AliasLoop) => (
-                Code::CnameLoop,
-                format!("The CNAME records that start at {name} form a loop."),
-            ),
-            Err(Unresolved::TooManyAliases) => (
-                Code::CnameTooLong,
-                format!("A chain of more than 8 CNAME records starts at {name}."),
-            ),
+            Ok(Response::Cname(_)) => {
+                let detail = format!("{name} is a CNAME record. It must be a TXT record.");
+                (Code::WrongType, detail)
+            }
+            Err(Unresolved::AliasLoop) => {
+                let detail = format!("The CNAME records that start at {name} form a loop.");
+                (Code::CnameLoop, detail)
+            }
+            Err(Unresolved::TooManyAliases) => {
+                let detail = format!("A chain of more than 8 CNAME records starts at {name}.");
+                (Code::CnameTooLong, detail)
+            }
             _ => return None,
         };
-        Some(Finding {
-            expected: Some(evidence.expected.value.clone()),
-            observed: observed(lookup.steps.last()?),
-            ..finding(
-                code,
-                detail,
-                format!("Change the record to {}.", self.txt_record()),
-            )
-        })
+        let fix = format!("Change the record to {}.", self.txt_record);
+        let finding = finding(code, detail, fix).expected(self.value);
+        Some(finding.observed(observed(lookup.steps.last()?)))
     }
 
-    fn wrong_text(&self, name: &str, records: &[RData]) -> (Code, String) {
-        let expected = &self.evidence.expected;
-        let texts: Vec<_> = records.iter().filter_map(txt_string).collect();
+    /// What a `TXT` record has instead of the value.
+    fn wrong_text(&self, texts: &[String]) -> (Code, &'static str) {
         let any = |test: &dyn Fn(&str) -> bool| texts.iter().any(|text| test(text));
-        if any(&|text| bare(text) == expected.value) {
-            let detail = "has the right value, except for quotes, spaces, letter case or a scheme";
-            (Code::ValueAltered, format!("The TXT record {name} {detail}."))
+        if any(&|text| bare(text) == self.value) {
+            let what = "the right value, except for quotes, spaces, letter case or a scheme";
+            (Code::ValueAltered, what)
         } else if any(&|text| Token::from_txt_value(text).is_some()) {
-            let detail = "has the token of another domain, or of a domain that was deleted";
-            (Code::StaleToken, format!("The TXT record {name} {detail}."))
-        } else if any(&|text| bare(text).trim_end_matches('.') == expected.target) {
-            let detail = "has the value that the CNAME record should have";
-            (Code::WrongType, format!("The TXT record {name} {detail}."))
+            let what = "the token of another domain, or of a domain that was deleted";
+            (Code::StaleToken, what)
+        } else if any(&|text| self.is_target(text)) {
+            (Code::WrongType, "the value that the CNAME record should have")
         } else {
-            (
-                Code::WrongValue,
-                format!("The TXT record {name} has another value."),
-            )
+            (Code::WrongValue, "another value")
         }
     }
 
     /// The addresses are the operator's, but there is no proof: only the `TXT` record can prove such a name.
     fn flattened(&self) -> Finding {
-        let detail = format!(
-            "{} leads to the portal, but no record proves that it is yours.",
-            self.domain.hostname
-        );
-        Finding {
-            expected: Some(self.evidence.expected.value.clone()),
-            observed: self.addresses(),
-            ..finding(Code::RecordMissing, detail, format!("Add {}.", self.txt_record()))
-        }
+        let hostname = self.hostname;
+        let detail = format!("{hostname} leads to the portal, but no record proves that it is yours.");
+        let fix = format!("Add {}.", self.txt_record);
+        let finding = finding(Code::RecordMissing, detail, fix).expected(self.value);
+        finding.observed(self.addresses())
     }
 
     /// Neither record exists.
     fn missing(&self) -> Option<Finding> {
-        let evidence = self.evidence;
-        let expected = &evidence.expected;
+        let (evidence, hostname) = (self.evidence, self.hostname);
         let absent =
             (evidence.cname_state, evidence.txt_state) == (RecordState::Missing, RecordState::Missing);
         let explained = evidence.is_flattened() || evidence.unregistered;
         if !absent || explained || evidence.traffic.routing == Routing::Proxied {
             return None;
         }
-        let txt = self.txt_record();
-        let (fix, value) = match self.is_apex() {
-            true => (format!("Add {txt}."), &expected.value),
-            false => (
-                format!("Add {}. Or add {txt}.", self.cname_record()),
-                &expected.target,
-            ),
+        let (cname, txt) = (&self.cname_record, &self.txt_record);
+        let (fix, expected) = match self.is_apex() {
+            true => (format!("Add {txt}."), self.value),
+            false => (format!("Add {cname}. Or add {txt}."), self.target),
         };
-        let detail = format!("Neither record of {} was found.", self.domain.hostname);
-        Some(Finding {
-            expected: Some(value.clone()),
-            observed: self.observed_at_hostname(),
-            ..finding(Code::RecordMissing, detail, fix)
-        })
+        let detail = format!("Neither record of {hostname} was found.");
+        let finding = finding(Code::RecordMissing, detail, fix).expected(expected);
+        Some(finding.observed(self.at_hostname()))
     }
 
     fn warnings(&self) -> Vec<Finding> {
-        let (evidence, hostname) = (self.evidence, &self.domain.hostname);
-        let traffic = &evidence.traffic;
+        let Self {
+            hostname,
+            host,
+            place,
+            ..
+        } = self;
+        let (evidence, traffic) = (self.evidence, &self.evidence.traffic);
         let mut found = Vec::new();
-        let mut warn = |code, detail, fix, expected: Option<&String>| {
-            found.push(Finding {
-                expected: expected.cloned(),
-                observed: self.addresses(),
-                ..finding(code, detail, fix)
-            });
-        };
         if evidence.is_flattened() {
             let detail = format!(
                 "{hostname} leads to the portal by its addresses alone. Neither record proves that it is yours."
             );
-            let fix = format!("Add {}, and keep it.", self.txt_record());
-            warn(Code::CnameFlattened, detail, fix, Some(&evidence.expected.value));
+            let fix = format!("Add {}, and keep it.", self.txt_record);
+            found.push(finding(Code::CnameFlattened, detail, fix).expected(self.value));
         }
         let others = traffic
             .addresses
@@ -436,269 +448,203 @@ impl Facts<'_> {
             let others = shorten(&others.join(", "));
             let detail =
                 format!("Some visitors of {hostname} do not reach the portal. They are sent to {others}.");
-            let fix = format!(
-                "Remove the A and AAAA records of {} with these addresses{}.",
-                self.host(),
-                self.place()
-            );
-            warn(Code::LeftoverAddress, detail, fix, None);
+            let fix = format!("Remove the A and AAAA records of {host} with these addresses{place}.");
+            found.push(finding(Code::LeftoverAddress, detail, fix));
         }
         if evidence.proof() == Proof::Txt && evidence.routing() == Routing::Elsewhere {
-            let fix = match self.is_apex() {
-                true => format!("Add the records for routing to {}{}.", self.host(), self.place()),
-                false => format!("Add {}.", self.cname_record()),
-            };
             let detail = format!("{hostname} is proven, but its visitors do not reach the portal.");
-            warn(Code::NotRouted, detail, fix, Some(&evidence.expected.target));
+            let fix = match self.is_apex() {
+                true => format!("Add the records for routing to {host}{place}."),
+                false => format!("Add {}.", self.cname_record),
+            };
+            found.push(finding(Code::NotRouted, detail, fix).expected(self.target));
         }
-        found
+        let observed = |finding: Finding| finding.observed(self.addresses());
+        found.into_iter().map(observed).collect()
     }
 
     /// What the further lookups found.
     fn probed(&self, probes: &Probes) -> Vec<Finding> {
-        let mut found = self.misplaced(probes);
+        let doubled = probes.doubled.iter().map(|step| self.doubled(step));
+        let misplaced = probes.texts.iter().filter_map(|step| self.misplaced(step));
+        let mut found: Vec<_> = doubled.chain(misplaced).collect();
         found.extend(self.conflict(probes));
         found.extend(probes.wildcard.iter().flat_map(|sibling| self.wildcard(sibling)));
         found.extend(self.caa(probes));
         found
     }
 
-    /// Records that are right except for their name or type.
-    fn misplaced(&self, probes: &Probes) -> Vec<Finding> {
+    /// A record that is right, except that its name ends with the name of the zone twice.
+    fn doubled(&self, step: &Step) -> Finding {
         let expected = &self.evidence.expected;
-        let doubled = probes.doubled.iter().map(|step| {
-            let right = match matches!(step.result, Ok(Response::Cname(_))) {
-                true => &expected.hostname,
-                false => &expected.challenge,
-            };
-            let name = text(&step.name);
-            let detail = format!("The record is at {name}: the provider appended the name of the zone.");
-            let fix = format!(
-                "Enter the name of the record as {}{}.",
-                self.relative(right),
-                self.place()
-            );
-            Finding {
-                expected: Some(text(right)),
-                observed: observed(step),
-                ..finding(Code::NameDoubled, detail, fix)
-            }
-        });
-        let texts = probes.texts.iter().filter_map(|step| {
-            let texts: Vec<_> = step_texts(step);
-            let name = text(&step.name);
-            let is_target = |text: &String| bare(text).trim_end_matches('.') == expected.target;
-            let (code, detail, fix, value) = if texts.contains(&expected.value) {
-                let detail = format!("The value is in a TXT record of {name}, where it proves nothing.");
-                let fix = format!("Add {}.", self.txt_record());
-                (Code::WrongName, detail, fix, text(&expected.challenge))
-            } else if step.name == expected.hostname && texts.iter().any(is_target) {
-                let detail =
-                    format!("A TXT record of {name} has the value that the CNAME record should have.");
-                let fix = format!("Replace it by {}.", self.cname_record());
-                (Code::WrongType, detail, fix, expected.target.clone())
-            } else {
-                return None;
-            };
-            Some(Finding {
-                expected: Some(value),
-                observed: observed(step),
-                ..finding(code, detail, fix)
-            })
-        });
-        doubled.chain(texts).collect()
+        let (right, host) = match &step.result {
+            Ok(Response::Cname(_)) => (&expected.hostname, &self.host),
+            _ => (&expected.challenge, &self.challenge),
+        };
+        let name = text(&step.name);
+        let detail = format!("The record is at {name}: the provider appended the name of the zone.");
+        let fix = format!("Enter the name of the record as {host}{}.", self.place);
+        let finding = finding(Code::NameDoubled, detail, fix).expected(text(right));
+        finding.observed(observed(step))
+    }
+
+    /// A `TXT` record with one of the two values at a name where it proves nothing.
+    fn misplaced(&self, step: &Step) -> Option<Finding> {
+        let expected = &self.evidence.expected;
+        let name = text(&step.name);
+        let texts = match &step.result {
+            Ok(Response::Answer(records)) => texts(records),
+            _ => return None,
+        };
+        let finding = if texts.contains(&expected.value) {
+            let detail = format!("The value is in a TXT record of {name}, where it proves nothing.");
+            let fix = format!("Add {}.", self.txt_record);
+            finding(Code::WrongName, detail, fix).expected(text(&expected.challenge))
+        } else if step.name == expected.hostname && texts.iter().any(|text| self.is_target(text)) {
+            let detail = format!("A TXT record of {name} has the value that the CNAME record should have.");
+            let fix = format!("Replace it by {}.", self.cname_record);
+            finding(Code::WrongType, detail, fix).expected(self.target)
+        } else {
+            return None;
+        };
+        Some(finding.observed(observed(step)))
     }
 
     /// Other records beside the `CNAME`.
     fn conflict(&self, probes: &Probes) -> Option<Finding> {
-        let evidence = self.evidence;
-        let hostname = &self.domain.hostname;
-        if evidence.cname.aliases.is_empty() {
+        let Self {
+            hostname,
+            host,
+            place,
+            ..
+        } = self;
+        if self.evidence.cname.aliases.is_empty() {
             return None;
         }
-        let mut shown = self.observed_at_hostname();
+        let mut shown = self.at_hostname();
         shown.truncate(1);
         let (beside, fix) = match &probes.beside_cname {
             _ if self.is_apex() => (
                 "the SOA and NS records of the zone".to_owned(),
-                format!("Remove the CNAME record. Add {}.", self.txt_record()),
+                format!("Remove the CNAME record. Add {}.", self.txt_record),
             ),
             Some(step) => {
                 shown.extend(observed(step));
-                let fix = format!("Remove all other records of {}{}.", self.host(), self.place());
+                let fix = format!("Remove all other records of {host}{place}.");
                 (format!("a record of type {}", step.kind), fix)
             }
             None => return None,
         };
         let detail = format!("{hostname} has a CNAME record beside {beside}. DNS does not allow that.");
-        Some(Finding {
-            observed: shown,
-            ..finding(Code::CnameConflict, detail, fix)
-        })
+        Some(finding(Code::CnameConflict, detail, fix).observed(shown))
     }
 
     /// A wildcard answers for the hostname, as the answer for a random sibling shows.
     fn wildcard(&self, sibling: &Step) -> Vec<Finding> {
-        let (evidence, hostname) = (self.evidence, &self.domain.hostname);
+        let Self {
+            hostname,
+            host,
+            place,
+            ..
+        } = self;
         let mut found = Vec::new();
-        if !evidence.proof().is_given() {
+        if !self.evidence.proof().is_given() {
             let detail = format!("{hostname} has no record of its own: a wildcard record answers for it.");
-            let fix = format!("Add {}. The wildcard record may stay.", self.cname_record());
-            found.push(Finding {
-                expected: Some(evidence.expected.target.clone()),
-                ..finding(Code::WildcardAnswer, detail, fix)
-            });
+            let fix = format!("Add {}. The wildcard record may stay.", self.cname_record);
+            found.push(finding(Code::WildcardAnswer, detail, fix).expected(self.target));
         }
-        if evidence.txt_state != RecordState::Found {
+        if self.evidence.txt_state != RecordState::Found {
             let detail = format!(
                 "A wildcard record answers for {hostname}. It stops when a record below {hostname} exists."
             );
-            let fix = format!(
-                "Before you add the TXT record, add a record of its own for {}{}.",
-                self.host(),
-                self.place()
-            );
+            let fix = format!("Before you add the TXT record, add a record of its own for {host}{place}.");
             found.push(finding(Code::WildcardShadowed, detail, fix));
         }
-        for finding in &mut found {
-            finding.observed = observed(sibling);
-        }
-        found
+        let observed = |finding: Finding| finding.observed(observed(sibling));
+        found.into_iter().map(observed).collect()
     }
 
     fn caa(&self, probes: &Probes) -> Option<Finding> {
         let problem = probes.caa.as_ref()?;
-        let name = text(&problem.name);
-        let shown = problem.step.as_ref().map(observed).unwrap_or_default();
-        Some(match &problem.forbidden {
+        let (name, place) = (text(&problem.name), &self.place);
+        let finding = match &problem.forbidden {
             Some(authorities) => {
                 let issue = format!("0 issue \"{}\"", authorities.first().map_or("", String::as_str));
                 let detail = format!(
                     "The CAA records of {name} do not allow our certificate authorities to issue a certificate."
                 );
-                let fix = format!(
-                    "Add the CAA record {issue} to {name}{}. Keep the other CAA records.",
-                    self.place()
-                );
-                Finding {
-                    expected: Some(issue),
-                    observed: shown,
-                    ..finding(Code::CaaForbids, detail, fix)
-                }
+                let fix = format!("Add the CAA record {issue} to {name}{place}. Keep the other CAA records.");
+                finding(Code::CaaForbids, detail, fix).expected(issue)
             }
             None => {
                 let detail = format!("DNS does not answer whether {name} has CAA records.");
                 let fix = "Ask your DNS provider to answer queries for CAA records. Without an answer no certificate can be issued.";
-                Finding {
-                    observed: shown,
-                    ..finding(Code::CaaUnanswered, detail, fix)
-                }
+                finding(Code::CaaUnanswered, detail, fix)
             }
-        })
+        };
+        Some(finding.observed(problem.step.as_ref().map(observed).unwrap_or_default()))
     }
 
     /// Another account holds the hostname. Its record is shown only if DNS shows it to everyone.
     fn held_elsewhere(&self, holder: Holder<'_>) -> Finding {
-        let hostname = &self.domain.hostname;
+        let hostname = self.hostname;
         let detail = format!("Your record was found, but another account holds {hostname}.");
+        let held = |fix| finding(Code::HeldElsewhere, detail, fix);
         let token = holder.domain.token.as_ref();
-        let proof = holder.evidence.map(Evidence::proof);
-        let (kind, name, value) = match proof {
-            Some(Proof::Cname) => (
-                "CNAME",
-                hostname.to_string(),
-                token.map(|token| token.cname_target(self.names)),
-            ),
+        let (kind, name, value) = match holder.evidence.map(Evidence::proof) {
+            Some(Proof::Cname) => {
+                let target = token.map(|token| token.cname_target(self.names));
+                ("CNAME", hostname.to_string(), target)
+            }
             Some(Proof::Txt) => ("TXT", hostname.challenge(), token.map(Token::txt_value)),
             Some(Proof::Missing) => {
-                let fix = "Wait: the other account's record is gone. If it stays so for ten minutes, the name is yours.";
-                return finding(Code::HeldElsewhere, detail, fix);
+                return held("Wait: the other account's record is gone. If it stays so for ten minutes, the name is yours.".to_owned());
             }
             Some(Proof::Unknown) | None => {
-                let fix =
-                    "Remove every record of another account for this name. Or wait until DNS answers again.";
-                return finding(Code::HeldElsewhere, detail, fix);
+                return held(
+                    "Remove every record of another account for this name. Or wait until DNS answers again."
+                        .to_owned(),
+                );
             }
         };
         let value = value.unwrap_or_default();
+        let fix = format!("Remove the other account's {kind} record {name} with the value {value}.");
         let server = holder.evidence.and_then(|evidence| evidence.nameservers().next());
-        Finding {
-            observed: vec![ServerAnswer {
-                server: server.unwrap_or_else(|| "DNS".to_owned()),
-                answer: value.clone(),
-            }],
-            ..finding(
-                Code::HeldElsewhere,
-                detail,
-                format!("Remove the other account's {kind} record {name} with the value {value}."),
-            )
-        }
+        let server = server.unwrap_or_else(|| "DNS".to_owned());
+        held(fix).observed(vec![ServerAnswer {
+            server,
+            answer: value,
+        }])
     }
 
     fn is_apex(&self) -> bool {
         self.evidence.location.zone.as_ref() == Some(&self.evidence.expected.hostname)
     }
 
-    /// Where to do something: ` in the zone acme.com at Cloudflare`.
-    fn place(&self) -> String {
-        let location = &self.evidence.location;
-        let zone = location
-            .zone
-            .as_ref()
-            .map(|zone| format!(" in the zone {}", text(zone)));
-        let provider = location.provider.unwrap_or("your DNS provider");
-        format!("{} at {provider}", zone.unwrap_or_default())
+    fn is_target(&self, text: &str) -> bool {
+        bare(text).trim_end_matches('.') == self.target
     }
 
-    /// A name as the provider's form expects it.
-    fn relative(&self, name: &Name) -> String {
-        let name = text(name);
-        match &self.evidence.location.zone {
-            Some(zone) => relative_host(&name, &text(zone)).to_owned(),
-            None => name,
-        }
-    }
-
-    fn host(&self) -> String {
-        self.relative(&self.evidence.expected.hostname)
-    }
-
-    fn cname_record(&self) -> String {
-        let target = &self.evidence.expected.target;
-        format!(
-            "a CNAME record named {} with the value {target}{}",
-            self.host(),
-            self.place()
-        )
-    }
-
-    fn txt_record(&self) -> String {
-        let expected = &self.evidence.expected;
-        let host = self.relative(&expected.challenge);
-        format!(
-            "a TXT record named {host} with the value {}{}",
-            expected.value,
-            self.place()
-        )
-    }
-
-    fn observed_at_hostname(&self) -> Vec<ServerAnswer> {
+    fn at_hostname(&self) -> Vec<ServerAnswer> {
         self.evidence.own().map(observed).unwrap_or_default()
     }
 
     /// The hostname's addresses, shown as the answer of its first server.
     fn addresses(&self) -> Vec<ServerAnswer> {
-        let addresses = &self.evidence.traffic.addresses;
+        let addresses: Vec<_> = self
+            .evidence
+            .traffic
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let server = self.evidence.own().and_then(|step| step.replies.first());
         match server {
-            Some(reply) if !addresses.is_empty() => {
-                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-                vec![ServerAnswer {
-                    server: reply.server.clone(),
-                    answer: shorten(&addresses.join(", ")),
-                }]
-            }
-            _ => self.observed_at_hostname(),
+            Some(reply) if !addresses.is_empty() => vec![ServerAnswer {
+                server: reply.server.clone(),
+                answer: shorten(&addresses.join(", ")),
+            }],
+            _ => self.at_hostname(),
         }
     }
 }
@@ -710,24 +656,22 @@ fn not_everywhere_yet(step: &Step) -> Finding {
     );
     let fix =
         "Wait until your DNS provider has updated all its servers. If this takes hours, ask the provider.";
-    Finding {
-        observed: observed(step),
-        ..finding(Code::NotEverywhereYet, detail, fix)
-    }
+    finding(Code::NotEverywhereYet, detail, fix).observed(observed(step))
 }
 
 fn failed(failure: Failure, step: &Step) -> Finding {
+    const WAIT: &str = "Wait. If this continues, ask your DNS provider.";
     let name = text(&step.name);
     let (code, detail, fix) = match failure {
         Failure::Timeout => (
             Code::DnsTimeout,
             format!("The name servers of {name} did not answer in time."),
-            "Wait. If this continues, ask your DNS provider.",
+            WAIT,
         ),
         Failure::BudgetExhausted => (
             Code::DnsTimeout,
             format!("The name servers of {name} need more time or more queries than a check has."),
-            "Wait. If this continues, ask your DNS provider.",
+            WAIT,
         ),
         Failure::Code(ResponseCode::Refused) => (
             Code::DnsRefused,
@@ -737,7 +681,7 @@ fn failed(failure: Failure, step: &Step) -> Finding {
         Failure::Code(_) => (
             Code::DnsServfail,
             format!("The name servers failed to answer for {name}."),
-            "Wait. If this continues, ask your DNS provider.",
+            WAIT,
         ),
         Failure::Malformed => (
             Code::DnsMalformed,
@@ -770,86 +714,25 @@ fn failed(failure: Failure, step: &Step) -> Finding {
             "Sign the zone again at your DNS provider. Or remove the DS records at your registrar.",
         ),
     };
-    Finding {
-        observed: observed(step),
-        ..finding(code, detail, fix)
-    }
+    finding(code, detail, fix).observed(observed(step))
 }
 
 /// What each server answered; without any server, why none was found.
 fn observed(step: &Step) -> Vec<ServerAnswer> {
     if let (true, Err(Unresolved::Failed(failure))) = (step.replies.is_empty(), &step.result) {
-        return vec![ServerAnswer {
-            server: format!("delegation of {}", text(&registrable(&step.name))),
-            answer: failure_text(*failure),
-        }];
+        let server = format!("delegation of {}", text(&registrable(&step.name)));
+        let answer = failure.to_string();
+        return vec![ServerAnswer { server, answer }];
     }
     let replies = step.replies.iter().take(MAX_SERVERS);
     let replies = replies.map(|reply| ServerAnswer {
         server: reply.server.clone(),
         answer: shorten(&match &reply.response {
-            Ok(response) => response_text(response),
-            Err(failure) => failure_text(*failure),
+            Ok(response) => response.to_string(),
+            Err(failure) => failure.to_string(),
         }),
     });
     replies.collect()
-}
-
-fn response_text(response: &Response) -> String {
-    match response {
-        Response::Cname(name) => format!("{}.", text(name)),
-        Response::Answer(records) => {
-            let texts: Vec<_> = records.iter().map(presentation).collect();
-            texts.join(", ")
-        }
-        Response::NoData => "NOERROR, no such record".to_owned(),
-        Response::NxDomain => "NXDOMAIN".to_owned(),
-        Response::Referral(child) => format!("referral to {}", text(&child.zone)),
-    }
-}
-
-/// A record's data in presentation format (RFC 1035, section 5.1).
-fn presentation(record: &RData) -> String {
-    match record {
-        RData::TXT(txt) => {
-            let strings = txt.txt_data.iter().map(|string| {
-                let mut quoted = String::from("\"");
-                for byte in string {
-                    match byte {
-                        b'"' | b'\\' => quoted.extend(['\\', char::from(*byte)]),
-                        b' '..=b'~' => quoted.push(char::from(*byte)),
-                        _ => quoted.push_str(&format!("\\{byte:03}")),
-                    }
-                }
-                quoted + "\""
-            });
-            strings.collect::<Vec<_>>().join(" ")
-        }
-        other => other.to_string(),
-    }
-}
-
-fn failure_text(failure: Failure) -> String {
-    match failure {
-        Failure::Timeout => "no response".to_owned(),
-        Failure::BudgetExhausted => "not queried, the check's limits were reached".to_owned(),
-        Failure::Code(code) => match code {
-            ResponseCode::FormErr => "FORMERR".to_owned(),
-            ResponseCode::ServFail => "SERVFAIL".to_owned(),
-            ResponseCode::NotImp => "NOTIMP".to_owned(),
-            ResponseCode::Refused => "REFUSED".to_owned(),
-            ResponseCode::YXDomain => "YXDOMAIN".to_owned(),
-            ResponseCode::NotAuth => "NOTAUTH".to_owned(),
-            code => format!("RCODE {}", u16::from(code)),
-        },
-        Failure::Malformed => "malformed".to_owned(),
-        Failure::TooBig => "too many records".to_owned(),
-        Failure::Truncated => "truncated, and no response by TCP".to_owned(),
-        Failure::Lame => "not authoritative".to_owned(),
-        Failure::NoAddress => "no address".to_owned(),
-        Failure::PrivateAddress => "no public address".to_owned(),
-        Failure::Bogus => "SERVFAIL, but not with checking disabled".to_owned(),
-    }
 }
 
 fn shorten(text: &str) -> String {
@@ -858,27 +741,19 @@ fn shorten(text: &str) -> String {
 
 /// A value without what people and forms add to it: white space, quotes, a scheme, upper case.
 fn bare(value: &str) -> String {
-    let value: String = value
-        .chars()
-        .filter(|char| !char.is_whitespace() && !matches!(char, '"' | '\'' | '`' | '“' | '”' | '\\'))
-        .collect();
-    let value = value.to_lowercase();
-    let value = value
-        .strip_prefix("https://")
-        .or(value.strip_prefix("http://"))
-        .unwrap_or(&value);
-    value.trim_end_matches('/').to_owned()
+    let is_added = |char: char| char.is_whitespace() || "\"'`“”\\".contains(char);
+    let value = value.replace(is_added, "").to_lowercase();
+    let schemes = ["https://", "http://"];
+    let bare = schemes.iter().find_map(|scheme| value.strip_prefix(scheme));
+    bare.unwrap_or(&value).trim_end_matches('/').to_owned()
 }
 
-fn step_texts(step: &Step) -> Vec<String> {
-    match &step.result {
-        Ok(Response::Answer(records)) => records.iter().filter_map(txt_string).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn txt_string(record: &RData) -> Option<String> {
-    Some(String::from_utf8_lossy(&txt_bytes(record)?).into_owned())
+/// The strings of the `TXT` records.
+fn texts(records: &[RData]) -> Vec<String> {
+    let texts = records.iter().filter_map(txt_bytes);
+    texts
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .collect()
 }
 
 fn octets(finding: &Finding) -> usize {

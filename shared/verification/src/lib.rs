@@ -14,7 +14,7 @@ use shared::{
     store::{self, Author, Change, Checked, DomainRecord},
 };
 use thiserror::Error as ThisError;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 mod decide;
 pub mod dns;
@@ -26,7 +26,7 @@ pub use decide::{Holder, Trigger};
 pub use dns::Dns;
 pub use findings::{Facts, explain};
 
-use decide::{JITTER, may_fail};
+use decide::{CheckInput, JITTER, may_fail};
 use dns::{Depth, Evidence, Operator, Proof, Session};
 use limit::{ConcurrencyLimit, Permit};
 use outcome::{Outcome, outcome};
@@ -59,7 +59,7 @@ pub enum Settled {
     Written {
         before: Status,
         domain: Box<Domain>,
-        /// Whether the evidence decided anything.
+        /// Whether the evidence decided anything, or the status changed all the same.
         decided: bool,
         /// Whether the hostname moved from another agency's domain to this one.
         moved: bool,
@@ -68,7 +68,8 @@ pub enum Settled {
     Superseded(Box<Domain>),
 }
 
-/// Other checks kept the name servers of this one busy for 2 s. Nothing was concluded; the check can start again.
+/// This check waited 2 s for other checks of the session: for their queries to the same servers, or for a delegation or an
+/// address that they look up. Nothing was concluded; the check can start again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
 #[error("other checks keep the name servers busy")]
 pub struct Busy;
@@ -76,7 +77,7 @@ pub struct Busy;
 /// Why a check could not be settled.
 #[derive(Debug, ThisError)]
 pub enum Error {
-    /// The holder's check was given up.
+    /// The check of the domain or of its holder was given up.
     #[error(transparent)]
     Busy(#[from] Busy),
     /// The table: the domain was deleted, or DynamoDB does not answer.
@@ -116,21 +117,39 @@ impl Default for Turns {
     }
 }
 
+/// Held while a result is written.
+struct WritePermit<'a> {
+    _agencies: Vec<Permit<'a, OrgId>>,
+    _write: Option<SemaphorePermit<'a>>,
+}
+
 impl Turns {
-    /// Waits for the turn of each of these agencies. They are taken in one order, so that no two checks wait for each other.
-    async fn take(&self, mut agencies: Vec<OrgId>) -> Vec<Permit<'_, OrgId>> {
+    /// Waits until a write may start that changes the counters of these agencies. They are taken in one order, so that no two
+    /// checks wait for each other.
+    async fn take(&self, mut agencies: Vec<OrgId>) -> WritePermit<'_> {
         agencies.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         agencies.dedup();
         let mut permits = Vec::with_capacity(agencies.len());
         for agency in agencies {
             permits.push(self.agencies.acquire(agency).await);
         }
-        permits
+        WritePermit {
+            _agencies: permits,
+            // The semaphore is never closed.
+            _write: self.writes.acquire().await.ok(),
+        }
     }
 }
 
+/// Another agency's domain that holds the hostname.
+struct ObservedHolder {
+    record: Box<DomainRecord>,
+    /// `None` against a proof by `CNAME`.
+    evidence: Option<Evidence>,
+}
+
 impl Observed {
-    pub fn domain(&self) -> &Domain {
+    fn domain(&self) -> &Domain {
         self.record.domain()
     }
 }
@@ -159,7 +178,7 @@ impl<'a> Checker<'a> {
     /// [`Busy`]
     pub async fn observe(&self, record: Box<DomainRecord>, trigger: Trigger) -> Result<Observed, Busy> {
         let depth = match trigger {
-            Trigger::Schedule if !may_fail(record.domain(), self.app.clock.now()) => Depth::Renewal,
+            Trigger::Schedule if !may_fail(record.domain(), self.app.clock.now()) => Depth::Scheduled,
             _ => Depth::Diagnose,
         };
         Ok(Observed {
@@ -170,8 +189,8 @@ impl<'a> Checker<'a> {
     }
 
     /// Decides what the evidence means and writes it, for the domain and for the holder of its hostname together. If the
-    /// holder changes before the write, it is read and decided again. No attempt starts after `deadline`, and the system
-    /// makes three.
+    /// holder changes before the write, it is read and decided again, but not after `deadline`, and by the system twice at
+    /// most.
     ///
     /// # Errors
     /// [`Error::Busy`]. [`store::Error::NotFound`]: the domain was deleted. [`store::Error::Conflict`] and
@@ -183,69 +202,58 @@ impl<'a> Checker<'a> {
         deadline: Instant,
         turns: &Turns,
     ) -> Result<Settled, Error> {
-        self.look_up_other_token(&mut observed).await?;
-        let mut retry = self.app.store.retry_until(deadline);
+        let store = &self.app.store;
+        if let Some(token) = &observed.evidence.other_token {
+            let agency = &observed.domain().agency_id;
+            observed.evidence.token_of_same_agency = store.has_token(agency, token).await?;
+        }
+        let mut retry = store.retry_until(deadline);
         if matches!(author, Author::System) {
             retry = retry.up_to(SYSTEM_ATTEMPTS);
         }
-        let mut holder: Option<(Box<DomainRecord>, Option<Evidence>)> = None;
+        let before = observed.domain().status;
+        let mut holder = None;
         loop {
             holder = self.holder(&observed, holder).await?;
             let now = self.app.clock.now();
-            let result = decide_outcome(self.app, &observed, holder.as_ref(), now);
-            let holder_after = holder.as_ref().zip(result.holder);
-            let holder_change = holder_after.map(|((before, _), after)| Change { before, after });
-            let before = observed.domain().status;
-            let moved = holder_change
-                .as_ref()
-                .is_some_and(|change| !change.after.status.serves());
-            let permits = match before == result.domain.status {
-                true => Vec::new(),
-                false => {
-                    let holder = holder_change.iter().map(|change| change.after.agency_id.clone());
-                    turns
-                        .take(holder.chain([result.domain.agency_id.clone()]).collect())
-                        .await
-                }
-            };
-            // The semaphore is never closed.
-            let write_permit = turns.writes.acquire().await;
+            let Outcome {
+                domain,
+                holder: holder_after,
+                moves,
+                decided,
+            } = self.outcome(&observed, holder.as_ref(), now);
+            let mut agencies = Vec::new();
+            if domain.status != before {
+                agencies.push(domain.agency_id.clone());
+                agencies.extend(holder_after.iter().map(|holder| holder.agency_id.clone()));
+            }
+            let holder_change = holder.as_ref().zip(holder_after).map(|(holder, after)| Change {
+                before: &holder.record,
+                after,
+            });
             let change = Change {
                 before: &observed.record,
-                after: result.domain,
+                after: domain,
             };
-            let checked = self
-                .app
-                .store
-                .finish_check(author, now, change, holder_change, &mut retry);
-            match checked.await? {
+            let permits = turns.take(agencies).await;
+            let written = store
+                .finish_check(author, now, change, holder_change, &mut retry)
+                .await?;
+            match written {
                 Checked::Written(domain) => {
                     return Ok(Settled::Written {
                         before,
                         domain,
-                        decided: result.decided,
-                        moved,
+                        decided,
+                        moved: moves,
                     });
                 }
                 Checked::Superseded(domain) => return Ok(Settled::Superseded(domain)),
                 Checked::HolderChanged => {}
             }
-            drop((permits, write_permit));
+            drop(permits);
             retry.wait().await?;
         }
-    }
-
-    /// Whether the token of another target is the token of another domain of the same agency.
-    async fn look_up_other_token(&self, observed: &mut Observed) -> Result<(), store::Error> {
-        if let Some(token) = observed.evidence.other_token() {
-            let known = self
-                .app
-                .store
-                .has_token(&observed.domain().agency_id, token)
-                .await?;
-            observed.evidence.set_token_of_same_agency(known);
-        }
-        Ok(())
     }
 
     /// The other agency's domain that holds the hostname, if the check must know it, and its evidence against a `TXT` proof.
@@ -253,8 +261,8 @@ impl<'a> Checker<'a> {
     async fn holder(
         &self,
         observed: &Observed,
-        last: Option<(Box<DomainRecord>, Option<Evidence>)>,
-    ) -> Result<Option<(Box<DomainRecord>, Option<Evidence>)>, Error> {
+        last: Option<ObservedHolder>,
+    ) -> Result<Option<ObservedHolder>, Error> {
         let (domain, proof) = (observed.domain(), observed.evidence.proof());
         if !proof.is_given() || domain.status.serves() {
             return Ok(None);
@@ -262,38 +270,33 @@ impl<'a> Checker<'a> {
         let Some(record) = self.app.store.other_holder(domain).await? else {
             return Ok(None);
         };
-        let evidence = match last {
+        let is_same = |last: &ObservedHolder| last.record.domain().id == record.domain().id;
+        let evidence = match last.filter(is_same) {
             _ if proof != Proof::Txt => None,
-            Some((before, Some(evidence))) if before.domain().id == record.domain().id => Some(evidence),
-            _ => Some(self.gather(record.domain(), Depth::Full).await?),
+            Some(last) => last.evidence,
+            None => Some(self.gather(record.domain(), Depth::Holder).await?),
         };
-        Ok(Some((Box::new(record), evidence)))
+        let record = Box::new(record);
+        Ok(Some(ObservedHolder { record, evidence }))
+    }
+
+    fn outcome(&self, observed: &Observed, holder: Option<&ObservedHolder>, now: Timestamp) -> Outcome {
+        let input = CheckInput {
+            before: observed.domain(),
+            evidence: &observed.evidence,
+            holder: holder.map(|holder| Holder {
+                domain: holder.record.domain(),
+                evidence: holder.evidence.as_ref(),
+            }),
+            trigger: observed.trigger,
+            now,
+            jitter: random::below(2 * JITTER + 1) as i32 - JITTER as i32,
+        };
+        outcome(&input, &self.app.config.names)
     }
 
     async fn gather(&self, domain: &Domain, depth: Depth) -> Result<Evidence, Busy> {
         let operator = Operator::from(&*self.app.config);
         self.dns.gather(domain, &operator, depth, &self.session).await
     }
-}
-
-fn decide_outcome(
-    app: &App,
-    observed: &Observed,
-    holder: Option<&(Box<DomainRecord>, Option<Evidence>)>,
-    now: Timestamp,
-) -> Outcome {
-    let holder = holder.map(|(record, evidence)| Holder {
-        domain: record.domain(),
-        evidence: evidence.as_ref(),
-    });
-    let jitter = random::below(2 * JITTER + 1) as i32 - JITTER as i32;
-    outcome(
-        observed.domain(),
-        &observed.evidence,
-        holder,
-        &app.config.names,
-        observed.trigger,
-        now,
-        jitter,
-    )
 }

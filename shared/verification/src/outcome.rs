@@ -8,8 +8,7 @@ use shared::models::{
 };
 
 use crate::{
-    decide::{Decision, Holder, HolderChange, Trigger, decide},
-    dns::Evidence,
+    decide::{CheckInput, Decision, HolderChange},
     findings::{Facts, ended, explain, problem, warn_of_contest},
 };
 
@@ -19,28 +18,28 @@ const MAX_NAMESERVERS: usize = 13;
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub domain: Domain,
-    /// The other agency's domain that held the hostname, if it changes.
+    /// The other agency's domain that holds the hostname, if it changes: it loses the hostname, or keeps it and is warned.
     pub holder: Option<Domain>,
-    /// Whether the evidence decided anything.
+    /// Whether the hostname moves from it to this domain.
+    pub moves: bool,
+    /// See [`Decision::decided`].
     pub decided: bool,
 }
 
-/// See [`decide`] for `holder` and `jitter`.
-pub(crate) fn outcome(
-    before: &Domain,
-    evidence: &Evidence,
-    holder: Option<Holder<'_>>,
-    names: &HostPolicy,
-    trigger: Trigger,
-    now: Timestamp,
-    jitter: i32,
-) -> Outcome {
-    let decision = decide(before, evidence, holder, trigger, now, jitter);
+pub(crate) fn outcome(input: &CheckInput<'_>, names: &HostPolicy) -> Outcome {
+    let CheckInput {
+        before,
+        evidence,
+        holder,
+        now,
+        ..
+    } = *input;
+    let decision = input.decide();
     let mut domain = Domain {
         status: decision.status,
         history: decision.history.clone(),
         routing: decision.routing,
-        ownership: known(evidence.ownership_state(), before.ownership),
+        ownership: known(evidence.txt_state, before.ownership),
         route: known(evidence.routing_state(), before.route),
         ..before.clone()
     };
@@ -80,6 +79,7 @@ pub(crate) fn outcome(
     Outcome {
         domain,
         holder: holder.and_then(|holder| holder_after(holder.domain, &decision, now)),
+        moves: matches!(decision.holder, HolderChange::Loses { .. }),
         decided: decision.decided,
     }
 }
@@ -113,7 +113,7 @@ fn holder_after(before: &Domain, decision: &Decision, now: Timestamp) -> Option<
             domain.history = history.clone();
             let finding = history.cause.map(|cause| ended(before, cause));
             if let Some(check) = &mut domain.check {
-                check.next_check_at = *next_check_at;
+                check.next_check_at = Some(*next_check_at);
                 check.findings = finding.iter().cloned().collect();
                 check.problem = finding;
             }
@@ -136,8 +136,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        decide::may_fail,
+        decide::{Holder, Trigger, may_fail},
         dns::{
+            Evidence,
             Proof::{self, Cname, Missing, Txt, Unknown},
             evidence::Expected,
         },
@@ -218,7 +219,15 @@ mod tests {
     }
 
     fn check(before: &Domain, evidence: &Evidence, trigger: Trigger, now: Timestamp, jitter: i32) -> Outcome {
-        outcome(before, evidence, None, &names(), trigger, now, jitter)
+        let input = CheckInput {
+            before,
+            evidence,
+            holder: None,
+            trigger,
+            now,
+            jitter,
+        };
+        outcome(&input, &names())
     }
 
     fn domain(org: &str) -> Domain {
@@ -630,7 +639,15 @@ mod tests {
             expected: Expected::of(newcomer, &names()).unwrap(),
             ..seen(proof)
         };
-        outcome(newcomer, &evidence, Some(holder), &names(), trigger, now, 0)
+        let input = CheckInput {
+            before: newcomer,
+            evidence: &evidence,
+            holder: Some(holder),
+            trigger,
+            now,
+            jitter: 0,
+        };
+        outcome(&input, &names())
     }
 
     fn code(domain: &Domain) -> Option<FindingCode> {
@@ -912,7 +929,15 @@ mod tests {
                 domain: &self.domains[holder],
                 evidence: of_holder.as_ref(),
             });
-            let decision = outcome(&before, &observation, holder, &names(), trigger, self.now, jitter);
+            let input = CheckInput {
+                before: &before,
+                evidence: &observation,
+                holder,
+                trigger,
+                now: self.now,
+                jitter,
+            };
+            let decision = outcome(&input, &names());
             let after = decision.domain.clone();
 
             if after.status == Status::Verified {

@@ -34,16 +34,17 @@ pub struct Evidence {
     pub(crate) cname_state: RecordState,
     /// `None`: not looked up, because the `CNAME` renewed the proof.
     pub(crate) txt: Option<Lookup>,
-    pub(crate) txt_state: RecordState,
+    /// If the record was not looked up, it is what it was before.
+    pub txt_state: RecordState,
     /// The step of a proof that fails DNSSEC validation.
     pub(crate) bogus: Option<Step>,
     /// The registry answers `NXDOMAIN` for the registrable domain.
     pub(crate) unregistered: bool,
     pub(crate) traffic: Traffic,
     /// The `CNAME` leads to the target of this token, which is not the domain's own.
-    pub(crate) other_token: Option<Token>,
-    /// [`Self::other_token`] is the token of another domain of the same agency.
-    pub(crate) token_of_same_agency: bool,
+    pub other_token: Option<Token>,
+    /// Whether it is the token of another domain of the same agency, so that the traffic arrives. Only the table says so.
+    pub token_of_same_agency: bool,
     pub(crate) location: ZoneLocation,
     /// `None`: not made.
     pub(crate) probes: Option<Probes>,
@@ -69,7 +70,7 @@ pub enum Proof {
     Cname,
     /// By the `TXT` record alone.
     Txt,
-    /// A miss: DNS definitely shows no proof.
+    /// DNS definitely shows no proof.
     Missing,
     /// DNS gave no definite answer.
     Unknown,
@@ -79,6 +80,18 @@ impl Proof {
     pub fn is_given(self) -> bool {
         matches!(self, Self::Cname | Self::Txt)
     }
+}
+
+/// What a check counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CheckResult {
+    /// One of the records proves the domain.
+    Proven,
+    /// No record proves it, but its flattened name is enough for a `verified` domain.
+    Renewed,
+    Missed,
+    /// DNS gave no definite answer. It counts for nothing.
+    Unknown,
 }
 
 /// Where the hostname's traffic goes.
@@ -169,11 +182,6 @@ impl Evidence {
         }
     }
 
-    /// The state of the `TXT` record. If it was not looked up, it is what it was before.
-    pub fn ownership_state(&self) -> RecordState {
-        self.txt_state
-    }
-
     /// The state of the record that routes traffic: the `CNAME`, or the addresses of an apex or of a flattened name.
     pub fn routing_state(&self) -> RecordState {
         let is_apex = self.location.zone.as_ref() == Some(&self.expected.hostname);
@@ -186,16 +194,6 @@ impl Evidence {
             }
             (_, state) => state,
         }
-    }
-
-    /// The token of the operator's target that the `CNAME` leads to, if it is not the domain's own.
-    pub fn other_token(&self) -> Option<&Token> {
-        self.other_token.as_ref()
-    }
-
-    /// Tells whether [`Self::other_token`] is the token of another domain of the same agency. Then the traffic arrives.
-    pub fn set_token_of_same_agency(&mut self, known: bool) {
-        self.token_of_same_agency = known;
     }
 
     /// The zone into which the records must be entered.
@@ -219,10 +217,22 @@ impl Evidence {
 
     /// Whether this alone changes a domain's status.
     fn changes(&self, status: Status) -> bool {
-        match (status, self.proof()) {
-            (Status::Verified, Proof::Missing) => !self.is_flattened(),
-            (Status::Verified, _) => false,
-            (_, proof) => proof.is_given(),
+        match self.result_for(status) {
+            CheckResult::Proven => status != Status::Verified,
+            CheckResult::Missed => status == Status::Verified,
+            CheckResult::Renewed | CheckResult::Unknown => false,
+        }
+    }
+
+    /// What the check counts as for a domain with this status.
+    pub(crate) fn result_for(&self, status: Status) -> CheckResult {
+        match (self.proof(), status) {
+            (Proof::Cname | Proof::Txt, _) => CheckResult::Proven,
+            (Proof::Unknown, _) => CheckResult::Unknown,
+            (Proof::Missing, Status::Verified) if self.is_flattened() => CheckResult::Renewed,
+            // Only the addresses tell a flattened CNAME from a miss.
+            (Proof::Missing, Status::Verified) if self.routing() == Routing::Unknown => CheckResult::Unknown,
+            (Proof::Missing, _) => CheckResult::Missed,
         }
     }
 
@@ -294,7 +304,7 @@ impl Gatherer<'_> {
         let key = ConcurrencyKey::RegistrableDomain(registrable(&self.expected.hostname));
         let _permit = client.wait(client.session.concurrency.acquire(key)).await;
         let renewal = match (depth, self.domain.status) {
-            (Depth::Renewal, Status::Verified) => Box::pin(self.renewal()).await,
+            (Depth::Scheduled, Status::Verified) => Box::pin(self.renewal()).await,
             _ => None,
         };
         let mut evidence = match renewal {
@@ -302,8 +312,12 @@ impl Gatherer<'_> {
             None => Box::pin(self.full()).await,
         };
         evidence.location = self.location(&evidence).await;
-        let explain = depth == Depth::Diagnose || evidence.changes(self.domain.status);
-        if explain && evidence.proof() != Proof::Unknown && !evidence.unregistered {
+        let is_explained = match depth {
+            Depth::Holder => false,
+            Depth::Scheduled => evidence.changes(self.domain.status),
+            Depth::Diagnose => true,
+        };
+        if is_explained && evidence.proof() != Proof::Unknown && !evidence.unregistered {
             evidence.probes = Some(Box::pin(self.probe(&evidence)).await);
         }
         evidence.packets = client.budget.sent();
@@ -351,7 +365,7 @@ impl Gatherer<'_> {
         );
         let (mut cname_state, mut txt_state) = join!(self.cname_state(&cname), self.txt_state(&txt));
         let mut bogus = None;
-        // A first proof needs a second perspective: a validating resolver must not reject the zone.
+        // Unless the domain is verified, a proof needs a second perspective: a validating resolver must not reject the zone.
         if self.domain.status != Status::Verified && self.client.dns.mode == DnsMode::Authoritative {
             for (state, lookup) in [(&mut cname_state, &cname), (&mut txt_state, &txt)] {
                 if *state == RecordState::Found
@@ -486,17 +500,13 @@ impl Gatherer<'_> {
                 Err(_) => edge_known = false,
             }
         }
-        let routing = if !ours.is_empty() {
-            Routing::Routed
-        } else if addresses
-            .iter()
-            .any(|address| proxies::is_proxy_address(*address))
-        {
-            Routing::Proxied
-        } else if complete && (edge_known || addresses.is_empty()) {
-            Routing::Elsewhere
-        } else {
-            Routing::Unknown
+        let is_proxy = |address: &IpAddr| proxies::is_proxy_address(*address);
+        let routing = match complete && edge_known {
+            _ if !ours.is_empty() => Routing::Routed,
+            // An address that is not known yet may be the edge's, and the edge may be in a proxy's network.
+            false => Routing::Unknown,
+            true if addresses.iter().any(is_proxy) => Routing::Proxied,
+            true => Routing::Elsewhere,
         };
         Traffic {
             routing,

@@ -1,6 +1,9 @@
 //! Lookups: one question to several servers of a zone, the comparison of their replies, and aliases followed across zones.
 
-use std::sync::Arc;
+use std::{
+    fmt::{self, Display, Formatter},
+    sync::Arc,
+};
 
 use futures_util::future::join_all;
 use hickory_proto::{
@@ -117,6 +120,37 @@ impl Response {
             _ => self == other,
         }
     }
+}
+
+/// The records in presentation format (RFC 1035, section 5.1), or what there is instead.
+impl Display for Response {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(records) => {
+                let texts: Vec<_> = records.iter().map(presentation).collect();
+                f.write_str(&texts.join(", "))
+            }
+            Self::Cname(name) => write!(f, "{}.", text(name)),
+            Self::NoData => f.write_str("NOERROR, no such record"),
+            Self::NxDomain => f.write_str("NXDOMAIN"),
+            Self::Referral(child) => write!(f, "referral to {}", text(&child.zone)),
+        }
+    }
+}
+
+fn presentation(record: &RData) -> String {
+    let RData::TXT(txt) = record else {
+        return record.to_string();
+    };
+    let quoted = txt.txt_data.iter().map(|string| {
+        let escaped = string.iter().map(|byte| match byte {
+            b'"' | b'\\' => format!("\\{}", char::from(*byte)),
+            b' '..=b'~' => char::from(*byte).to_string(),
+            _ => format!("\\{byte:03}"),
+        });
+        format!("\"{}\"", escaped.collect::<String>())
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 /// Why a lookup has no result.

@@ -25,6 +25,7 @@ mod public;
 mod session;
 pub(crate) mod wire;
 
+pub(crate) use evidence::CheckResult;
 pub use evidence::{Evidence, Proof};
 pub use session::Session;
 pub use wire::Limits;
@@ -74,13 +75,13 @@ impl Operator<'_> {
 /// How much a check asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// To renew a `verified` domain: two servers at random, the `CNAME` first, the `TXT` only if the `CNAME` does not prove
-    /// the domain. Without a proof, and for other statuses, it continues as [`Self::Full`].
-    Renewal,
-    /// Both records at up to four servers: enough for a first proof and for a miss. If the status changes, it continues as
-    /// [`Self::Diagnose`].
-    Full,
-    /// As [`Self::Full`], and the queries behind the finer finding codes, within the check's limits.
+    /// A `verified` domain is renewed by two servers at random: the `CNAME` first, the `TXT` only if the `CNAME` does not
+    /// prove it. Without a proof, and for the other statuses, both records are looked up at up to four servers. If the
+    /// status changes, it continues as [`Self::Diagnose`].
+    Scheduled,
+    /// Both records at up to four servers, to decide whether the holder of a hostname keeps it.
+    Holder,
+    /// Both records at up to four servers, and the queries behind the finer finding codes, within the check's limits.
     Diagnose,
 }
 

@@ -16,6 +16,7 @@ use hickory_proto::{
     rr::{DNSClass, Name, RecordType},
     serialize::binary::{BinDecodable, BinDecoder},
 };
+use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
@@ -53,28 +54,52 @@ const MAX_RECORDS: u16 = 100;
 const UDP_PAYLOAD: u16 = 1232;
 
 /// Why a query has no usable response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Failure {
     /// No response arrived in time, or the server cannot be reached.
+    #[error("no response")]
     Timeout,
-    /// The check has no time or no packets left, so the query was not sent or was cut off.
+    /// The check has no time, packets or sockets left, so the query was not sent or was cut off.
+    #[error("not queried, the check's limits were reached")]
     BudgetExhausted,
     /// The response code is neither `NOERROR` nor `NXDOMAIN`.
+    #[error("{}", mnemonic(*.0))]
     Code(ResponseCode),
     /// The message cannot be parsed, or it contradicts itself.
+    #[error("malformed")]
     Malformed,
     /// A section has more than 100 records.
+    #[error("too many records")]
     TooBig,
     /// The UDP response was truncated, and TCP brought no response.
+    #[error("truncated, and no response by TCP")]
     Truncated,
-    /// The server is not authoritative for the name.
+    /// The server is not authoritative for the name, or the referrals do not end.
+    #[error("not authoritative")]
     Lame,
-    /// The name server's name has no address.
+    /// The name server's name has no address, or the resolver does not say which.
+    #[error("no address")]
     NoAddress,
     /// The name server has no public address.
+    #[error("no public address")]
     PrivateAddress,
     /// A validating resolver rejects the zone's signatures.
+    #[error("SERVFAIL, but not with checking disabled")]
     Bogus,
+}
+
+/// The name of a response code (IANA, DNS RCODEs).
+fn mnemonic(code: ResponseCode) -> String {
+    let name = match code {
+        ResponseCode::FormErr => "FORMERR",
+        ResponseCode::ServFail => "SERVFAIL",
+        ResponseCode::NotImp => "NOTIMP",
+        ResponseCode::Refused => "REFUSED",
+        ResponseCode::YXDomain => "YXDOMAIN",
+        ResponseCode::NotAuth => "NOTAUTH",
+        code => return format!("RCODE {}", u16::from(code)),
+    };
+    name.to_owned()
 }
 
 /// What one check has left of its limits.

@@ -42,7 +42,7 @@ fn assert_unknown(seen: &Seen, code: Code) {
 #[tokio::test]
 async fn either_record_proves() {
     let world = World::new(&cname()).await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!((seen.proof, seen.routing), (Proof::Cname, Routing::Routed));
     assert_eq!(
         (seen.route, seen.ownership),
@@ -53,7 +53,7 @@ async fn either_record_proves() {
     assert_eq!(seen.findings, []);
 
     world.zone("acme.test.", &txt(), &[NS1, NS2]).await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!((seen.proof, seen.routing), (Proof::Txt, Routing::Elsewhere));
     assert_eq!(
         (seen.route, seen.ownership),
@@ -64,7 +64,7 @@ async fn either_record_proves() {
     world
         .zone("acme.test.", "acme.test. MX mail.acme.test.", &[NS1, NS2])
         .await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!((seen.proof, seen.routing), (Proof::Missing, Routing::Elsewhere));
     assert_eq!(codes(&seen), [Code::RecordMissing]);
     assert_eq!(seen.findings[0].observed[1].server, "ns2.acme.test");
@@ -117,7 +117,7 @@ pub fn values() -> Vec<(String, Proof)> {
 async fn values_count_whole_and_to_the_byte() {
     for (records, proof) in values() {
         let world = World::new(&records).await;
-        let seen = world.see(&portal(), Depth::Full).await;
+        let seen = world.see(&portal(), Depth::Scheduled).await;
         assert_eq!(seen.proof, proof, "{records}: {seen:?}");
     }
 }
@@ -126,11 +126,14 @@ async fn values_count_whole_and_to_the_byte() {
 async fn names_in_other_scripts_are_asked_for_in_their_ascii_form() {
     let world = World::new(&format!("xn--bro-hoa.acme.test. CNAME {TARGET}")).await;
     assert_eq!(
-        world.see(&domain("büro.acme.test"), Depth::Full).await.proof,
+        world.see(&domain("büro.acme.test"), Depth::Scheduled).await.proof,
         Proof::Cname
     );
     assert_eq!(
-        world.see(&domain("BÜRO.ACME.test."), Depth::Full).await.proof,
+        world
+            .see(&domain("BÜRO.ACME.test."), Depth::Scheduled)
+            .await
+            .proof,
         Proof::Cname
     );
 }
@@ -139,19 +142,19 @@ async fn names_in_other_scripts_are_asked_for_in_their_ascii_form() {
 async fn a_stale_resolver_is_not_believed() {
     let world = World::new(&cname()).await;
     // Its cache has neither the record nor the zone.
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Cname);
     // It still has what is gone.
     world.resolver(&format!("{}\n{}", cname(), txt())).await;
     world.zone("acme.test.", "", &[NS1, NS2]).await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Missing);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Missing);
 }
 
 #[tokio::test]
 async fn servers_that_differ_decide_nothing() {
     let world = World::new(&cname()).await;
     world.zone("acme.test.", "", &[NS2]).await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_unknown(&seen, Code::NotEverywhereYet);
     assert_eq!(seen.findings[0].level, Level::Unknown);
     let answers: Vec<_> = seen.findings[0]
@@ -164,7 +167,7 @@ async fn servers_that_differ_decide_nothing() {
         "{answers:?}"
     );
 
-    let seen = world.see(&verified("portal.acme.test"), Depth::Renewal).await;
+    let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
     assert_unknown(&seen, Code::NotEverywhereYet);
     // Other people's records may still be on their way.
     world.zone("acme.test.", &txt(), &[NS1]).await;
@@ -172,19 +175,19 @@ async fn servers_that_differ_decide_nothing() {
     world
         .zone("acme.test.", &format!("{}\n{other}", txt()), &[NS2])
         .await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Txt);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Txt);
 }
 
 #[tokio::test]
 async fn where_one_server_is_dead_the_resolver_must_agree_with_a_proof_and_a_miss_does_not_count() {
     let world = World::new(&cname()).await;
     world.serve(NS2, |_| Reaction::Silence).await;
-    assert_unknown(&world.see(&portal(), Depth::Full).await, Code::DnsTimeout);
+    assert_unknown(&world.see(&portal(), Depth::Scheduled).await, Code::DnsTimeout);
     world.resolver(&cname()).await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
     assert_eq!(
         world
-            .see(&verified("portal.acme.test"), Depth::Renewal)
+            .see(&verified("portal.acme.test"), Depth::Scheduled)
             .await
             .proof,
         Proof::Cname
@@ -192,13 +195,13 @@ async fn where_one_server_is_dead_the_resolver_must_agree_with_a_proof_and_a_mis
 
     world.zone("acme.test.", &txt(), &[NS1]).await;
     world.resolver(&txt()).await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     // Whether there is a CNAME is not known, but the other record is enough.
     assert_eq!((seen.proof, seen.route), (Proof::Txt, RecordState::Unreachable));
 
     world.zone("acme.test.", "", &[NS1]).await;
     world.resolver("").await;
-    let seen = world.see(&verified("portal.acme.test"), Depth::Renewal).await;
+    let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
     assert_unknown(&seen, Code::DnsTimeout);
     assert_eq!(seen.findings[0].observed.len(), 2);
 }
@@ -207,16 +210,16 @@ async fn where_one_server_is_dead_the_resolver_must_agree_with_a_proof_and_a_mis
 async fn a_zone_with_one_server_needs_but_that() {
     let world = World::new(&cname()).await;
     world.registry("acme.test. NS ns1.acme.test.").await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
     assert_eq!(
         world
-            .see(&verified("portal.acme.test"), Depth::Renewal)
+            .see(&verified("portal.acme.test"), Depth::Scheduled)
             .await
             .proof,
         Proof::Cname
     );
     world.zone("acme.test.", "", &[NS1]).await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Missing);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Missing);
 }
 
 #[tokio::test]
@@ -232,7 +235,7 @@ async fn of_many_servers_four_are_asked() {
         world.zone("acme.test.", &cname(), &[server]).await;
     }
     world.registry(&registry).await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
     let asked = world
         .got()
         .iter()
@@ -338,7 +341,7 @@ async fn what_decides_nothing() {
         }
         for domain in [portal(), verified("portal.acme.test")] {
             let begun = Instant::now();
-            let seen = world.see(&domain, Depth::Renewal).await;
+            let seen = world.see(&domain, Depth::Scheduled).await;
             assert_eq!((row, seen.proof), (row, Proof::Unknown), "{seen:?}");
             assert!(codes(&seen).contains(&code), "row {row}: {seen:?}");
             assert!(
@@ -369,7 +372,7 @@ async fn forged_answers_before_the_true_one_do_no_harm() {
             })
             .await;
     }
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
 }
 
 #[tokio::test]
@@ -385,7 +388,7 @@ async fn a_server_that_does_not_keep_letter_case_is_asked_by_tcp() {
             })
             .await;
     }
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
     let got = world.got();
     assert!(got.iter().any(|got| got.tcp && got.kind == RecordType::CNAME));
 }
@@ -397,7 +400,7 @@ async fn what_is_cut_short_is_asked_by_tcp() {
         records += &format!("\n_agency-challenge.portal.acme.test. TXT \"{number:060}\"");
     }
     let world = World::new(&records).await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Txt);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Txt);
     assert!(
         world
             .got()
@@ -417,7 +420,7 @@ async fn a_server_without_edns_is_asked_without_it() {
             })
             .await;
     }
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
 }
 
 #[tokio::test]
@@ -436,7 +439,7 @@ async fn a_lost_packet_is_sent_again() {
             .await;
     }
     world.registry("acme.test. NS ns1.acme.test.").await;
-    let seen = world.see(&verified("portal.acme.test"), Depth::Renewal).await;
+    let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Cname);
 }
 
@@ -472,7 +475,7 @@ globex.test. NS ns1.acme.test.\nglobex.test. NS ns2.acme.test.";
                 })
                 .await;
         }
-        let seen = world.see(&portal(), Depth::Full).await;
+        let seen = world.see(&portal(), Depth::Scheduled).await;
         match globex.contains(TARGET) {
             true => assert_eq!(seen.proof, Proof::Cname, "{acme}: {seen:?}"),
             false => assert_eq!(codes(&seen), [Code::WrongValue, Code::TargetMissing], "{seen:?}"),
@@ -484,7 +487,7 @@ globex.test. NS ns1.acme.test.\nglobex.test. NS ns2.acme.test.";
         "_agency-challenge.portal.acme.test. CNAME c.acme.test.\nc.acme.test. TXT \"{VALUE}\""
     ))
     .await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Txt);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Txt);
 }
 
 #[tokio::test]
@@ -499,10 +502,10 @@ async fn eight_aliases_are_followed_and_no_more() {
         format!("{records}{at}.acme.test. CNAME {TARGET}")
     };
     let world = World::new(&chain(8)).await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Cname, "{seen:?}");
     let world = World::new(&chain(9)).await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(
         (seen.proof, codes(&seen)),
         (Proof::Missing, vec![Code::CnameTooLong]),
@@ -513,7 +516,7 @@ async fn eight_aliases_are_followed_and_no_more() {
         "portal.acme.test. CNAME b.acme.test.\nb.acme.test. CNAME portal.acme.test.",
     ] {
         let world = World::new(circle).await;
-        let seen = world.see(&portal(), Depth::Full).await;
+        let seen = world.see(&portal(), Depth::Scheduled).await;
         assert_eq!(
             (seen.proof, codes(&seen)),
             (Proof::Missing, vec![Code::CnameLoop]),
@@ -540,11 +543,11 @@ async fn a_first_proof_needs_signatures_that_hold() {
         }
     };
     world.serve(RESOLVER, bogus).await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_unknown(&seen, Code::DnssecBogus);
     assert_eq!(seen.route, RecordState::Unreachable);
     // A renewal is not seen from there.
-    let seen = world.see(&verified("portal.acme.test"), Depth::Renewal).await;
+    let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Cname);
     // A resolver that fails either way says nothing about signatures.
     world
@@ -555,7 +558,7 @@ async fn a_first_proof_needs_signatures_that_hold() {
             }
         })
         .await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
 }
 
 #[tokio::test]
@@ -565,7 +568,7 @@ async fn by_the_resolver_alone() {
         .resolver(&format!("{}\nacme.test. NS ada.ns.cloudflare.com.", cname()))
         .await;
     let dns = world.dns_with(DnsMode::Recursive, false);
-    let seen = look(&dns, &portal(), Depth::Full, &Session::default()).await;
+    let seen = look(&dns, &portal(), Depth::Scheduled, &Session::default()).await;
     assert_eq!((seen.proof, seen.routing), (Proof::Cname, Routing::Routed));
     assert!(
         world
@@ -586,13 +589,13 @@ async fn by_the_resolver_alone() {
             Reaction::Say(reply)
         })
         .await;
-    let seen = look(&dns, &portal(), Depth::Full, &Session::default()).await;
+    let seen = look(&dns, &portal(), Depth::Scheduled, &Session::default()).await;
     assert_eq!(
         (seen.proof, seen.zone.unwrap().as_str()),
         (Proof::Cname, "acme.test")
     );
     world.resolver("acme.test. MX mail.").await;
-    let seen = look(&dns, &portal(), Depth::Full, &Session::default()).await;
+    let seen = look(&dns, &portal(), Depth::Scheduled, &Session::default()).await;
     assert_eq!(
         (seen.proof, codes(&seen)),
         (Proof::Missing, vec![Code::RecordMissing])
@@ -607,13 +610,13 @@ async fn by_the_resolver_alone() {
             })
             .await;
         assert_unknown(
-            &look(&dns, &portal(), Depth::Full, &Session::default()).await,
+            &look(&dns, &portal(), Depth::Scheduled, &Session::default()).await,
             code,
         );
     }
     world.serve(RESOLVER, |_| Reaction::Silence).await;
     assert_unknown(
-        &look(&dns, &portal(), Depth::Full, &Session::default()).await,
+        &look(&dns, &portal(), Depth::Scheduled, &Session::default()).await,
         Code::DnsTimeout,
     );
 }
@@ -674,7 +677,7 @@ async fn a_check_keeps_its_limits_whatever_servers_do() {
 async fn ids_ports_and_letters_are_random() {
     let world = World::new(&cname()).await;
     for _ in 0..10 {
-        world.see(&portal(), Depth::Full).await;
+        world.see(&portal(), Depth::Scheduled).await;
     }
     let got = world.got();
     let distinct = |mut values: Vec<String>| {
@@ -751,12 +754,12 @@ async fn random_sets_of_servers_follow_the_rules() {
             _ => Proof::Unknown,
         };
         for (domain, depth) in [
-            (portal(), Depth::Full),
-            (verified("portal.acme.test"), Depth::Renewal),
+            (portal(), Depth::Scheduled),
+            (verified("portal.acme.test"), Depth::Scheduled),
         ] {
             let seen = world.see(&domain, depth).await;
             // Two at random may agree where all four do not: that renews, and proves nothing anew.
-            let luck = depth == Depth::Renewal && ways.iter().filter(|way| **way == Way::Proof).count() > 1;
+            let luck = depth == Depth::Scheduled && ways.iter().filter(|way| **way == Way::Proof).count() > 1;
             assert!(
                 seen.proof == expected || luck && seen.proof == Proof::Cname,
                 "{ways:?} {depth:?}: {seen:?}"
@@ -808,7 +811,7 @@ async fn random_garbage_proves_nothing() {
             ..FAST
         };
         let dns = world.dns().with_limits(limits);
-        for depth in [Depth::Renewal, Depth::Diagnose] {
+        for depth in [Depth::Scheduled, Depth::Diagnose] {
             let seen = look(&dns, &verified("portal.acme.test"), depth, &Session::default()).await;
             assert!(!seen.proof.is_given(), "{seen:?}");
             assert!(seen.findings.len() <= 16);

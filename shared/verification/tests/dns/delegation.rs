@@ -28,13 +28,13 @@ async fn a_domain_that_left_its_provider_is_not_proven_there() {
         address(OLD)
     );
     world.resolver(&stale).await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Missing, "{seen:?}");
     assert_eq!(seen.nameservers, ["ns1.acme.test", "ns2.acme.test"]);
     assert!(!world.got().iter().any(|got| got.server == OLD));
     assert_eq!(
         world
-            .see(&verified("portal.acme.test"), Depth::Renewal)
+            .see(&verified("portal.acme.test"), Depth::Scheduled)
             .await
             .proof,
         Proof::Missing
@@ -47,7 +47,7 @@ async fn a_new_delegation_is_seen_at_once() {
     world
         .zone("test.", "other.test. NS ns.other.test.", &[REGISTRY])
         .await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(
         (seen.proof, codes(&seen)),
         (Proof::Missing, vec![Code::DomainUnregistered])
@@ -56,7 +56,7 @@ async fn a_new_delegation_is_seen_at_once() {
     world
         .registry("acme.test. NS ns1.acme.test.\nacme.test. NS ns2.acme.test.")
         .await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_zone_below_the_domain_is_found_by_referral() {
     world
         .zone("portal.acme.test.", "portal.acme.test. MX a.", &[CHILD])
         .await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Missing);
     assert_eq!(seen.zone.unwrap().as_str(), "portal.acme.test");
     world
@@ -80,7 +80,7 @@ async fn a_zone_below_the_domain_is_found_by_referral() {
             &[CHILD],
         )
         .await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Txt);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Txt);
 }
 
 #[tokio::test]
@@ -93,16 +93,16 @@ async fn one_server_alone_cannot_delegate_the_name_to_its_own() {
     world.zone("acme.test.", &delegation, &[NS2]).await;
     world.zone("portal.acme.test.", &cname(), &[CHILD]).await;
     for _ in 0..10 {
-        for depth in [Depth::Full, Depth::Diagnose] {
+        for depth in [Depth::Scheduled, Depth::Diagnose] {
             let seen = world.see(&portal(), depth).await;
             assert_eq!(seen.proof, Proof::Unknown, "{seen:?}");
         }
-        let seen = world.see(&verified("portal.acme.test"), Depth::Renewal).await;
+        let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
         assert_eq!(seen.proof, Proof::Unknown, "{seen:?}");
     }
     // Once all of them delegate it, its owner has.
     world.zone("acme.test.", &delegation, &[NS1]).await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
 }
 
 /// A delegation of the name to a server of its own, with the server's address.
@@ -121,11 +121,11 @@ async fn servers_that_refer_to_different_ones_prove_nothing() {
         let zone = delegation(challenge, below);
         world.zone("acme.test.", &zone, &[server]).await;
     }
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Unknown);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Unknown);
     // Nor does one that has the record where the others say that it is not theirs to have.
     let record = format!("{challenge} TXT \"{VALUE}\"");
     world.zone("acme.test.", &record, &[NS2]).await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Unknown);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Unknown);
 }
 
 #[tokio::test]
@@ -135,13 +135,13 @@ async fn a_referral_by_one_server_alone_needs_the_resolver() {
     world.zone("acme.test.", &below, &[NS1]).await;
     world.serve(NS2, |_| Reaction::Silence).await;
     world.zone("portal.acme.test.", "", &[CHILD]).await;
-    let seen = world.see(&verified("portal.acme.test"), Depth::Renewal).await;
+    let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Unknown, "a miss: {seen:?}");
 
     world.zone("portal.acme.test.", &cname(), &[CHILD]).await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Unknown);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Unknown);
     world.resolver(&cname()).await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Cname);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
 
     // Nor do two servers below that differ make it another's.
     world.resolver("").await;
@@ -156,18 +156,18 @@ async fn a_referral_by_one_server_alone_needs_the_resolver() {
     world.zone(challenge, &record, &[CHILD]).await;
     let more = format!("{record}{challenge} TXT \"more\"");
     world.zone(challenge, &more, &[CHILD + 1]).await;
-    assert_eq!(world.see(&portal(), Depth::Full).await.proof, Proof::Unknown);
+    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Unknown);
     world.zone("acme.test.", &below, &[NS1]).await;
     world.resolver(&cname()).await;
 
     // Others of the session ask the zone's servers again.
     let session = Session::default();
-    look(&world.dns(), &portal(), Depth::Full, &session).await;
+    look(&world.dns(), &portal(), Depth::Scheduled, &session).await;
     world.resolver("").await;
     world
         .zone("acme.test.", "portal.acme.test. A 192.0.2.1", &[NS1, NS2])
         .await;
-    let seen = look(&world.dns(), &portal(), Depth::Full, &session).await;
+    let seen = look(&world.dns(), &portal(), Depth::Scheduled, &session).await;
     assert_eq!(seen.proof, Proof::Missing);
 }
 
@@ -192,7 +192,7 @@ async fn one_server_may_have_the_zone_below_itself_where_others_refer_to_it() {
             Reaction::Say(both[zone].answer(asked))
         })
         .await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Cname, "{seen:?}");
     assert_eq!(seen.zone.unwrap().as_str(), "portal.acme.test");
 }
@@ -221,7 +221,7 @@ async fn a_zone_that_the_parents_server_has_too_is_found() {
     world
         .zone("acme.test.", &format!("{records}\n{}", cname()), &[NS1])
         .await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Unknown, "{seen:?}");
     assert_eq!(codes(&seen), [Code::NotEverywhereYet]);
     assert_eq!(seen.nameservers, ["ns1.acme.test", "nic.test"]);
@@ -246,7 +246,7 @@ async fn a_zone_that_the_same_servers_have_is_shown_where_they_let_it_be_seen() 
             .await;
     }
     let hostname = "portal.eu.acme.test";
-    let seen = world.see(&domain(hostname), Depth::Full).await;
+    let seen = world.see(&domain(hostname), Depth::Scheduled).await;
     // The alias tells of no zone; that there is no TXT record does.
     let zone = seen.zone.clone();
     assert_eq!(
@@ -269,7 +269,7 @@ async fn a_zone_that_the_same_servers_have_is_shown_where_they_let_it_be_seen() 
         check: Some(check),
         ..verified(hostname)
     };
-    let renewed = world.see(&domain, Depth::Renewal).await;
+    let renewed = world.see(&domain, Depth::Scheduled).await;
     assert_eq!(renewed.proof, Proof::Cname);
     assert_eq!((renewed.zone, renewed.nameservers), (seen.zone, seen.nameservers));
 }
@@ -288,7 +288,7 @@ async fn name_servers_elsewhere_are_found_by_the_resolver_and_others_glue_is_not
     world
         .resolver(&format!("ns.provider.example. A {}", address(CHILD)))
         .await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Cname, "{seen:?}");
     assert!(!world.got().iter().any(|got| got.server == OLD));
 }
@@ -326,7 +326,7 @@ async fn lame_servers_are_no_answer() {
         })
         .await;
     world.resolver("").await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(
         (seen.proof, codes(&seen)),
         (Proof::Unknown, vec![Code::LameDelegation])
@@ -375,7 +375,7 @@ async fn the_challenge_may_be_a_zone_of_its_own() {
     world
         .zone(challenge, &format!("{challenge} TXT \"{VALUE}\""), &[CHILD])
         .await;
-    let seen = world.see(&portal(), Depth::Full).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(
         (seen.proof, seen.zone.unwrap().as_str()),
         (Proof::Txt, "acme.test")
@@ -421,7 +421,7 @@ async fn a_registrys_second_level_is_asked_for_once_in_a_session() {
         ("portal.globex.co.uk", 2),
         ("acme.co.uk", 1),
     ] {
-        let seen = look(&dns, &verified(hostname), Depth::Renewal, &session).await;
+        let seen = look(&dns, &verified(hostname), Depth::Scheduled, &session).await;
         assert_eq!(
             (hostname, seen.proof, seen.packets),
             (hostname, Proof::Cname, packets)

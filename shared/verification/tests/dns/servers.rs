@@ -350,11 +350,11 @@ async fn servers_that_are_dead_or_lame_do_not_decide() {
                 }
                 daemons.resolver("");
                 daemons.ready().await;
-                let seen = daemons.see(&portal(), Depth::Full).await;
+                let seen = daemons.see(&portal(), Depth::Scheduled).await;
                 assert_eq!(seen.proof, proof, "{cast:?} {dead} {records}: {seen:#?}");
                 if proof == Proof::Unknown {
                     assert_eq!(seen.findings[0].code, code, "{cast:?} {records}: {seen:#?}");
-                    let renewed = daemons.see(&verified("portal.acme.test"), Depth::Renewal).await;
+                    let renewed = daemons.see(&verified("portal.acme.test"), Depth::Scheduled).await;
                     assert_eq!(renewed.proof, Proof::Unknown, "{cast:?} {records}: {renewed:#?}");
                 }
                 assert_eq!(place(&seen), (Some("acme.test"), BOTH.to_vec()));
@@ -436,15 +436,15 @@ async fn a_domain_that_moved_is_asked_for_where_it_is_now() {
                 !message.unwrap().answers.is_empty()
             };
             assert_eq!(resolved().await, !before.is_empty());
-            let seen = daemons.see(&portal(), Depth::Full).await;
+            let seen = daemons.see(&portal(), Depth::Scheduled).await;
             assert_eq!(place(&seen), (Some("acme.test"), vec!["old.test"]));
             assert_ne!(seen.proof, proof, "{cast:?}: {seen:#?}");
             daemons.delegate(&to_both(&["acme.test."])).await;
             // The resolver still believes the old ones.
             assert_eq!(resolved().await, !before.is_empty());
             for (domain, depth) in [
-                (portal(), Depth::Full),
-                (verified("portal.acme.test"), Depth::Renewal),
+                (portal(), Depth::Scheduled),
+                (verified("portal.acme.test"), Depth::Scheduled),
             ] {
                 let seen = daemons.see(&domain, depth).await;
                 assert_eq!(seen.proof, proof, "{cast:?}: {seen:#?}");
@@ -466,7 +466,7 @@ async fn a_change_is_seen_at_once_whatever_the_resolver_remembers() {
             message.unwrap().metadata.response_code
         };
         assert_eq!(resolved().await, ResponseCode::NXDomain);
-        let seen = daemons.see(&portal(), Depth::Full).await;
+        let seen = daemons.see(&portal(), Depth::Scheduled).await;
         assert_eq!(
             outcome(&seen),
             (Proof::Missing, vec![Code::RecordMissing]),
@@ -474,7 +474,7 @@ async fn a_change_is_seen_at_once_whatever_the_resolver_remembers() {
         );
         // Once one of them has it, and once both do.
         daemons.change(NS1, "acme.test.", &cname()).await;
-        let seen = daemons.see(&portal(), Depth::Full).await;
+        let seen = daemons.see(&portal(), Depth::Scheduled).await;
         assert_eq!(
             outcome(&seen),
             (Proof::Unknown, vec![Code::NotEverywhereYet]),
@@ -483,7 +483,7 @@ async fn a_change_is_seen_at_once_whatever_the_resolver_remembers() {
         daemons.change(NS2, "acme.test.", &cname()).await;
         assert_eq!(resolved().await, ResponseCode::NXDomain);
         assert_eq!(
-            daemons.see(&portal(), Depth::Full).await.proof,
+            daemons.see(&portal(), Depth::Scheduled).await.proof,
             Proof::Cname,
             "{cast:?}"
         );
@@ -491,15 +491,15 @@ async fn a_change_is_seen_at_once_whatever_the_resolver_remembers() {
         // A renewal is two packets, where the delegation and the servers' addresses are known.
         let (dns, session) = (daemons.dns(), Session::default());
         let domain = verified("portal.acme.test");
-        look(&dns, &domain, Depth::Renewal, &session).await;
-        let seen = look(&dns, &domain, Depth::Renewal, &session).await;
+        look(&dns, &domain, Depth::Scheduled, &session).await;
+        let seen = look(&dns, &domain, Depth::Scheduled, &session).await;
         assert_eq!((seen.proof, seen.packets), (Proof::Cname, 2), "{cast:?}");
 
         for server in [NS1, NS2] {
             daemons.change(server, "acme.test.", "").await;
         }
         assert_eq!(
-            daemons.see(&domain, Depth::Renewal).await.proof,
+            daemons.see(&domain, Depth::Scheduled).await.proof,
             Proof::Missing,
             "{cast:?}"
         );
@@ -554,7 +554,8 @@ async fn signatures_are_checked_by_a_resolver_that_does() {
                 ("portal.signed.test", Proof::Cname),
                 ("txt.signed.test", Proof::Txt),
             ] {
-                let by_resolver = look(&recursive, &domain(host), Depth::Full, &Session::default()).await;
+                let by_resolver =
+                    look(&recursive, &domain(host), Depth::Scheduled, &Session::default()).await;
                 for seen in [daemons.see(&domain(host), Depth::Diagnose).await, by_resolver] {
                     match bogus {
                         true => {
@@ -566,11 +567,11 @@ async fn signatures_are_checked_by_a_resolver_that_does() {
                     assert_eq!(place(&seen), (Some("signed.test"), BOTH.to_vec()));
                 }
                 // A renewal is not seen from there.
-                let renewed = daemons.see(&verified(host), Depth::Renewal).await;
+                let renewed = daemons.see(&verified(host), Depth::Scheduled).await;
                 assert_eq!(renewed.proof, proof, "{cast:?}: {renewed:#?}");
             }
             if !bogus {
-                let seen = daemons.see(&domain("none.signed.test"), Depth::Full).await;
+                let seen = daemons.see(&domain("none.signed.test"), Depth::Scheduled).await;
                 assert_eq!(
                     outcome(&seen),
                     (Proof::Missing, vec![Code::RecordMissing]),
@@ -607,7 +608,7 @@ async fn servers_that_lack_part_of_the_protocol() {
         }
         daemons.resolver("");
         daemons.ready().await;
-        let seen = daemons.see(&portal(), Depth::Full).await;
+        let seen = daemons.see(&portal(), Depth::Scheduled).await;
         assert_eq!(seen.proof, proof, "{option}: {seen:#?}");
         if let Some(code) = code {
             assert!(codes(&seen).contains(&code), "{option}: {seen:#?}");

@@ -23,7 +23,7 @@ async fn a_renewal_is_two_packets_and_the_zone_cut_is_found_once() {
     let seen = join_all(
         domains
             .iter()
-            .map(|domain| look(&dns, domain, Depth::Renewal, &session)),
+            .map(|domain| look(&dns, domain, Depth::Scheduled, &session)),
     )
     .await;
     assert!(seen.iter().all(|seen| seen.proof == Proof::Cname));
@@ -34,12 +34,12 @@ async fn a_renewal_is_two_packets_and_the_zone_cut_is_found_once() {
     assert_eq!(got.len() as u32, sent);
     assert_eq!(got.iter().filter(|got| got.kind == RecordType::NS).count(), 2);
 
-    let seen = look(&dns, &domains[0], Depth::Renewal, &session).await;
+    let seen = look(&dns, &domains[0], Depth::Scheduled, &session).await;
     assert_eq!((seen.packets, seen.ownership), (2, RecordState::Unchecked));
     assert_eq!(seen.zone.unwrap().as_str(), "acme.test");
     // Not beyond it.
     assert_eq!(
-        look(&dns, &domains[0], Depth::Renewal, &Session::default())
+        look(&dns, &domains[0], Depth::Scheduled, &Session::default())
             .await
             .packets,
         5
@@ -57,7 +57,7 @@ async fn a_zone_that_was_silent_to_three_checks_is_left_alone() {
         let seen = look(
             &dns,
             &verified(&format!("p{number}.acme.test")),
-            Depth::Renewal,
+            Depth::Scheduled,
             &session,
         )
         .await;
@@ -69,7 +69,7 @@ async fn a_zone_that_was_silent_to_three_checks_is_left_alone() {
         (Proof::Unknown, vec![Code::DnsTimeout], 0)
     );
     assert!(
-        look(&dns, &portal(), Depth::Full, &Session::default())
+        look(&dns, &portal(), Depth::Scheduled, &Session::default())
             .await
             .packets
             > 0
@@ -90,10 +90,10 @@ async fn name_servers_that_were_silent_for_three_zones_are_not_asked_for_a_fourt
     }
     let (dns, session) = (world.dns(), Session::default());
     for zone in &names[..3] {
-        look(&dns, &verified(zone), Depth::Renewal, &session).await;
+        look(&dns, &verified(zone), Depth::Scheduled, &session).await;
     }
     world.got();
-    let seen = look(&dns, &verified(&names[3]), Depth::Renewal, &session).await;
+    let seen = look(&dns, &verified(&names[3]), Depth::Scheduled, &session).await;
     assert_eq!(
         (seen.proof, codes(&seen)),
         (Proof::Unknown, vec![Code::DnsTimeout])
@@ -119,7 +119,7 @@ async fn a_check_that_has_no_time_left_tells_nothing_of_a_server() {
     };
     let (dns, session) = (world.dns().with_limits(limits), Session::default());
     for _ in 0..4 {
-        let seen = look(&dns, &portal(), Depth::Full, &session).await;
+        let seen = look(&dns, &portal(), Depth::Scheduled, &session).await;
         assert_eq!(codes(&seen), vec![Code::DnsTimeout]);
         let of_theirs = |got: &Got| [NS1, NS2].contains(&got.server);
         assert!(world.got().iter().any(of_theirs), "they are asked each time");
@@ -151,7 +151,7 @@ async fn a_silent_zone_delays_nobody_else() {
     let (dns, session) = (world.dns(), Session::default());
     let timed = async |hostname: String| {
         let begun = Instant::now();
-        let seen = look(&dns, &verified(&hostname), Depth::Renewal, &session).await;
+        let seen = look(&dns, &verified(&hostname), Depth::Scheduled, &session).await;
         (seen.proof, begun.elapsed())
     };
     let others = join_all((0..40).map(|zone| timed(format!("portal.z{zone}.test"))));
@@ -191,7 +191,7 @@ async fn ten_checks_of_a_zone_at_a_time_and_those_who_wait_lose_none_of_their_ti
     let seen = join_all(
         domains
             .iter()
-            .map(|domain| look(&dns, domain, Depth::Renewal, &session)),
+            .map(|domain| look(&dns, domain, Depth::Scheduled, &session)),
     )
     .await;
     assert!(begun.elapsed() > limits.check);
@@ -219,7 +219,7 @@ async fn a_check_that_waits_2_s_for_other_checks_is_busy() {
         .collect();
     let looks = domains.iter().map(async |domain| {
         let begun = Instant::now();
-        let evidence = gather(&dns, domain, Depth::Renewal, &session, &[], &[]).await;
+        let evidence = gather(&dns, domain, Depth::Scheduled, &session, &[], &[]).await;
         (evidence, begun.elapsed())
     });
     let (busy, finished): (Vec<_>, Vec<_>) = join_all(looks)
@@ -233,6 +233,6 @@ async fn a_check_that_waits_2_s_for_other_checks_is_busy() {
         assert!(took < limits.query, "{took:?}");
     }
     // The session knows that the servers do not respond.
-    let again = look(&dns, &domains[0], Depth::Renewal, &session).await;
+    let again = look(&dns, &domains[0], Depth::Scheduled, &session).await;
     assert_eq!(codes(&again), [Code::DnsTimeout]);
 }

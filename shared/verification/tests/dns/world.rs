@@ -310,7 +310,7 @@ pub fn seen(domain: &Domain, evidence: &Evidence) -> Seen {
         zone: evidence.zone(),
         nameservers: evidence.nameservers().collect(),
         provider: evidence.provider(),
-        ownership: evidence.ownership_state(),
+        ownership: evidence.txt_state,
         route: evidence.routing_state(),
         findings: explain(&facts),
         packets: evidence.packets,
