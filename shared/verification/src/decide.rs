@@ -140,23 +140,8 @@ impl CheckInput<'_> {
         };
         let holder = match holder {
             None => HolderChange::None,
-            Some(_) if moves => HolderChange::Loses {
-                history: History {
-                    since: Some(now),
-                    cause: Some(FindingCode::Moved),
-                    ..History::default()
-                },
-                next_check_at: self.after(DAY),
-            },
-            Some(holder) => {
-                let mut history = holder.domain.history.clone();
-                if let Some(evidence) = holder.evidence {
-                    count_missing(&mut history, evidence.proof(), now);
-                }
-                // The warning ends when two checks of the newcomer have not renewed it.
-                history.contested_until = Some(now + 2 * next_check_at.unwrap_or(due).since(now));
-                HolderChange::Keeps { history, due }
-            }
+            Some(_) if moves => self.takes_hostname(),
+            Some(holder) => self.leaves_hostname(holder, due, next_check_at),
         };
         Decision {
             status,
@@ -166,6 +151,29 @@ impl CheckInput<'_> {
             decided: result != CheckResult::Unknown || status != was,
             holder,
         }
+    }
+
+    /// The holder loses the hostname to this domain.
+    fn takes_hostname(&self) -> HolderChange {
+        HolderChange::Loses {
+            history: History {
+                since: Some(self.now),
+                cause: Some(FindingCode::Moved),
+                ..History::default()
+            },
+            next_check_at: self.after(DAY),
+        }
+    }
+
+    /// The holder keeps the hostname. Both domains are due again at `due`; `next` is when this one is.
+    fn leaves_hostname(&self, holder: Holder<'_>, due: Timestamp, next: Option<Timestamp>) -> HolderChange {
+        let mut history = holder.domain.history.clone();
+        if let Some(evidence) = holder.evidence {
+            count_missing(&mut history, evidence.proof(), self.now);
+        }
+        // The warning ends when two checks of this domain in a row have not renewed it.
+        history.contested_until = Some(self.now + 2 * next.unwrap_or(due).since(self.now));
+        HolderChange::Keeps { history, due }
     }
 
     /// The history with this check counted as a proof, a miss or an unknown.
