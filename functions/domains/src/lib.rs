@@ -22,7 +22,7 @@ use shared::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::{Checker, Dns, Trigger, Turns};
 
-/// DNS may have used most of the request's time. The write may be repeated for at least this long.
+/// DNS may have used most of the request's time. A write that conflicts is repeated for at least this long after it.
 const MIN_WRITE_TIME: Duration = Duration::from_millis(1500);
 
 pub fn router(dns: Dns) -> OpenApiRouter<App> {

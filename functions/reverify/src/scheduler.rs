@@ -11,7 +11,7 @@ use crate::group::Group;
 
 /// Checks in flight, from their first packet to their write.
 const CHECK_LIMIT: usize = 256;
-/// Checks of one group that ask DNS at once.
+/// Checks of one group that ask DNS at once, without the checks of holders.
 const GROUP_LIMIT: usize = 10;
 /// Checks that wait for one group.
 const WAITING_LIMIT: usize = 50;

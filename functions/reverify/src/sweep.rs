@@ -26,7 +26,8 @@ use crate::{
     source::{BATCH_SIZE, Source},
 };
 
-/// No check starts with less time than this: it observes at most two domains, 6 s each, and writes.
+/// No check starts with less time than this: DNS answers for its domain, then for the holder, within 6 s each, and the
+/// result is written.
 const CHECK_TIME: Duration = Duration::from_secs(15);
 /// The end of the sweep's time, in which checks are cancelled and the report is made.
 const REPORT_RESERVE: Duration = Duration::from_millis(1500);

@@ -36,7 +36,7 @@ pub struct PortalDomain {
     pub records: Vec<DnsRecord>,
     /// The last DNS check. `null` for a subdomain.
     pub check: Option<Check>,
-    /// When the domain last became verified. `null` before that.
+    /// When the domain last began to be served. `null` before that.
     pub verified_at: Option<Timestamp>,
     /// When the domain was created.
     pub created_at: Timestamp,
@@ -230,7 +230,7 @@ pub struct ServerAnswer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// The finding counts against the domain.
+    /// The finding must be corrected. It counts against the domain if DNS gave a definite answer for both records.
     Error,
     /// DNS gave no definite answer. The finding decides nothing.
     Unknown,
@@ -364,9 +364,9 @@ pub struct History {
     /// The time of the first of these misses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed_at: Option<Timestamp>,
-    /// Scheduled unknowns in a row.
+    /// Unknowns in a row. Of those that `verify` finds only the first counts.
     pub unknowns: u32,
-    /// Since when both records have been missing. A newcomer's `TXT` proof waits for 10 minutes of this.
+    /// Since when neither record has proven the domain. A newcomer's `TXT` proof waits for 10 minutes of this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gone_since: Option<Timestamp>,
     /// Until when the domain shows the warning `contested`.

@@ -18,11 +18,11 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The same if DNS never gave a definite answer.
 const UNANSWERED_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
-/// A failing domain is lost at this miss since its last proof,
+/// A failing domain fails at this miss since its last proof, if [`GRACE`] has passed too.
 const MISSES: u32 = 6;
-/// but not earlier than this after the first of them,
+/// How long after the first of these misses a failing domain stays failing at least.
 const GRACE: Duration = Duration::from_secs(72 * 3600);
-/// and while a proxy may hide the `CNAME`, not earlier than this.
+/// The same while a proxy may hide the `CNAME`.
 const PROXIED_GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long a failed domain is still checked.
 const FAILED_CHECKED: Duration = Duration::from_secs(30 * 24 * 3600);

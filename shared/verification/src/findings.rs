@@ -92,7 +92,7 @@ pub fn explain(facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The finding that decided: the first one that is not a warning.
+/// The first finding that is not a warning.
 pub(crate) fn problem(findings: &[Finding]) -> Option<&Finding> {
     findings.iter().find(|finding| finding.level != Level::Warning)
 }
@@ -626,7 +626,7 @@ impl<'a> Explainer<'a> {
     }
 
     fn at_hostname(&self) -> Vec<ServerAnswer> {
-        self.evidence.own().map(observed).unwrap_or_default()
+        self.evidence.at_hostname().map(observed).unwrap_or_default()
     }
 
     /// The hostname's addresses, shown as the answer of its first server.
@@ -638,7 +638,7 @@ impl<'a> Explainer<'a> {
             .iter()
             .map(ToString::to_string)
             .collect();
-        let server = self.evidence.own().and_then(|step| step.replies.first());
+        let server = self.evidence.at_hostname().and_then(|step| step.replies.first());
         match server {
             Some(reply) if !addresses.is_empty() => vec![ServerAnswer {
                 server: reply.server.clone(),

@@ -117,7 +117,7 @@ impl<'a> Client<'a> {
     }
 
     /// Waits for other checks of the session. After 2 s without a query of its own in flight the check is given up, and
-    /// this never returns: its places are free for checks of other servers.
+    /// this never returns: when it is dropped, its permits go to checks of other servers.
     pub async fn wait<T>(&self, turn: impl Future<Output = T>) -> T {
         let mut turn = pin!(turn);
         loop {

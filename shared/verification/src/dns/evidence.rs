@@ -210,8 +210,8 @@ impl Evidence {
         self.location.provider
     }
 
-    /// The replies of the hostname's own zone.
-    pub(crate) fn own(&self) -> Option<&Step> {
+    /// The question for the hostname's `CNAME`, before any alias is followed.
+    pub(crate) fn at_hostname(&self) -> Option<&Step> {
         self.cname.steps.first()
     }
 
@@ -551,7 +551,7 @@ impl Gatherer<'_> {
             Some((fqdn(check.zone.as_ref()?.as_str())?, names.collect()))
         };
         let txt = evidence.txt.as_ref().and_then(|txt| txt.steps.first());
-        let steps = || evidence.own().into_iter().chain(txt);
+        let steps = || evidence.at_hostname().into_iter().chain(txt);
         // Servers that host a child zone too show it only in their negative responses.
         let negative = steps().any(|step| matches!(step.result, Ok(Response::NoData | Response::NxDomain)));
         let queried = steps().filter_map(|step| step.delegation.as_ref());

@@ -88,7 +88,7 @@ impl Session {
         timeouts.is_some_and(|timeouts| *timeouts >= MAX_TIMEOUTS)
     }
 
-    /// Counts a check that one of the servers, or none of them, responded to.
+    /// Counts a check in which one of the servers responded, or none of them did.
     pub(super) fn count_check(&self, servers: &ServerSet, responded: bool) {
         let mut caches = self.lock();
         if !responded {

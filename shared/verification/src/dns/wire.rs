@@ -304,13 +304,13 @@ pub async fn exchange(
         rate_limit,
         has_slot: AtomicBool::new(true),
     };
-    match query(server, question, in_flight.deadline, &sender).await {
+    match udp_then_tcp(server, question, in_flight.deadline, &sender).await {
         Err(Failure::Timeout | Failure::Truncated) if in_flight.is_cut => Err(Failure::BudgetExhausted),
         result => result,
     }
 }
 
-async fn query(
+async fn udp_then_tcp(
     server: SocketAddr,
     question: &Question<'_>,
     deadline: Instant,
