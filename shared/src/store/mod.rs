@@ -109,21 +109,6 @@ impl Store {
         Self { patience, ..self }
     }
 
-    /// Retries for a write of the system.
-    pub fn retry(&self) -> Retry {
-        self.retry_since(Instant::now())
-    }
-
-    /// Retries for a write of a request that started at `request`.
-    pub fn retry_since(&self, request: Instant) -> Retry {
-        self.retry_until(self.deadline(request))
-    }
-
-    /// For a write of which no attempt starts after `deadline`.
-    pub fn retry_until(&self, deadline: Instant) -> Retry {
-        Retry::new(deadline)
-    }
-
     /// When the last attempt of a write may start, for a request that arrived at `request`.
     pub fn deadline(&self, request: Instant) -> Instant {
         request + self.patience
@@ -158,7 +143,7 @@ impl Store {
     /// At most 100 items, strongly consistent, in any order. Items that do not exist are left out.
     async fn batch(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>> {
         let mut items = Vec::with_capacity(wanted.len());
-        let mut retry = self.retry();
+        let mut retry = Retry::until(self.deadline(Instant::now()));
         loop {
             let asked = KeysAndAttributes::builder()
                 .set_keys(Some(std::mem::take(&mut wanted)))
@@ -204,7 +189,7 @@ impl Store {
 
 impl Agency<'_> {
     fn retry(&self) -> Retry {
-        self.store.retry_since(self.caller.since)
+        Retry::until(self.store.deadline(self.caller.since))
     }
 
     fn transaction(&self) -> Transaction<'_> {

@@ -306,8 +306,8 @@ impl Retry {
     const FIRST_MS: u64 = 20;
     const LONGEST_MS: u64 = 1000;
 
-    /// Retries until the deadline `until`.
-    pub(super) fn new(until: Instant) -> Self {
+    /// No attempt starts after the deadline `until`.
+    pub fn until(until: Instant) -> Self {
         Self {
             until,
             tries: 0,

@@ -11,7 +11,7 @@ use shared::{
         time::Timestamp,
     },
     random,
-    store::{self, Author, Change, Checked, DomainRecord},
+    store::{self, Author, Change, Checked, DomainRecord, Retry},
 };
 use thiserror::Error as ThisError;
 use tokio::sync::Semaphore;
@@ -184,7 +184,7 @@ impl<'a> Checker<'a> {
         turns: &Turns,
     ) -> Result<Settled, Error> {
         self.look_up_other_token(&mut observed).await?;
-        let mut retry = self.app.store.retry_until(deadline);
+        let mut retry = Retry::until(deadline);
         if matches!(author, Author::System) {
             retry = retry.up_to(SYSTEM_ATTEMPTS);
         }
