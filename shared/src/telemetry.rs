@@ -28,14 +28,15 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
-use tracing::{
-    Event, Level, Subscriber,
-    field::{Field, Visit},
-};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
+    field::VisitOutput,
     filter::{FilterExt, filter_fn},
-    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, MakeWriter,
+        format::{JsonVisitor, Writer},
+    },
     prelude::*,
     registry::LookupSpan,
 };
@@ -75,7 +76,7 @@ pub const UNITS: &[(&str, &str)] = &[
     ("ms", "Milliseconds"),
 ];
 
-/// Our own crates. JsonLines of other crates below `INFO` are never written, because they can contain tokens and bodies.
+/// Our own crates. Lines of other crates below `INFO` are never written, because they can contain tokens and bodies.
 pub const OURS: &[&str] = &[
     METRICS, "shared", "agency", "branding", "clients", "portal", "domains", "reverify",
 ];
@@ -127,9 +128,7 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         const MILLIS: &[BorrowedFormatItem<'_>] =
             format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-        let mut fields = FieldVisitor(Map::new());
-        event.record(&mut fields);
-        let mut line = fields.0;
+        let mut line = fields(event)?;
         let now = OffsetDateTime::now_utc();
         if event.metadata().target() == METRICS {
             self.embed(&mut line, now);
@@ -166,38 +165,13 @@ impl JsonLines {
     }
 }
 
-struct FieldVisitor(Map<String, Value>);
-
-impl FieldVisitor {
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-}
-
-impl Visit for FieldVisitor {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
-    }
+/// The fields of an event, as a JSON object.
+fn fields(event: &Event<'_>) -> Result<Map<String, Value>, fmt::Error> {
+    let mut object = String::new();
+    let mut visitor = JsonVisitor::new(&mut object);
+    event.record(&mut visitor);
+    visitor.finish()?;
+    serde_json::from_str(&object).map_err(|_| fmt::Error)
 }
 
 tokio::task_local! {
@@ -208,7 +182,7 @@ tokio::task_local! {
 #[derive(Debug, Clone)]
 pub struct Scope(Arc<Measurements>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Measurements {
     request_id: String,
     tenant: OnceLock<String>,
@@ -221,9 +195,7 @@ impl Scope {
     pub fn new(request_id: impl Into<String>) -> Self {
         Self(Arc::new(Measurements {
             request_id: request_id.into(),
-            tenant: OnceLock::new(),
-            dynamodb_micros: AtomicU64::new(0),
-            dynamodb_requests: AtomicU64::new(0),
+            ..Measurements::default()
         }))
     }
 

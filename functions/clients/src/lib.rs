@@ -50,18 +50,18 @@ async fn list_clients(
     query: Query,
 ) -> Result<Json<Page<ClientOrg>>, Problem> {
     let page = query.page(&caller)?;
-    if let Some(slug) = query.optional("slug")? {
-        if query.has("limit") || query.has("cursor") {
-            return Err(invalid("Remove limit and cursor, or remove slug."));
-        }
-        let agency = app.store.agency(&caller)?;
-        let client = agency.client_by_slug(slug.parse().ok().as_ref()).await?;
-        return Ok(Json(Page {
-            items: client.into_iter().collect(),
-            next_cursor: None,
-        }));
+    let Some(slug) = query.optional("slug")? else {
+        return Ok(Json(app.store.agency(&caller)?.clients(&page).await?));
+    };
+    if query.has("limit") || query.has("cursor") {
+        return Err(invalid("Remove limit and cursor, or remove slug."));
     }
-    Ok(Json(app.store.agency(&caller)?.clients(&page).await?))
+    let agency = app.store.agency(&caller)?;
+    let client = agency.client_by_slug(slug.parse().ok().as_ref()).await?;
+    Ok(Json(Page {
+        items: client.into_iter().collect(),
+        next_cursor: None,
+    }))
 }
 
 /// Create a client
@@ -84,14 +84,10 @@ async fn create_client(
     Admin(caller): Admin,
     Create { body, key }: Create<ClientOrgCreate>,
 ) -> Result<CreatedAt<ClientOrg>, Problem> {
-    let created = app
-        .store
-        .agency(&caller)?
-        .create_client(&body, key.as_ref())
-        .await?;
-    let location = app
-        .config
-        .path(&format!("/agency/clients/{}", created.resource.id));
+    let agency = app.store.agency(&caller)?;
+    let created = agency.create_client(&body, key.as_ref()).await?;
+    let path = format!("/agency/clients/{}", created.resource.id);
+    let location = app.config.path(&path);
     Ok(CreatedAt { created, location })
 }
 

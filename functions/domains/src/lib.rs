@@ -82,12 +82,10 @@ async fn create_portal_domain(
 ) -> Result<CreatedAt<PortalDomain>, Problem> {
     let agency = app.store.agency(&caller)?;
     let token = Token::new(random::bits());
-    let created = agency
-        .create_domain(body, token, &app.config, key.as_ref())
-        .await?;
-    let location = app
-        .config
-        .path(&format!("/agency/portal-domains/{}", created.resource.id));
+    let key = key.as_ref();
+    let created = agency.create_domain(body, token, &app.config, key).await?;
+    let path = format!("/agency/portal-domains/{}", created.resource.id);
+    let location = app.config.path(&path);
     Ok(CreatedAt { created, location })
 }
 
@@ -155,14 +153,10 @@ async fn verify_portal_domain(
     let checker = Checker::new(&app, &dns);
     let observed = checker.observe(Box::new(record), Trigger::Verify).await;
     let observed = observed.map_err(store::Error::from)?;
-    let deadline = app
-        .store
-        .deadline(caller.since)
-        .max(Instant::now() + MIN_WRITE_TIME);
-    let turns = Turns::default();
-    let settled = checker
-        .settle(observed, Author::User(&caller), deadline, &turns)
-        .await;
+    let deadline = app.store.deadline(caller.since);
+    let deadline = deadline.max(Instant::now() + MIN_WRITE_TIME);
+    let (by, turns) = (Author::User(&caller), Turns::default());
+    let settled = checker.settle(observed, by, deadline, &turns).await;
     let domain = settled.map_err(store::Error::from)?.into_domain();
     Ok(Json(app.config.show(domain)))
 }

@@ -27,6 +27,8 @@ pub enum Role {
 }
 
 impl Role {
+    const ALL: [Self; 3] = [Self::Member, Self::Admin, Self::Owner];
+
     /// The role's name in this API.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,10 +43,8 @@ impl FromStr for Role {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Member, Self::Admin, Self::Owner]
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is not owner, admin or member"))
+        let role = Self::ALL.into_iter().find(|role| role.as_str() == text);
+        role.ok_or_else(|| format!("`{text}` is not owner, admin or member"))
     }
 }
 
@@ -125,8 +125,7 @@ pub struct RoleMap(HashMap<String, Role>);
 
 impl Default for RoleMap {
     fn default() -> Self {
-        let own = [Role::Member, Role::Admin, Role::Owner];
-        Self(own.map(|role| (role.as_str().to_owned(), role)).into())
+        Self(Role::ALL.map(|role| (role.as_str().to_owned(), role)).into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Extractors: a handler's arguments are authenticated, authorized and parsed before it runs.
 
-use std::{borrow::Cow, fmt, str::FromStr, time::Instant};
+use std::{borrow::Cow, time::Instant};
 
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
@@ -15,7 +15,7 @@ use crate::{
     telemetry,
 };
 
-use super::{Problem, ProblemCode, RequestId};
+use super::{Problem, ProblemCode, request_id};
 
 /// An authenticated user of any role.
 pub struct Member(pub Caller);
@@ -30,10 +30,9 @@ impl FromRequestParts<App> for Member {
         let (now, since) = (app.clock.now(), Instant::now());
         let principal: Principal = app.auth.authenticate(&parts.headers, now).await?;
         telemetry::tenant(&principal.tenant);
-        let request_id = parts.extensions.get::<RequestId>();
         Ok(Self(Caller {
             principal,
-            request_id: request_id.map_or_else(String::new, |id| id.0.clone()),
+            request_id: request_id(&parts.extensions),
             now,
             since,
         }))
@@ -72,10 +71,8 @@ impl<S: Sync> FromRequestParts<S> for Query {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let query = parts.uri.query().unwrap_or_default();
-        Ok(Self(
-            form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
-        ))
+        let query = parts.uri.query().unwrap_or_default().as_bytes();
+        Ok(Self(form_urlencoded::parse(query).into_owned().collect()))
     }
 }
 
@@ -85,15 +82,13 @@ impl Query {
     /// # Errors
     /// `invalid-parameter` if it is repeated or empty.
     pub fn optional(&self, name: &'static str) -> Result<Option<&str>, Problem> {
-        let mut values = self
-            .0
-            .iter()
-            .filter(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str());
+        let mut values = self.0.iter().filter(|(known, _)| known == name);
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
-            (Some(""), None) => Err(invalid(format!("The parameter {name} is empty."))),
-            (Some(value), None) => Ok(Some(value)),
+            (Some((_, value)), None) if value.is_empty() => {
+                Err(invalid(format!("The parameter {name} is empty.")))
+            }
+            (Some((_, value)), None) => Ok(Some(value)),
             (Some(_), Some(_)) => Err(invalid(format!("The parameter {name} is repeated."))),
         }
     }
@@ -119,11 +114,10 @@ impl Query {
     pub fn page(&self, caller: &Caller) -> Result<PageRequest, Problem> {
         let limit = match self.optional("limit")? {
             None => PageRequest::MAX,
-            Some(text) => Some(text)
-                .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-                .and_then(|text| u16::from_str(text).ok())
-                .filter(|limit| (1..=PageRequest::MAX).contains(limit))
-                .ok_or_else(|| invalid("The parameter limit must be a number from 1 to 1000."))?,
+            Some(text) => match text.parse() {
+                Ok(limit @ 1..=PageRequest::MAX) if !text.starts_with('+') => limit,
+                _ => return Err(invalid("The parameter limit must be a number from 1 to 1000.")),
+            },
         };
         let cursor = self.optional("cursor")?.map(str::to_owned);
         // A client organization has no lists, so no cursor was issued for it.
@@ -183,6 +177,6 @@ pub struct IfMatchParams {
 }
 
 /// An `invalid-parameter` problem.
-pub fn invalid(detail: impl Into<Cow<'static, str>> + fmt::Debug) -> Problem {
+pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
     Problem::new(ProblemCode::InvalidParameter, detail)
 }

@@ -15,7 +15,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS},
 };
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
@@ -81,14 +81,14 @@ async fn measure(mut request: Request, next: Next) -> Response {
     let answer = async {
         let mut response = next.run(request).await;
         let status = response.status();
-        let route = response.extensions_mut().remove::<Route>();
+        let route = response.extensions_mut().remove::<MatchedPath>();
         let code = response.extensions_mut().remove::<ProblemCode>();
         tracing::info!(
             target: telemetry::METRICS,
             requestId = request_id,
             lambdaRequestId = invocation,
             method = method.as_str(),
-            route = route.map_or_else(String::new, |route| route.0),
+            route = route.as_ref().map_or("", MatchedPath::as_str),
             status = status.as_u16(),
             code = code.map(ProblemCode::text),
             latencyMs = millis(since.elapsed()),
@@ -104,7 +104,7 @@ async fn measure(mut request: Request, next: Next) -> Response {
 }
 
 async fn add_default_headers(request: Request, next: Next) -> Response {
-    let request_id = request_id(&request);
+    let request_id = request_id(request.extensions());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(request_id) {
@@ -153,7 +153,7 @@ fn entity_tags(value: &HeaderValue) -> impl Iterator<Item = &str> {
 /// Gives a [`Problem`] its body, and logs its cause.
 async fn render_problem(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let request_id = request_id(&request);
+    let request_id = request_id(request.extensions());
     let response = next.run(request).await;
     let (mut parts, body) = response.into_parts();
     let Some(problem) = parts.extensions.remove::<Problem>() else {
@@ -208,13 +208,9 @@ fn strip_base_path(mut request: Request, base_path: Option<&str>) -> Request {
     request
 }
 
-/// The pattern of the path, for the log.
-#[derive(Clone)]
-struct Route(String);
-
+/// Passes the pattern of the path to the log.
 async fn remember_route(request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>();
-    let route = path.map(|path| Route(path.as_str().to_owned()));
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
     if let Some(route) = route {
         response.extensions_mut().insert(route);
@@ -230,7 +226,7 @@ async fn method_not_allowed(method: Method) -> Response {
     }
 }
 
-fn request_id(request: &Request) -> String {
-    let id = request.extensions().get::<RequestId>();
+fn request_id(extensions: &Extensions) -> String {
+    let id = extensions.get::<RequestId>();
     id.map_or_else(String::new, |id| id.0.clone())
 }

@@ -1,6 +1,6 @@
 //! Problem details (RFC 9457): the table of statuses, codes and sentences.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, iter};
 
 use axum::response::{IntoResponse, Response};
 use http::{
@@ -111,14 +111,8 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// The value of `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
-    /// The cause of a server error, only for the log.
-    cause: Option<Cause>,
-}
-
-#[derive(Debug, Clone)]
-struct Cause {
-    message: &'static str,
-    error: String,
+    /// The message and the cause of a server error, only for the log.
+    cause: Option<(&'static str, String)>,
 }
 
 /// The body of a problem.
@@ -146,28 +140,6 @@ pub struct ProblemOut<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(required = false)]
     errors: &'a [FieldError],
-}
-
-impl<'a> ProblemOut<'a> {
-    fn new(
-        code: ProblemCode,
-        detail: &'a str,
-        errors: &'a [FieldError],
-        instance: &'a str,
-        request_id: &'a str,
-    ) -> Self {
-        let (status, _) = code.about();
-        Self {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail,
-            instance,
-            code,
-            request_id,
-            errors,
-        }
-    }
 }
 
 impl Problem {
@@ -198,25 +170,38 @@ impl Problem {
     }
 
     fn because(self, message: &'static str, error: &dyn std::error::Error) -> Self {
-        let error = chain(error);
         Self {
-            cause: Some(Cause { message, error }),
+            cause: Some((message, chain(error))),
             ..self
         }
     }
 
     /// Logs the cause, if there is one.
     pub(super) fn log(&self, request_id: &str) {
-        if let Some(Cause { message, error }) = &self.cause {
+        if let Some((message, error)) = &self.cause {
             tracing::error!(requestId = request_id, error, "{message}");
+        }
+    }
+
+    fn body<'a>(&'a self, instance: &'a str, request_id: &'a str) -> ProblemOut<'a> {
+        let (status, _) = self.code.about();
+        ProblemOut {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: &self.detail,
+            instance,
+            code: self.code,
+            request_id,
+            errors: &self.errors,
         }
     }
 
     /// The complete response.
     pub(super) fn render(&self, instance: &str, request_id: &str) -> Response {
-        let out = ProblemOut::new(self.code, &self.detail, &self.errors, instance, request_id);
         let (status, _) = self.code.about();
-        let mut response = (status, super::reply::encode(&out)).into_response();
+        let body = super::reply::encode(&self.body(instance, request_id));
+        let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
@@ -288,14 +273,9 @@ impl From<store::Error> for Problem {
 
 /// An error and its sources, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        source = error.source();
-    }
-    line
+    let causes = iter::successors(Some(error), |error| error.source());
+    let texts: Vec<_> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
 }
 
 impl IntoResponse for Problem {
@@ -339,8 +319,11 @@ pub const IDEMPOTENT: &[ProblemCode] = &[P::InvalidParameter, P::IdempotencyMism
 /// The problems of lists.
 pub const PAGED: &[ProblemCode] = &[P::InvalidCursor, P::InvalidParameter];
 
+/// OpenAPI responses by their status.
+pub type Responses = BTreeMap<String, RefOr<ResponseDoc>>;
+
 /// The OpenAPI responses of these problems: one for each status, with an example for each code.
-pub fn responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, RefOr<ResponseDoc>> {
+pub fn responses(groups: &[&[ProblemCode]]) -> Responses {
     let mut by_status = BTreeMap::<StatusCode, Vec<ProblemCode>>::new();
     for code in groups.concat() {
         by_status.entry(code.about().0).or_default().push(code);
@@ -372,24 +355,16 @@ fn response(status: StatusCode, codes: &[ProblemCode]) -> ResponseDoc {
 }
 
 fn example(code: ProblemCode) -> RefOr<Example> {
-    let errors = [FieldError {
-        pointer: "/name".to_owned(),
-        code: Code::UnknownProperty,
-        detail: "Remove this unknown property.".into(),
-    }];
-    let errors = if code == P::InvalidBody { &errors[..] } else { &[] };
-    let example = ProblemOut::new(
-        code,
-        code.about().1,
-        errors,
-        "/agency/overview",
-        "JKJaXmPLvHcESHA=",
-    );
-    RefOr::T(
-        ExampleBuilder::new()
-            .value(serde_json::to_value(example).ok())
-            .build(),
-    )
+    let mut problem = Problem::from(code);
+    if code == P::InvalidBody {
+        problem.errors.push(FieldError {
+            pointer: "/name".to_owned(),
+            code: Code::UnknownProperty,
+            detail: "Remove this unknown property.".into(),
+        });
+    }
+    let body = serde_json::to_value(problem.body("/agency/overview", "JKJaXmPLvHcESHA="));
+    RefOr::T(ExampleBuilder::new().value(body.ok()).build())
 }
 
 fn header(kind: Type) -> Header {
@@ -403,10 +378,7 @@ macro_rules! problems {
     ($name:ident: $($group:ident)* $(, [$($code:ident),*])?) => {
         struct $name;
         impl utoipa::IntoResponses for $name {
-            fn responses() -> std::collections::BTreeMap<
-                String,
-                utoipa::openapi::RefOr<utoipa::openapi::response::Response>,
-            > {
+            fn responses() -> $crate::http::problem::Responses {
                 use $crate::http::problem;
                 problem::responses(&[$(problem::$group,)* $(&[$(problem::ProblemCode::$code),*])?])
             }

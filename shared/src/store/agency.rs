@@ -5,13 +5,13 @@ use serde_json::json;
 
 use crate::models::{
     agency::{AgencyResource, DomainCounts, Overview},
-    audit::{Action, AuditEntry, TargetType, snapshot},
+    audit::{Action, AuditEntry, snapshot},
     portal::PrimaryDomain,
     time::Timestamp,
 };
 
 use super::{
-    Agency, Error, Page, PageRequest, Record, Result, item,
+    Agency, Error, Page, PageRequest, Result, item,
     keys::{self, List},
     parse, settings,
     transaction::{Commit, Condition, Part},
@@ -44,27 +44,16 @@ impl Agency<'_> {
         };
         let out = self.show(&agency);
         let mut transaction = self.transaction();
-        transaction.put(
-            Part::Agency,
-            item(keys::agency(self.org), "agency", &agency)?,
-            Condition::absent(),
-        )?;
+        let absent = Condition::absent(Part::Agency);
+        transaction.put(item(keys::agency(self.org), "agency", &agency)?, Some(absent))?;
         for settings in settings::initial(self.org)? {
-            transaction.put(Part::Unconditional, settings, None)?;
+            transaction.put(settings, None)?;
         }
         for list in List::ALL {
-            let head = item(list.head(self.org), "head", &json!({}))?;
-            transaction.put(Part::Unconditional, head, None)?;
+            transaction.put(item(list.head(self.org), "head", &json!({}))?, None)?;
         }
-        self.audit(
-            &mut transaction,
-            Record::new(
-                Action::AgencyEnabled,
-                TargetType::Agency,
-                self.org,
-                (None, snapshot(&out)),
-            ),
-        )?;
+        let changes = (None, snapshot(&out));
+        self.audit(&mut transaction, Action::AgencyEnabled, self.org, changes)?;
         match transaction.commit(&mut self.retry()).await? {
             Commit::Done => Ok(out),
             Commit::Refused(refused) => {

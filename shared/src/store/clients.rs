@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::models::{
-    audit::{Action, TargetType, changes, snapshot},
+    audit::{Action, changes, snapshot},
     client::{ClientOrg, ClientOrgCreate, ClientOrgUpdate, Membership},
     id::{ClientOrgId, OrgId},
     slug::Slug,
@@ -11,13 +11,11 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Created, Error, IdempotencyKey, Page, PageRequest, Record, Result, Store, Stored, item,
+    Agency, Created, Error, IdempotencyKey, Page, PageRequest, Result, Store, Stored, item,
     keys::{self, List},
     parse,
-    transaction::{Commit, Condition, Part, Retry, Transaction, number},
+    transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Retry, Transaction},
 };
-
-const ENTITY: &str = "client";
 
 /// The agency of a client organization, for requests of the client's users.
 #[derive(Debug, Serialize, Deserialize)]
@@ -127,34 +125,17 @@ impl Agency<'_> {
         };
         let mut transaction = self.transaction();
         self.count_clients(&mut transaction, 1)?;
-        self.write_client(
-            &mut transaction,
-            &client,
-            Condition::absent(),
-            Condition::absent(),
-        )?;
-        self.remember(&mut transaction, "createClient", key, &client)?;
-        self.audit_client(
-            &mut transaction,
-            client.id,
-            Action::ClientCreated,
-            (None, snapshot(&client)),
-        )?;
-        match transaction.commit(retry).await? {
-            Commit::Done => Ok(Created {
-                resource: client,
-                replayed: false,
-            }),
-            Commit::Refused(refused) => {
-                if let Some(replay) = Self::replay(&refused, key)? {
-                    Ok(replay)
-                } else if refused.by(Part::Agency).is_some() {
-                    Err(Error::NotEnabled)
-                } else {
-                    Err(Error::SlugTaken)
-                }
-            }
-        }
+        let absent = Condition::absent(Part::Resource);
+        let free = Some(Condition::absent(Part::Slug));
+        self.write_client(&mut transaction, &client, absent, free)?;
+        let changes = (None, snapshot(&client));
+        self.audit(&mut transaction, Action::ClientCreated, client.id, changes)?;
+        let operation = ("createClient", key);
+        let reason = |refused: &Refused| match refused.by(Part::Agency) {
+            Some(_) => Error::NotEnabled,
+            None => Error::SlugTaken,
+        };
+        self.create(transaction, client, operation, retry, reason).await
     }
 
     /// Updates a client.
@@ -174,27 +155,15 @@ impl Agency<'_> {
                 client.slug = slug.clone();
             }
             let mut transaction = self.transaction();
-            let renamed = client.slug != before.value.slug;
-            if renamed {
-                transaction.delete(
-                    Part::Unconditional,
-                    keys::slug(self.org, &before.value.slug),
-                    None,
-                )?;
+            let mut free = None;
+            if client.slug != before.value.slug {
+                transaction.delete(keys::slug(self.org, &before.value.slug), None)?;
+                free = Some(Condition::absent(Part::Slug));
             }
-            let free = if renamed { Condition::absent() } else { None };
-            self.write_client(
-                &mut transaction,
-                &client,
-                Condition::unchanged(&before.write_id),
-                free,
-            )?;
-            self.audit_client(
-                &mut transaction,
-                id,
-                Action::ClientUpdated,
-                changes(&before.value, &client),
-            )?;
+            let unchanged = Condition::unchanged(Part::Resource, &before.write_id);
+            self.write_client(&mut transaction, &client, unchanged, free)?;
+            let changes = changes(&before.value, &client);
+            self.audit(&mut transaction, Action::ClientUpdated, id, changes)?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(client),
                 Commit::Refused(refused) if refused.by(Part::Resource).is_none() => {
@@ -215,23 +184,12 @@ impl Agency<'_> {
             let before = self.stored_client(id).await?;
             let mut transaction = self.transaction();
             self.count_clients(&mut transaction, -1)?;
-            transaction.delete(
-                Part::Resource,
-                keys::client(self.org, id),
-                Condition::unchanged(&before.write_id),
-            )?;
-            transaction.delete(
-                Part::Unconditional,
-                keys::slug(self.org, &before.value.slug),
-                None,
-            )?;
-            transaction.delete(Part::Unconditional, keys::membership(id), None)?;
-            self.audit_client(
-                &mut transaction,
-                id,
-                Action::ClientDeleted,
-                (snapshot(&before.value), None),
-            )?;
+            let unchanged = Condition::unchanged(Part::Resource, &before.write_id);
+            transaction.delete(keys::client(self.org, id), Some(unchanged))?;
+            transaction.delete(keys::slug(self.org, &before.value.slug), None)?;
+            transaction.delete(keys::membership(id), None)?;
+            let changes = (snapshot(&before.value), None);
+            self.audit(&mut transaction, Action::ClientDeleted, id, changes)?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(()),
                 Commit::Refused(_) => retry.wait().await?,
@@ -240,13 +198,9 @@ impl Agency<'_> {
     }
 
     fn count_clients(&self, transaction: &mut Transaction<'_>, change: i64) -> Result<()> {
-        transaction.update(
-            Part::Agency,
-            keys::agency(self.org),
-            "ADD clientCount :change",
-            Condition::new("attribute_exists(PK)", []),
-            [(":change", number(change))],
-        )
+        let enabled = Condition::new(Part::Agency, "attribute_exists(PK)", []);
+        let count = AttributeUpdate::add([("clientCount", change)]);
+        transaction.update(keys::agency(self.org), &count, Some(enabled))
     }
 
     /// Writes the client, its copy under the slug, and its membership.
@@ -254,37 +208,19 @@ impl Agency<'_> {
         &self,
         transaction: &mut Transaction<'_>,
         client: &ClientOrg,
-        condition: Option<Condition>,
+        condition: Condition,
         slug_condition: Option<Condition>,
     ) -> Result<()> {
-        let stored = Stored::new(client);
-        transaction.put(
-            Part::Resource,
-            item(keys::client(self.org, client.id), ENTITY, &stored)?,
-            condition,
-        )?;
-        let slug_key = keys::slug(self.org, &client.slug);
-        transaction.put(Part::Slug, item(slug_key, "slug", client)?, slug_condition)?;
+        let stored = item(keys::client(self.org, client.id), "client", &Stored::new(client))?;
+        transaction.put(stored, Some(condition))?;
+        let copy = item(keys::slug(self.org, &client.slug), "slug", client)?;
+        transaction.put(copy, slug_condition)?;
         let membership = MembershipItem {
             agency_id: self.org.clone(),
             name: client.name.clone(),
             slug: client.slug.clone(),
         };
-        transaction.put(
-            Part::Unconditional,
-            item(keys::membership(client.id), "membership", &membership)?,
-            None,
-        )
-    }
-
-    fn audit_client(
-        &self,
-        transaction: &mut Transaction<'_>,
-        id: ClientOrgId,
-        action: Action,
-        changes: (Option<serde_json::Value>, Option<serde_json::Value>),
-    ) -> Result<()> {
-        let record = Record::new(action, TargetType::Client, id, changes);
-        self.audit(transaction, record)
+        let membership = item(keys::membership(client.id), "membership", &membership)?;
+        transaction.put(membership, None)
     }
 }

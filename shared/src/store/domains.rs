@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::{
-    error::SdkError,
     operation::update_item::UpdateItemError,
     types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
@@ -14,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     models::{
-        audit::{Action, TargetType, snapshot},
+        audit::{Action, snapshot},
         domain::{Domain, DomainType, PortalDomain, PortalDomainCreate, Status, Token},
         hostname::Hostname,
         id::{DomainId, OrgId},
@@ -28,7 +27,7 @@ use super::{
     Stored, audit, item,
     keys::{self, List},
     parse, sdk_error,
-    transaction::{Attributes, Commit, Condition, Part, Transaction, number, text},
+    transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Transaction, number, text},
 };
 
 /// How long the label of a deleted subdomain is kept for its agency.
@@ -200,20 +199,21 @@ impl Store {
     }
 
     async fn rewrite(&self, write: &Rewrite<'_>) -> Result<Checked> {
-        let unchanged = &write.before.stored.write_id;
+        let update = &write.update;
+        let (condition, values) =
+            Condition::split(Some(write.unchanged(Part::Resource)), update.values.clone());
         let call = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(write.key().item()))
-            .update_expression(&write.attributes.expression)
-            .condition_expression(Attributes::UNCHANGED)
-            .set_expression_attribute_names(Some(write.attributes.names.clone()))
-            .set_expression_attribute_values(Some(write.attributes.values_if(unchanged)))
+            .update_expression(&update.expression)
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(Some(update.names.clone()))
+            .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let failure = match call.send().await {
-            Ok(_) => return Ok(write.written()),
-            Err(failure) => failure,
+        let Err(failure) = call.send().await else {
+            return Ok(write.written());
         };
         match failure.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
@@ -242,13 +242,14 @@ impl Store {
                 // The condition on the loser's own item ensures that it still holds the name.
                 let free = match loser {
                     Some(loser) => {
-                        Condition::new("agency = :agency", [(":agency", text(&loser.after().agency_id))])
+                        let agency = text(&loser.after().agency_id);
+                        Condition::new(Part::Holder, "agency = :agency", [(":agency", agency)])
                     }
-                    None => Condition::absent(),
+                    None => Condition::absent(Part::Holder),
                 };
-                transaction.put(Part::Holder, holds(is)?, free)?;
+                transaction.put(holds(is)?, Some(free))?;
             }
-            (true, false) => transaction.delete(Part::Unconditional, keys::holder(&is.hostname), None)?,
+            (true, false) => transaction.delete(keys::holder(&is.hostname), None)?,
             _ => {}
         }
         Ok(transaction)
@@ -259,7 +260,7 @@ impl Store {
 struct Rewrite<'a> {
     before: &'a DomainRecord,
     record: DomainRecord,
-    attributes: Attributes,
+    update: AttributeUpdate,
 }
 
 impl<'a> Rewrite<'a> {
@@ -268,10 +269,9 @@ impl<'a> Rewrite<'a> {
             stored: Stored::new(change.after.clone()),
             ..change.before.clone()
         };
-        let item = record.item()?;
         Ok(Self {
             before: change.before,
-            attributes: Attributes::from_item(&CHECKED, &item),
+            update: AttributeUpdate::from_item(&CHECKED, &record.item()?),
             record,
         })
     }
@@ -282,6 +282,10 @@ impl<'a> Rewrite<'a> {
 
     fn key(&self) -> keys::Key {
         keys::domain(&self.after().agency_id, self.after().id)
+    }
+
+    fn unchanged(&self, part: Part) -> Condition {
+        Condition::unchanged(part, &self.before.stored.write_id)
     }
 
     /// Whether no other item changes.
@@ -308,25 +312,15 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Adds everything that changes with the domain, except for the hold on its hostname.
-    fn add(
-        &self,
-        transaction: &mut Transaction<'_>,
-        part: Part,
-        (by, now): (Author<'_>, Timestamp),
-    ) -> Result<()> {
+    fn add(&self, transaction: &mut Transaction<'_>, part: Part, by: (Author<'_>, Timestamp)) -> Result<()> {
         let (was, is) = (self.before.domain(), self.after());
-        transaction.change(part, self.key(), &self.attributes, &self.before.stored.write_id)?;
+        transaction.update(self.key(), &self.update, Some(self.unchanged(part)))?;
         write_candidate(transaction, Some(was), is)?;
         if was.status == is.status {
             return Ok(());
         }
-        count_domains(
-            transaction,
-            &is.agency_id,
-            Some(was.status),
-            Some(is.status),
-            None,
-        )?;
+        let counts = AttributeUpdate::add([(counter(was.status), -1), (counter(is.status), 1)]);
+        transaction.update(keys::agency(&is.agency_id), &counts, None)?;
         let action = match is.status {
             Status::Pending => Action::DomainPending,
             Status::Verified => Action::DomainVerified,
@@ -337,9 +331,13 @@ impl<'a> Rewrite<'a> {
             let problem = domain.check.as_ref().and_then(|check| check.problem.as_ref());
             Some(json!({"status": domain.status, "routing": domain.routing, "problem": problem}))
         };
-        let flat = [("from", was.status), ("to", is.status)];
-        let record = domain_record(is, action, (state(was), state(is)), flat);
-        audit(transaction, &is.agency_id, by, now, record)
+        let mut record = Record::new(action, is.id, (state(was), state(is)));
+        record.flat = vec![
+            ("from", was.status.as_str().to_owned()),
+            ("to", is.status.as_str().to_owned()),
+            ("hostname", is.hostname.to_string()),
+        ];
+        audit(transaction, &is.agency_id, by, record)
     }
 }
 
@@ -394,56 +392,45 @@ impl Agency<'_> {
     ) -> Result<Created<PortalDomain>> {
         let mut transaction = self.transaction();
         let room = Condition::new(
+            Part::Agency,
             "attribute_exists(PK) AND domainCount < :limit",
             [(":limit", number(limit))],
         );
-        count_domains(&mut transaction, self.org, None, Some(domain.status), room)?;
+        let counts = AttributeUpdate::add([("domainCount", 1), (counter(domain.status), 1)]);
+        transaction.update(keys::agency(self.org), &counts, Some(room))?;
         let record = DomainRecord::new(domain.clone());
-        transaction.put(Part::Resource, record.item()?, Condition::absent())?;
+        transaction.put(record.item()?, Some(Condition::absent(Part::Resource)))?;
         write_candidate(&mut transaction, None, domain)?;
-        let claim = item(
-            keys::name(self.org, &domain.hostname),
-            "name",
-            &json!({"domain": domain.id}),
-        )?;
-        transaction.put(Part::Name, claim, Condition::absent())?;
+        let id = json!({"domain": domain.id});
+        let claim = item(keys::name(self.org, &domain.hostname), "name", &id)?;
+        transaction.put(claim, Some(Condition::absent(Part::Name)))?;
         if let Some(token) = &domain.token {
-            let token = item(
-                keys::token(self.org, token),
-                "token",
-                &json!({"domain": domain.id}),
-            )?;
-            transaction.put(Part::Unconditional, token, None)?;
+            transaction.put(item(keys::token(self.org, token), "token", &id)?, None)?;
         } else {
             let free = Condition::new(
+                Part::Holder,
                 "attribute_not_exists(PK) OR keepUntil <= :now OR (attribute_exists(keepUntil) AND agency = :me)",
                 [
                     (":now", number(self.caller.now.seconds())),
                     (":me", text(self.org)),
                 ],
             );
-            transaction.put(Part::Holder, holds(domain)?, free)?;
+            transaction.put(holds(domain)?, Some(free))?;
         }
-        self.remember(&mut transaction, "createPortalDomain", key, &answer)?;
-        let created = domain_record(domain, Action::DomainCreated, (None, snapshot(&answer)), []);
-        self.audit(&mut transaction, created)?;
-        match transaction.commit(&mut self.retry()).await? {
-            Commit::Done => Ok(Created {
-                resource: answer,
-                replayed: false,
-            }),
-            Commit::Refused(refused) => {
-                if let Some(replay) = Self::replay(&refused, key)? {
-                    Ok(replay)
-                } else if refused.by(Part::Agency).is_some_and(Item::is_empty) {
-                    Err(Error::NotEnabled)
-                } else if refused.by(Part::Name).or(refused.by(Part::Holder)).is_some() {
-                    Err(Error::HostnameTaken)
-                } else {
-                    Err(Error::LimitReached)
-                }
+        let changes = (None, snapshot(&answer));
+        self.audit(&mut transaction, Action::DomainCreated, domain.id, changes)?;
+        let operation = ("createPortalDomain", key);
+        let reason = |refused: &Refused| {
+            if refused.by(Part::Agency).is_some_and(Item::is_empty) {
+                Error::NotEnabled
+            } else if refused.by(Part::Name).or(refused.by(Part::Holder)).is_some() {
+                Error::HostnameTaken
+            } else {
+                Error::LimitReached
             }
-        }
+        };
+        self.create(transaction, answer, operation, &mut self.retry(), reason)
+            .await
     }
 
     /// Deletes a domain, its token and its hold on the hostname. The label of a subdomain is kept for the agency for 30 days.
@@ -456,18 +443,16 @@ impl Agency<'_> {
             let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
             let domain = before.domain();
             let mut transaction = self.transaction();
-            count_domains(&mut transaction, self.org, Some(domain.status), None, None)?;
-            transaction.delete(
-                Part::Resource,
-                keys::domain(self.org, id),
-                Condition::unchanged(&before.stored.write_id),
-            )?;
-            transaction.delete(Part::Unconditional, keys::name(self.org, &domain.hostname), None)?;
+            let counts = AttributeUpdate::add([("domainCount", -1), (counter(domain.status), -1)]);
+            transaction.update(keys::agency(self.org), &counts, None)?;
+            let unchanged = Condition::unchanged(Part::Resource, &before.stored.write_id);
+            transaction.delete(keys::domain(self.org, id), Some(unchanged))?;
+            transaction.delete(keys::name(self.org, &domain.hostname), None)?;
             if let Some(token) = &domain.token {
-                transaction.delete(Part::Unconditional, keys::token(self.org, token), None)?;
+                transaction.delete(keys::token(self.org, token), None)?;
             }
             if let Some(rank) = domain.primary_rank() {
-                transaction.delete(Part::Unconditional, keys::prime(self.org, rank, id), None)?;
+                transaction.delete(keys::prime(self.org, rank, id), None)?;
             }
             match domain.kind {
                 DomainType::Subdomain => {
@@ -475,16 +460,15 @@ impl Agency<'_> {
                     let mut kept = holds(domain)?;
                     kept.insert("keepUntil".to_owned(), number(until));
                     kept.insert(keys::TTL.to_owned(), number(until));
-                    transaction.put(Part::Unconditional, kept, None)?;
+                    transaction.put(kept, None)?;
                 }
                 DomainType::Custom if domain.status.serves() => {
-                    transaction.delete(Part::Unconditional, keys::holder(&domain.hostname), None)?;
+                    transaction.delete(keys::holder(&domain.hostname), None)?;
                 }
                 DomainType::Custom => {}
             }
             let was = snapshot(&config.show(domain.clone()));
-            let deleted = domain_record(domain, Action::DomainDeleted, (was, None), []);
-            self.audit(&mut transaction, deleted)?;
+            self.audit(&mut transaction, Action::DomainDeleted, id, (was, None))?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(()),
                 Commit::Refused(_) => retry.wait().await?,
@@ -521,21 +505,10 @@ impl Agency<'_> {
                 Ok(answer) => return parse(answer.attributes.unwrap_or_default()),
                 Err(failure) => failure,
             };
-            if let SdkError::ServiceError(service) = &failure
-                && let UpdateItemError::ConditionalCheckFailedException(refused) = service.err()
+            if let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
+                failure.as_service_error()
             {
-                let Some(old) = &refused.item else {
-                    // The domain does not exist. Without agency mode that is another error.
-                    return match self.store.get(keys::agency(self.org)).await? {
-                        Some(_) => Err(Error::NotFound),
-                        None => Err(Error::NotEnabled),
-                    };
-                };
-                let last = parse::<DomainRecord>(old.clone())?
-                    .last_verify_at
-                    .unwrap_or_default();
-                let free = Timestamp::from_millis(last) + VERIFY_INTERVAL;
-                return Err(Error::TooSoon(free.since(now).min(VERIFY_INTERVAL)));
+                return Err(self.check_refused(refused.item.clone()).await?);
             }
             match sdk_error(failure) {
                 Error::Conflict => retry.wait().await?,
@@ -543,39 +516,32 @@ impl Agency<'_> {
             }
         }
     }
+
+    /// Why `verify` was refused on this item, which is `None` if the domain does not exist.
+    async fn check_refused(&self, existing: Option<Item>) -> Result<Error> {
+        let Some(existing) = existing else {
+            // Without agency mode that is another error.
+            return match self.store.get(keys::agency(self.org)).await? {
+                Some(_) => Ok(Error::NotFound),
+                None => Ok(Error::NotEnabled),
+            };
+        };
+        let last = parse::<DomainRecord>(existing)?
+            .last_verify_at
+            .unwrap_or_default();
+        let free = Timestamp::from_millis(last) + VERIFY_INTERVAL;
+        Ok(Error::TooSoon(free.since(self.caller.now).min(VERIFY_INTERVAL)))
+    }
 }
 
-/// Updates the agency's counters of domains by status.
-fn count_domains(
-    transaction: &mut Transaction<'_>,
-    org: &OrgId,
-    from: Option<Status>,
-    to: Option<Status>,
-    condition: Option<Condition>,
-) -> Result<()> {
-    let counter = |status| match status {
+/// The agency's counter of the domains with this status.
+fn counter(status: Status) -> &'static str {
+    match status {
         Status::Pending => "pendingCount",
         Status::Verified => "verifiedCount",
         Status::Failing => "failingCount",
         Status::Failed => "failedCount",
-    };
-    let mut changes = Vec::new();
-    let mut values = Vec::new();
-    if let Some(from) = from {
-        changes.push(format!("{} :less", counter(from)));
-        values.push((":less", number(-1)));
     }
-    if let Some(to) = to {
-        changes.push(format!("{} :more", counter(to)));
-        values.push((":more", number(1)));
-    }
-    match (from, to) {
-        (None, Some(_)) => changes.push("domainCount :more".to_owned()),
-        (Some(_), None) => changes.push("domainCount :less".to_owned()),
-        _ => {}
-    }
-    let expression = format!("ADD {}", changes.join(", "));
-    transaction.update(Part::Agency, keys::agency(org), expression, condition, values)
 }
 
 /// The domain's rank among the candidates for the primary domain, and the item stored under it.
@@ -596,10 +562,10 @@ fn write_candidate(
     if let Some((rank, _)) = was
         && is.as_ref().is_none_or(|(new, _)| *new != rank)
     {
-        transaction.delete(Part::Unconditional, key(rank), None)?;
+        transaction.delete(key(rank), None)?;
     }
     if let Some((rank, primary)) = is {
-        transaction.put(Part::Unconditional, item(key(rank), "primary", &primary)?, None)?;
+        transaction.put(item(key(rank), "primary", &primary)?, None)?;
     }
     Ok(())
 }
@@ -611,26 +577,4 @@ fn holds(domain: &Domain) -> Result<Item> {
         keep_until: None,
     };
     item(keys::holder(&domain.hostname), "holder", &holder)
-}
-
-fn domain_record(
-    domain: &Domain,
-    action: Action,
-    (before, after): (Option<serde_json::Value>, Option<serde_json::Value>),
-    statuses: impl IntoIterator<Item = (&'static str, Status)>,
-) -> Record {
-    let mut flat = Vec::new();
-    for (name, status) in statuses {
-        flat.push((name, status.as_str().to_owned()));
-    }
-    if !flat.is_empty() {
-        flat.push(("hostname", domain.hostname.to_string()));
-    }
-    Record {
-        action,
-        target: (TargetType::Domain, domain.id.to_string()),
-        before,
-        after,
-        flat,
-    }
 }

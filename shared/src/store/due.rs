@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
-    operation::query::builders::QueryFluentBuilder,
-    types::{AttributeValue, Select},
+    operation::{query::builders::QueryFluentBuilder, update_item::UpdateItemError},
+    types::Select,
 };
 
 use crate::models::{domain::Domain, time::Timestamp};
@@ -22,8 +22,7 @@ const PUT_OFF: Duration = Duration::from_secs(24 * 3600);
 /// An entry of the index of due domains. The index holds nothing but keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DueKey {
-    pk: String,
-    sk: String,
+    key: Key,
     due: String,
     due_at: String,
 }
@@ -53,26 +52,17 @@ impl DueKey {
         Self::read(item)
     }
 
-    fn read(mut item: Item) -> Option<Self> {
-        let mut take = |name| match item.remove(name) {
-            Some(AttributeValue::S(text)) => Some(text),
-            _ => None,
-        };
+    fn read(item: Item) -> Option<Self> {
+        let text = |name| Some(item.get(name)?.as_s().ok()?.clone());
         Some(Self {
-            pk: take(keys::PK)?,
-            sk: take(keys::SK)?,
-            due: take(keys::DUE)?,
-            due_at: take(keys::DUE_AT)?,
+            key: Key::of(&item)?,
+            due: text(keys::DUE)?,
+            due_at: text(keys::DUE_AT)?,
         })
     }
 
-    fn key(&self) -> Item {
-        let (pk, sk) = (self.pk.clone(), self.sk.clone());
-        Key { pk, sk }.item()
-    }
-
     fn start(&self) -> Item {
-        let mut start = self.key();
+        let mut start = self.key.clone().item();
         start.insert(keys::DUE.to_owned(), text(&self.due));
         start.insert(keys::DUE_AT.to_owned(), text(&self.due_at));
         start
@@ -82,7 +72,7 @@ impl DueKey {
 /// For the log.
 impl std::fmt::Display for DueKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.pk, self.sk)
+        write!(f, "{} {}", self.key.pk, self.key.sk)
     }
 }
 
@@ -116,18 +106,17 @@ impl Store {
 
     /// The number of entries of a shard that are due at `now`, after the entry `after`.
     pub async fn count_due(&self, shard: u8, now: Timestamp, after: Option<&DueKey>) -> Result<u64> {
+        let mut pages = self
+            .due_query(shard, now)
+            .select(Select::Count)
+            .set_exclusive_start_key(after.map(DueKey::start))
+            .into_paginator()
+            .send();
         let mut count = 0;
-        let mut start = after.map(DueKey::start);
-        loop {
-            let call = self.due_query(shard, now).select(Select::Count);
-            let call = call.set_exclusive_start_key(start);
-            let answer = call.send().await.map_err(sdk_error)?;
-            count += u64::try_from(answer.count).unwrap_or_default();
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(count);
-            }
+        while let Some(page) = pages.next().await {
+            count += u64::try_from(page.map_err(sdk_error)?.count).unwrap_or_default();
         }
+        Ok(count)
     }
 
     fn due_query(&self, shard: u8, now: Timestamp) -> QueryFluentBuilder {
@@ -148,51 +137,40 @@ impl Store {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let items = self.batch(keys.iter().map(DueKey::key).collect()).await?;
-        let name = |item: &Item| match (item.get(keys::PK), item.get(keys::SK)) {
-            (Some(AttributeValue::S(pk)), Some(AttributeValue::S(sk))) => Some((pk.clone(), sk.clone())),
-            _ => None,
-        };
-        let mut items: HashMap<_, _> = items
-            .into_iter()
-            .filter_map(|item| Some((name(&item)?, item)))
-            .collect();
-        let lookups = keys.into_iter().map(|key| {
-            let item = items.remove(&(key.pk.clone(), key.sk.clone()));
-            let lookup = match item {
-                Some(item) if item.get(keys::DUE_AT) == Some(&text(&key.due_at)) => match parse(item) {
+        let wanted = keys.iter().map(|due| due.key.clone().item());
+        let items = self.batch(wanted.collect()).await?.into_iter();
+        let mut items: HashMap<_, _> = items.filter_map(|item| Some((Key::of(&item)?, item))).collect();
+        let lookups = keys.into_iter().map(|due| {
+            let lookup = match items.remove(&due.key) {
+                Some(item) if item.get(keys::DUE_AT) == Some(&text(&due.due_at)) => match parse(item) {
                     Ok(record) => DueLookup::Due(Box::new(record)),
                     Err(error) => DueLookup::Unreadable(error),
                 },
                 _ => DueLookup::Gone,
             };
-            (key, lookup)
+            (due, lookup)
         });
         Ok(lookups.collect())
     }
 
     /// Puts off a record that cannot be parsed for 24 h. If another write came first, nothing changes.
-    pub async fn put_off(&self, key: &DueKey, now: Timestamp) -> Result<()> {
+    pub async fn put_off(&self, due: &DueKey, now: Timestamp) -> Result<()> {
         let call = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key.key()))
+            .set_key(Some(due.key.clone().item()))
             .update_expression("SET #at = :later")
             .condition_expression("#at = :was")
             .expression_attribute_names("#at", keys::DUE_AT)
-            .expression_attribute_values(":later", text(keys::due_again(&key.due_at, now + PUT_OFF)))
-            .expression_attribute_values(":was", text(&key.due_at));
-        match call.send().await {
-            Ok(_) => Ok(()),
-            Err(failure)
-                if failure
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
-            Err(failure) => Err(sdk_error(failure)),
+            .expression_attribute_values(":later", text(keys::due_again(&due.due_at, now + PUT_OFF)))
+            .expression_attribute_values(":was", text(&due.due_at));
+        let Err(failure) = call.send().await else {
+            return Ok(());
+        };
+        match failure.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+            _ => Err(sdk_error(failure)),
         }
     }
 }

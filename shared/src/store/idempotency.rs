@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::hash::sha256_hex;
 
 use super::{
     Agency, Error, Result, item, keys, parse,
-    transaction::{Condition, Part, Refused, Transaction, number},
+    transaction::{Commit, Condition, Part, Refused, Retry, Transaction, number, text},
 };
 
 /// How long a key is valid. The clock decides, because DynamoDB deletes expired items late.
@@ -52,55 +51,65 @@ struct Remembered<T> {
 }
 
 impl Agency<'_> {
-    /// Adds the idempotency record of `key` to the transaction that creates `answer`.
-    pub(super) fn remember(
-        &self,
-        transaction: &mut Transaction<'_>,
-        operation: &str,
-        key: Option<&IdempotencyKey>,
-        answer: &impl Serialize,
-    ) -> Result<()> {
-        let Some(key) = key else {
-            return Ok(());
-        };
-        let now = self.caller.now;
-        let until = (now + MEMORY).seconds();
-        let record = Remembered {
-            body: key.body.clone(),
-            answer,
-            keep_until: until,
-        };
-        let mut item = item(
-            keys::idempotency(self.org, operation, &key.key),
-            "idempotency",
-            &record,
-        )?;
-        item.insert(keys::TTL.to_owned(), number(until));
-        let free = Condition::new(
-            "attribute_not_exists(PK) OR keepUntil <= :now",
-            [(":now", number(now.seconds()))],
-        );
-        transaction.put(Part::Idempotency, item, free)
-    }
-
-    /// The response of an earlier request with the same key, if the condition of its record failed.
+    /// Creates `resource` in this transaction, which also gets the idempotency record of `key`. `reason` is the error if
+    /// another condition than that of the record failed.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`] if the earlier body was different.
-    pub(super) fn replay<T: DeserializeOwned>(
-        refused: &Refused,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Created<T>>> {
-        let (Some(old), Some(key)) = (refused.by(Part::Idempotency), key) else {
-            return Ok(None);
+    /// [`Error::IdempotencyMismatch`] if the key was used before with another body.
+    pub(super) async fn create<T: Serialize + DeserializeOwned>(
+        &self,
+        mut transaction: Transaction<'_>,
+        resource: T,
+        (operation, key): (&str, Option<&IdempotencyKey>),
+        retry: &mut Retry,
+        reason: fn(&Refused) -> Error,
+    ) -> Result<Created<T>> {
+        if let Some(key) = key {
+            self.remember(&mut transaction, operation, key, &resource)?;
+        }
+        let refused = match transaction.commit(retry).await? {
+            Commit::Done => {
+                return Ok(Created {
+                    resource,
+                    replayed: false,
+                });
+            }
+            Commit::Refused(refused) => refused,
         };
-        if old.get("body") != Some(&AttributeValue::S(key.body.clone())) {
+        let (Some(old), Some(key)) = (refused.by(Part::Idempotency), key) else {
+            return Err(reason(&refused));
+        };
+        if old.get("body") != Some(&text(&key.body)) {
             return Err(Error::IdempotencyMismatch);
         }
         let record: Remembered<T> = parse(old.clone())?;
-        Ok(Some(Created {
+        Ok(Created {
             resource: record.answer,
             replayed: true,
-        }))
+        })
+    }
+
+    fn remember(
+        &self,
+        transaction: &mut Transaction<'_>,
+        operation: &str,
+        key: &IdempotencyKey,
+        answer: &impl Serialize,
+    ) -> Result<()> {
+        let now = self.caller.now;
+        let record = Remembered {
+            body: key.body.clone(),
+            answer,
+            keep_until: (now + MEMORY).seconds(),
+        };
+        let record_key = keys::idempotency(self.org, operation, &key.key);
+        let mut item = item(record_key, "idempotency", &record)?;
+        item.insert(keys::TTL.to_owned(), number(record.keep_until));
+        let free = Condition::new(
+            Part::Idempotency,
+            "attribute_not_exists(PK) OR keepUntil <= :now",
+            [(":now", number(now.seconds()))],
+        );
+        transaction.put(item, Some(free))
     }
 }

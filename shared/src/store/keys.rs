@@ -28,7 +28,7 @@ use crate::models::{
     time::Timestamp,
 };
 
-use super::Item;
+use super::{Item, transaction::text};
 
 /// The table's partition key.
 pub const PK: &str = "PK";
@@ -46,7 +46,7 @@ pub const DUE_AT: &str = "DUEAT";
 pub const DUE_SHARDS: u8 = 16;
 
 /// The key of one item.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The partition key.
     pub pk: String,
@@ -57,47 +57,51 @@ pub struct Key {
 impl Key {
     /// The key as attributes.
     pub fn item(self) -> Item {
-        Item::from([
-            (PK.to_owned(), AttributeValue::S(self.pk)),
-            (SK.to_owned(), AttributeValue::S(self.sk)),
-        ])
+        Item::from([(PK.to_owned(), text(self.pk)), (SK.to_owned(), text(self.sk))])
+    }
+
+    /// The key of an item.
+    pub(super) fn of(item: &Item) -> Option<Self> {
+        let text = |name| Some(item.get(name)?.as_s().ok()?.clone());
+        Some(Self {
+            pk: text(PK)?,
+            sk: text(SK)?,
+        })
     }
 }
 
 /// The partition key of an agency.
-pub fn partition(org: &OrgId) -> String {
+pub(super) fn partition(org: &OrgId) -> String {
     format!("A#{org}")
 }
 
-fn of(org: &OrgId, sk: String) -> Key {
+pub(super) fn of(org: &OrgId, sk: impl Into<String>) -> Key {
     Key {
         pk: partition(org),
-        sk,
+        sk: sk.into(),
     }
 }
 
 /// The bounds of the settings, the agency and the candidates for the primary domain.
-pub const SUMMARY: (&str, &str) = ("#1CONFIG", "#4PRIME$");
+pub(super) const SUMMARY: (&str, &str) = ("#1CONFIG", "#4PRIME$");
 /// The bounds of the agency and the candidates for the primary domain.
-pub const OVERVIEW: (&str, &str) = ("#3AGENCY", "#4PRIME$");
+pub(super) const OVERVIEW: (&str, &str) = ("#3AGENCY", "#4PRIME$");
 
-/// The portal configuration.
-pub fn config(org: &OrgId) -> Key {
-    of(org, "#1CONFIG".to_owned())
+pub(super) fn config(org: &OrgId) -> Key {
+    of(org, "#1CONFIG")
 }
 
-/// The branding.
-pub fn branding(org: &OrgId) -> Key {
-    of(org, "#2BRANDING".to_owned())
+pub(super) fn branding(org: &OrgId) -> Key {
+    of(org, "#2BRANDING")
 }
 
 /// The agency.
 pub fn agency(org: &OrgId) -> Key {
-    of(org, "#3AGENCY".to_owned())
+    of(org, "#3AGENCY")
 }
 
 /// A candidate for the primary domain.
-pub fn prime(org: &OrgId, rank: u8, domain: DomainId) -> Key {
+pub(super) fn prime(org: &OrgId, rank: u8, domain: DomainId) -> Key {
     of(org, format!("#4PRIME#{rank}#{domain}"))
 }
 
@@ -133,7 +137,7 @@ impl List {
     /// The key of the list's head, which is read first.
     pub fn head(self, org: &OrgId) -> Key {
         let (from, to) = self.bounds();
-        of(org, if self.backwards() { to } else { from }.to_owned())
+        of(org, if self.backwards() { to } else { from })
     }
 }
 
@@ -142,46 +146,41 @@ pub fn client(org: &OrgId, client: ClientOrgId) -> Key {
     of(org, format!("CLIENT#{client}"))
 }
 
-/// A slug.
-pub fn slug(org: &OrgId, slug: &Slug) -> Key {
+pub(super) fn slug(org: &OrgId, slug: &Slug) -> Key {
     of(org, format!("SLUG#{}", slug.as_str()))
 }
 
-/// A portal domain.
-pub fn domain(org: &OrgId, domain: DomainId) -> Key {
+pub(super) fn domain(org: &OrgId, domain: DomainId) -> Key {
     of(org, format!("DOMAIN#{domain}"))
 }
 
 /// An agency's claim on a host name.
-pub fn name(org: &OrgId, hostname: &Hostname) -> Key {
+pub(super) fn name(org: &OrgId, hostname: &Hostname) -> Key {
     of(org, format!("NAME#{hostname}"))
 }
 
 /// A token of an agency's domain.
-pub fn token(org: &OrgId, token: &Token) -> Key {
+pub(super) fn token(org: &OrgId, token: &Token) -> Key {
     of(org, format!("TOKEN#{}", token.as_str()))
 }
 
-/// An audit entry.
-pub fn audit(org: &OrgId, entry: AuditId) -> Key {
+pub(super) fn audit(org: &OrgId, entry: AuditId) -> Key {
     of(org, format!("LOG#{entry}"))
 }
 
-/// An idempotency record.
-pub fn idempotency(org: &OrgId, operation: &str, sha256: &str) -> Key {
+pub(super) fn idempotency(org: &OrgId, operation: &str, sha256: &str) -> Key {
     of(org, format!("IDEM#{operation}#{sha256}"))
 }
 
 /// The agency of a client.
-pub fn membership(client: ClientOrgId) -> Key {
+pub(super) fn membership(client: ClientOrgId) -> Key {
     Key {
         pk: format!("C#{client}"),
         sk: "C".to_owned(),
     }
 }
 
-/// The holder of a host name.
-pub fn holder(hostname: &Hostname) -> Key {
+pub(super) fn holder(hostname: &Hostname) -> Key {
     Key {
         pk: format!("H#{hostname}"),
         sk: "H".to_owned(),
@@ -189,30 +188,30 @@ pub fn holder(hostname: &Hostname) -> Key {
 }
 
 /// The index attributes of a domain that is due at `at`.
-pub fn due(org: &OrgId, at: Timestamp, domain: DomainId) -> [(String, AttributeValue); 2] {
+pub(super) fn due(org: &OrgId, at: Timestamp, domain: DomainId) -> [(String, AttributeValue); 2] {
     // FNV-1a: an agency's shard must not change with the program's version.
     let hash = org.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
     let shard = hash % u32::from(DUE_SHARDS);
     [
-        (DUE.to_owned(), AttributeValue::S(format!("DUE#{shard}"))),
-        (DUE_AT.to_owned(), AttributeValue::S(format!("{at}#{domain}"))),
+        (DUE.to_owned(), text(format!("DUE#{shard}"))),
+        (DUE_AT.to_owned(), text(format!("{at}#{domain}"))),
     ]
 }
 
 /// The partition key of a shard, and the exclusive upper bound of the sort keys that are due at `now`.
-pub fn due_until(shard: u8, now: Timestamp) -> (String, String) {
+pub(super) fn due_until(shard: u8, now: Timestamp) -> (String, String) {
     (format!("DUE#{shard}"), format!("{now}$"))
 }
 
 /// The due time in a sort key of the index.
-pub fn due_time(due_at: &str) -> Option<Timestamp> {
+pub(super) fn due_time(due_at: &str) -> Option<Timestamp> {
     due_at.split_once('#')?.0.parse().ok()
 }
 
 /// The sort key with another due time.
-pub fn due_again(due_at: &str, at: Timestamp) -> String {
+pub(super) fn due_again(due_at: &str, at: Timestamp) -> String {
     let domain = due_at.split_once('#').map_or("", |(_, domain)| domain);
     format!("{at}#{domain}")
 }

@@ -109,21 +109,6 @@ impl Store {
         Self { patience, ..self }
     }
 
-    /// Retries for a write of the system.
-    pub fn retry(&self) -> Retry {
-        self.retry_since(Instant::now())
-    }
-
-    /// Retries for a write of a request that started at `request`.
-    pub fn retry_since(&self, request: Instant) -> Retry {
-        self.retry_until(self.deadline(request))
-    }
-
-    /// For a write of which no attempt starts after `deadline`.
-    pub fn retry_until(&self, deadline: Instant) -> Retry {
-        Retry::new(deadline)
-    }
-
     /// When the last attempt of a write may start, for a request that arrived at `request`.
     pub fn deadline(&self, request: Instant) -> Instant {
         request + self.patience
@@ -158,7 +143,7 @@ impl Store {
     /// At most 100 items, strongly consistent, in any order. Items that do not exist are left out.
     async fn batch(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>> {
         let mut items = Vec::with_capacity(wanted.len());
-        let mut retry = self.retry();
+        let mut retry = Retry::until(self.deadline(Instant::now()));
         loop {
             let asked = KeysAndAttributes::builder()
                 .set_keys(Some(std::mem::take(&mut wanted)))
@@ -167,14 +152,11 @@ impl Store {
                 .map_err(Error::internal)?;
             let call = self.client.batch_get_item().request_items(&self.table, asked);
             let answer = call.send().await.map_err(sdk_error)?;
-            let found = answer.responses.into_iter().flat_map(HashMap::into_values);
-            items.extend(found.flatten());
-            wanted = answer
-                .unprocessed_keys
-                .into_iter()
-                .flat_map(HashMap::into_values)
-                .flat_map(|asked| asked.keys)
-                .collect();
+            // Both maps have at most one entry: that of the table.
+            let found = answer.responses.into_iter().flatten();
+            items.extend(found.flat_map(|(_, items)| items));
+            let unprocessed = answer.unprocessed_keys.into_iter().flatten();
+            wanted = unprocessed.flat_map(|(_, asked)| asked.keys).collect();
             if wanted.is_empty() {
                 return Ok(items);
             }
@@ -204,7 +186,7 @@ impl Store {
 
 impl Agency<'_> {
     fn retry(&self) -> Retry {
-        self.store.retry_since(self.caller.since)
+        Retry::until(self.store.deadline(self.caller.since))
     }
 
     fn transaction(&self) -> Transaction<'_> {
@@ -218,25 +200,25 @@ impl Agency<'_> {
     /// [`Error::NotEnabled`], then [`Error::NotFound`].
     async fn item(&self, key: Key) -> Result<Item> {
         let agency = keys::agency(self.org);
-        let wanted = vec![agency.clone().item(), key.item()];
-        let (mut enabled, mut found) = (false, None);
-        for item in self.store.batch(wanted).await? {
-            if item.get(keys::SK) == Some(&text(&agency.sk)) {
-                enabled = true;
-            } else {
-                found = Some(item);
-            }
+        let items = self.store.batch(vec![agency.clone().item(), key.item()]).await?;
+        let is_agency = |item: &Item| Key::of(item).as_ref() == Some(&agency);
+        let (enabled, found): (Vec<_>, Vec<_>) = items.into_iter().partition(is_agency);
+        if enabled.is_empty() {
+            return Err(Error::NotEnabled);
         }
-        if enabled {
-            found.ok_or(Error::NotFound)
-        } else {
-            Err(Error::NotEnabled)
-        }
+        found.into_iter().next().ok_or(Error::NotFound)
     }
 
-    fn audit(&self, transaction: &mut Transaction<'_>, record: Record) -> Result<()> {
-        let by = Author::User(self.caller);
-        audit(transaction, self.org, by, self.caller.now, record)
+    /// Adds an audit entry of the caller to the transaction. `id` is that of the changed resource.
+    fn audit(
+        &self,
+        transaction: &mut Transaction<'_>,
+        action: Action,
+        id: impl ToString,
+        changes: Changes,
+    ) -> Result<()> {
+        let by = (Author::User(self.caller), self.caller.now);
+        audit(transaction, self.org, by, Record::new(action, id, changes))
     }
 }
 
@@ -244,44 +226,41 @@ impl Agency<'_> {
 fn audit(
     transaction: &mut Transaction<'_>,
     org: &OrgId,
-    by: Author<'_>,
-    now: Timestamp,
+    (by, now): (Author<'_>, Timestamp),
     record: Record,
 ) -> Result<()> {
-    let (kind, user, request_id) = match by {
-        Author::User(caller) => (
-            ActorType::User,
-            Some(caller.principal.user.clone()),
-            Some(caller.request_id.clone()),
-        ),
-        Author::System => (ActorType::System, None, None),
+    let (kind, caller) = match by {
+        Author::User(caller) => (ActorType::User, Some(caller)),
+        Author::System => (ActorType::System, None),
     };
     let entry = AuditEntry {
         id: AuditId::new(now),
         at: now,
-        actor: Actor { kind, id: user },
-        action: record.action,
-        target: AuditTarget {
-            kind: record.target.0,
-            id: record.target.1,
+        actor: Actor {
+            kind,
+            id: caller.map(|caller| caller.principal.user.clone()),
         },
-        request_id,
+        action: record.action,
+        target: record.target,
+        request_id: caller.map(|caller| caller.request_id.clone()),
         before: record.before,
         after: record.after,
     };
     let mut item = item(keys::audit(org, entry.id), "audit", &entry)?;
-    let expires = entry.at + AUDIT_RETENTION;
-    item.insert(keys::TTL.to_owned(), number(expires.seconds()));
+    item.insert(keys::TTL.to_owned(), number((now + AUDIT_RETENTION).seconds()));
     for (name, value) in record.flat {
         item.insert(name.to_owned(), text(value));
     }
-    transaction.put(Part::AuditEntry, item, Condition::absent())
+    transaction.put(item, Some(Condition::absent(Part::AuditEntry)))
 }
+
+/// A resource before and after a change.
+type Changes = (Option<serde_json::Value>, Option<serde_json::Value>);
 
 /// The content of an audit entry.
 struct Record {
     action: Action,
-    target: (TargetType, String),
+    target: AuditTarget,
     before: Option<serde_json::Value>,
     after: Option<serde_json::Value>,
     /// Attributes of the item for filters of the table's stream.
@@ -289,15 +268,23 @@ struct Record {
 }
 
 impl Record {
-    fn new(
-        action: Action,
-        target: TargetType,
-        id: impl ToString,
-        (before, after): (Option<serde_json::Value>, Option<serde_json::Value>),
-    ) -> Self {
+    fn new(action: Action, id: impl ToString, (before, after): Changes) -> Self {
+        let kind = match action {
+            Action::AgencyEnabled => TargetType::Agency,
+            Action::BrandingUpdated => TargetType::Branding,
+            Action::PortalConfigUpdated => TargetType::PortalConfig,
+            Action::ClientCreated | Action::ClientUpdated | Action::ClientDeleted => TargetType::Client,
+            Action::DomainCreated
+            | Action::DomainDeleted
+            | Action::DomainPending
+            | Action::DomainVerified
+            | Action::DomainFailing
+            | Action::DomainFailed => TargetType::Domain,
+        };
+        let id = id.to_string();
         Self {
             action,
-            target: (target, id.to_string()),
+            target: AuditTarget { kind, id },
             before,
             after,
             flat: Vec::new(),

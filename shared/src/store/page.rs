@@ -9,7 +9,7 @@ use crate::models::id::OrgId;
 
 use super::{
     Agency, Error, Result,
-    keys::{self, Key, List},
+    keys::{self, List},
     parse, sdk_error,
 };
 
@@ -100,15 +100,8 @@ impl Agency<'_> {
     /// One page, in one query. The first page includes the list's head, which exists only if agency mode is enabled. On
     /// later pages the cursor shows that.
     pub(super) async fn page<T: DeserializeOwned>(&self, list: List, page: &PageRequest) -> Result<Page<T>> {
-        let after = page
-            .cursor
-            .as_deref()
-            .map(|cursor| Cursor::decode(self.org, list, cursor))
-            .transpose()?
-            .map(|sk| Key {
-                pk: keys::partition(self.org),
-                sk,
-            });
+        let decode = |cursor: &str| Cursor::decode(self.org, list, cursor);
+        let after = page.cursor.as_deref().map(decode).transpose()?;
         let first = after.is_none();
         let limit = usize::from(page.limit);
         let call = self
@@ -117,7 +110,7 @@ impl Agency<'_> {
             .scan_index_forward(!list.backwards())
             // One more item than requested shows whether there is a next page.
             .limit(i32::from(page.limit) + 1 + i32::from(first))
-            .set_exclusive_start_key(after.map(Key::item));
+            .set_exclusive_start_key(after.map(|sk| keys::of(self.org, sk).item()));
         let answer = call.send().await.map_err(sdk_error)?;
         let mut rows = answer.items.unwrap_or_default().into_iter();
         if first && rows.next().is_none() {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::models::{
-    audit::{Action, TargetType, changes},
+    audit::{Action, changes},
     branding::{Branding, BrandingSettings, BrandingUpdate},
     id::{BrandingId, OrgId},
     portal::{PortalConfig, PortalConfigUpdate, PortalSettings},
@@ -11,7 +11,7 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Error, Item, Record, Result, Stored, item,
+    Agency, Error, Item, Result, Stored, item,
     keys::{self, Key},
     parse,
     transaction::{Commit, Condition, Part},
@@ -92,12 +92,11 @@ impl Agency<'_> {
             settings: update.clone().apply(before.settings.clone()),
             ..self.touched(before)
         };
-        let target = |after: &Settings<_>| {
-            let id = after.id.unwrap_or(new_id);
-            (Action::BrandingUpdated, TargetType::Branding, id.to_string())
-        };
+        let id = |after: &Settings<_>| after.id.unwrap_or(new_id).to_string();
         let key = keys::branding(self.org);
-        let stored = self.put_settings(key, BRANDING, if_match, merge, target).await?;
+        let stored = self
+            .put_settings(key, BRANDING, if_match, merge, Action::BrandingUpdated, id)
+            .await?;
         Ok(self.show_branding(stored))
     }
 
@@ -122,12 +121,11 @@ impl Agency<'_> {
             settings: update.clone().apply(before.settings.clone()),
             ..self.touched(before)
         };
-        let target = |_: &_| {
-            let id = self.org.to_string();
-            (Action::PortalConfigUpdated, TargetType::PortalConfig, id)
-        };
+        let id = |_: &_| self.org.to_string();
         let key = keys::config(self.org);
-        let stored = self.put_settings(key, CONFIG, if_match, merge, target).await?;
+        let stored = self
+            .put_settings(key, CONFIG, if_match, merge, Action::PortalConfigUpdated, id)
+            .await?;
         Ok(self.show_config(stored))
     }
 
@@ -141,7 +139,8 @@ impl Agency<'_> {
         entity: &str,
         if_match: &IfMatch,
         merge: impl Fn(&Settings<S>) -> Settings<S>,
-        target: impl Fn(&Settings<S>) -> (Action, TargetType, String),
+        action: Action,
+        id: impl Fn(&Settings<S>) -> String,
     ) -> Result<Stored<Settings<S>>> {
         let mut retry = self.retry();
         loop {
@@ -151,14 +150,10 @@ impl Agency<'_> {
             }
             let after = Stored::new(merge(&before.value));
             let mut transaction = self.transaction();
-            transaction.put(
-                Part::Resource,
-                item(key.clone(), entity, &after)?,
-                Condition::unchanged(&before.write_id),
-            )?;
-            let (action, kind, id) = target(&after.value);
+            let unchanged = Condition::unchanged(Part::Resource, &before.write_id);
+            transaction.put(item(key.clone(), entity, &after)?, Some(unchanged))?;
             let changes = changes(&before.value.settings, &after.value.settings);
-            self.audit(&mut transaction, Record::new(action, kind, id, changes))?;
+            self.audit(&mut transaction, action, id(&after.value), changes)?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(after),
                 Commit::Refused(_) => retry.wait().await?,
@@ -176,19 +171,14 @@ impl Agency<'_> {
     }
 
     fn show_branding(&self, stored: Stored<Settings<BrandingSettings>>) -> (Branding, WriteId) {
-        let Settings {
-            settings,
-            id,
-            created_at,
-            updated_at,
-        } = stored.value;
+        let settings = stored.value.settings;
         let branding = Branding {
-            id,
+            id: stored.value.id,
             organization_id: self.org.clone(),
             warnings: settings.warnings(),
             settings,
-            created_at,
-            updated_at,
+            created_at: stored.value.created_at,
+            updated_at: stored.value.updated_at,
         };
         (branding, stored.write_id)
     }

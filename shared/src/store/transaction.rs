@@ -6,11 +6,9 @@ use std::{
 };
 
 use aws_sdk_dynamodb::{
-    error::SdkError,
     operation::transact_write_items::TransactWriteItemsError,
     types::{
         AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-        builders::{TransactWriteItemBuilder, UpdateBuilder},
         error::TransactionCanceledException,
     },
 };
@@ -37,44 +35,45 @@ pub(super) enum Part {
     Holder,
     /// Another agency's domain that holds the same host name.
     HolderDomain,
-    /// An item without a condition.
-    Unconditional,
 }
 
+/// The condition of a write. If it fails, [`Refused::by`] finds it by its part.
 pub(super) struct Condition {
-    expression: String,
+    part: Part,
+    expression: &'static str,
     values: Vec<(&'static str, AttributeValue)>,
 }
 
 impl Condition {
     pub(super) fn new(
-        expression: &str,
+        part: Part,
+        expression: &'static str,
         values: impl Into<Vec<(&'static str, AttributeValue)>>,
-    ) -> Option<Self> {
-        Some(Self {
-            expression: expression.to_owned(),
+    ) -> Self {
+        Self {
+            part,
+            expression,
             values: values.into(),
-        })
+        }
     }
 
     /// The item does not exist.
-    pub(super) fn absent() -> Option<Self> {
-        Self::new("attribute_not_exists(PK)", [])
+    pub(super) fn absent(part: Part) -> Self {
+        Self::new(part, "attribute_not_exists(PK)", [])
     }
 
     /// The item is unchanged since it was read (optimistic locking).
-    pub(super) fn unchanged(write_id: &str) -> Option<Self> {
-        Self::new("writeId = :writeId", [(":writeId", text(write_id))])
+    pub(super) fn unchanged(part: Part, write_id: &str) -> Self {
+        Self::new(part, "writeId = :unchanged", [(":unchanged", text(write_id))])
     }
 
     /// The expression and all values for the SDK. DynamoDB rejects an empty map of values.
-    fn parts(
-        condition: Option<Self>,
-        values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
-    ) -> (Option<String>, Option<Item>) {
-        let (expression, more) = condition.map_or((None, Vec::new()), |c| (Some(c.expression), c.values));
-        let all = values.into_iter().chain(more);
-        let values: Item = all.map(|(name, value)| (name.to_owned(), value)).collect();
+    pub(super) fn split(condition: Option<Self>, mut values: Item) -> (Option<String>, Option<Item>) {
+        let expression = condition.map(|condition| {
+            let names = condition.values.into_iter();
+            values.extend(names.map(|(name, value)| (name.to_owned(), value)));
+            condition.expression.to_owned()
+        });
         (expression, Some(values).filter(|values| !values.is_empty()))
     }
 }
@@ -90,18 +89,19 @@ pub(super) enum Commit {
 pub(super) struct Refused(Vec<(Part, Item)>);
 
 impl Refused {
-    /// Reads the cancellation reasons, one for each part.
+    /// Reads the cancellation reasons, one for each write.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the transaction conflicted with another write or was throttled; [`Error::Internal`] for
     /// any other reason.
-    fn read(cancelled: &TransactionCanceledException, parts: &[Part]) -> Result<Self, Error> {
+    fn read(cancelled: &TransactionCanceledException, parts: &[Option<Part>]) -> Result<Self, Error> {
         let mut refused = Vec::new();
         for (reason, part) in cancelled.cancellation_reasons().iter().zip(parts) {
             match reason.code() {
                 None | Some("None") => {}
                 Some("ConditionalCheckFailed") => {
-                    refused.push((*part, reason.item().cloned().unwrap_or_default()));
+                    let existing = reason.item().cloned().unwrap_or_default();
+                    refused.extend(part.map(|part| (part, existing)));
                 }
                 Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded") => {
                     return Err(Error::Conflict);
@@ -125,7 +125,8 @@ impl Refused {
 pub(super) struct Transaction<'a> {
     store: &'a Store,
     items: Vec<TransactWriteItem>,
-    parts: Vec<Part>,
+    /// The part of each item's condition.
+    parts: Vec<Option<Part>>,
 }
 
 impl<'a> Transaction<'a> {
@@ -137,75 +138,62 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    pub(super) fn put(&mut self, part: Part, item: Item, condition: Option<Condition>) -> Result<(), Error> {
-        let (condition, values) = Condition::parts(condition, []);
+    pub(super) fn put(&mut self, item: Item, condition: Option<Condition>) -> Result<(), Error> {
+        let (condition, values) = self.guard(condition, Item::new());
         let put = Put::builder()
             .table_name(&self.store.table)
             .set_item(Some(item))
             .set_condition_expression(condition)
             .set_expression_attribute_values(values)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = put.build().map_err(Error::internal)?;
-        self.push(part, TransactWriteItem::builder().put(put))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(Error::internal)?;
+        self.items.push(TransactWriteItem::builder().put(put).build());
+        Ok(())
     }
 
-    pub(super) fn delete(&mut self, part: Part, key: Key, condition: Option<Condition>) -> Result<(), Error> {
-        let (condition, values) = Condition::parts(condition, []);
+    pub(super) fn delete(&mut self, key: Key, condition: Option<Condition>) -> Result<(), Error> {
+        let (condition, values) = self.guard(condition, Item::new());
         let delete = Delete::builder()
             .table_name(&self.store.table)
             .set_key(Some(key.item()))
             .set_condition_expression(condition)
             .set_expression_attribute_values(values)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let delete = delete.build().map_err(Error::internal)?;
-        self.push(part, TransactWriteItem::builder().delete(delete))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(Error::internal)?;
+        self.items
+            .push(TransactWriteItem::builder().delete(delete).build());
+        Ok(())
     }
 
     pub(super) fn update(
         &mut self,
-        part: Part,
         key: Key,
-        expression: impl Into<String>,
+        update: &AttributeUpdate,
         condition: Option<Condition>,
-        values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
     ) -> Result<(), Error> {
-        let (condition, values) = Condition::parts(condition, values);
+        let (condition, values) = self.guard(condition, update.values.clone());
         let update = Update::builder()
-            .update_expression(expression)
-            .set_condition_expression(condition)
-            .set_expression_attribute_values(values);
-        self.push_update(part, key, update)
-    }
-
-    /// Updates attributes of an item on the condition that `write_id` wrote it last.
-    pub(super) fn change(
-        &mut self,
-        part: Part,
-        key: Key,
-        change: &Attributes,
-        write_id: &str,
-    ) -> Result<(), Error> {
-        let update = Update::builder()
-            .update_expression(&change.expression)
-            .condition_expression(Attributes::UNCHANGED)
-            .set_expression_attribute_names(Some(change.names.clone()))
-            .set_expression_attribute_values(Some(change.values_if(write_id)));
-        self.push_update(part, key, update)
-    }
-
-    fn push_update(&mut self, part: Part, key: Key, update: UpdateBuilder) -> Result<(), Error> {
-        let update = update
             .table_name(&self.store.table)
             .set_key(Some(key.item()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let update = update.build().map_err(Error::internal)?;
-        self.push(part, TransactWriteItem::builder().update(update))
+            .update_expression(&update.expression)
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(Some(update.names.clone()))
+            .set_expression_attribute_values(values)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(Error::internal)?;
+        self.items
+            .push(TransactWriteItem::builder().update(update).build());
+        Ok(())
     }
 
-    fn push(&mut self, part: Part, item: TransactWriteItemBuilder) -> Result<(), Error> {
-        self.parts.push(part);
-        self.items.push(item.build());
-        Ok(())
+    /// Records the part of the next write's condition, and splits the condition for the SDK.
+    fn guard(&mut self, condition: Option<Condition>, values: Item) -> (Option<String>, Option<Item>) {
+        self.parts
+            .push(condition.as_ref().map(|condition| condition.part));
+        Condition::split(condition, values)
     }
 
     /// Sends the transaction. After a conflict with another write it is sent again with the same ids, so that its audit
@@ -229,16 +217,12 @@ impl<'a> Transaction<'a> {
             .client
             .transact_write_items()
             .set_transact_items(Some(self.items.clone()));
-        let failure = match call.send().await {
-            Ok(_) => return Ok(Commit::Done),
-            Err(failure) => failure,
+        let Err(failure) = call.send().await else {
+            return Ok(Commit::Done);
         };
-        let SdkError::ServiceError(service) = &failure else {
-            return Err(sdk_error(failure));
-        };
-        let cancelled = match service.err() {
-            TransactWriteItemsError::TransactionCanceledException(cancelled) => cancelled,
-            TransactWriteItemsError::TransactionInProgressException(_) => return Err(Error::Conflict),
+        let cancelled = match failure.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled,
+            Some(TransactWriteItemsError::TransactionInProgressException(_)) => return Err(Error::Conflict),
             _ => return Err(sdk_error(failure)),
         };
         let refused = Refused::read(cancelled, &self.parts)?;
@@ -249,30 +233,24 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// New values of some attributes of an item. Names are escaped, because some are reserved words.
-pub(super) struct Attributes {
+/// A change of some attributes of an item. Names are escaped, because some are reserved words.
+#[derive(Default)]
+pub(super) struct AttributeUpdate {
     pub(super) expression: String,
     pub(super) names: HashMap<String, String>,
-    values: Item,
+    pub(super) values: Item,
 }
 
-impl Attributes {
-    /// The condition that the write of this id was the last one.
-    pub(super) const UNCHANGED: &str = "writeId = :unchanged";
-
+impl AttributeUpdate {
     /// Sets each of `names` to its value in `item`, and removes the attributes that `item` does not have.
     pub(super) fn from_item(names: &[&str], item: &Item) -> Self {
+        let mut update = Self::default();
         let (mut set, mut remove) = (Vec::new(), Vec::new());
-        let mut change = Self {
-            expression: String::new(),
-            names: HashMap::new(),
-            values: Item::new(),
-        };
         for name in names {
-            change.names.insert(format!("#{name}"), (*name).to_owned());
+            update.names.insert(format!("#{name}"), (*name).to_owned());
             match item.get(*name) {
                 Some(value) => {
-                    change.values.insert(format!(":{name}"), value.clone());
+                    update.values.insert(format!(":{name}"), value.clone());
                     set.push(format!("#{name} = :{name}"));
                 }
                 None => remove.push(format!("#{name}")),
@@ -280,17 +258,24 @@ impl Attributes {
         }
         for (verb, parts) in [("SET", set), ("REMOVE", remove)] {
             if !parts.is_empty() {
-                change.expression += &format!("{verb} {} ", parts.join(", "));
+                update.expression += &format!("{verb} {} ", parts.join(", "));
             }
         }
-        change
+        update
     }
 
-    /// The values, including that of [`Self::UNCHANGED`].
-    pub(super) fn values_if(&self, write_id: &str) -> Item {
-        let mut values = self.values.clone();
-        values.insert(":unchanged".to_owned(), text(write_id));
-        values
+    /// Adds to counters.
+    pub(super) fn add<const N: usize>(counters: [(&str, i64); N]) -> Self {
+        let parts = counters.map(|(name, _)| format!("#{name} :{name}"));
+        Self {
+            expression: format!("ADD {}", parts.join(", ")),
+            names: counters
+                .map(|(name, _)| (format!("#{name}"), name.to_owned()))
+                .into(),
+            values: counters
+                .map(|(name, change)| (format!(":{name}"), number(change)))
+                .into(),
+        }
     }
 }
 
@@ -306,8 +291,8 @@ impl Retry {
     const FIRST_MS: u64 = 20;
     const LONGEST_MS: u64 = 1000;
 
-    /// Retries until the deadline `until`.
-    pub(super) fn new(until: Instant) -> Self {
+    /// No attempt starts after the deadline `until`.
+    pub fn until(until: Instant) -> Self {
         Self {
             until,
             tries: 0,

@@ -11,7 +11,7 @@ use shared::{
         time::Timestamp,
     },
     random,
-    store::{self, Author, Change, Checked, DomainRecord},
+    store::{self, Author, Change, Checked, DomainRecord, Retry},
 };
 use thiserror::Error as ThisError;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -207,7 +207,7 @@ impl<'a> Checker<'a> {
             let agency = &observed.domain().agency_id;
             observed.evidence.token_of_same_agency = store.has_token(agency, token).await?;
         }
-        let mut retry = store.retry_until(deadline);
+        let mut retry = Retry::until(deadline);
         if matches!(author, Author::System) {
             retry = retry.up_to(SYSTEM_ATTEMPTS);
         }
