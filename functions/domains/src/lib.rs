@@ -7,7 +7,7 @@ use http::StatusCode;
 use shared::{
     app::App,
     http::{
-        Problem,
+        Problem, ProblemCode,
         body::Create,
         extract::{Admin, IdempotencyParams, Member, PageParams, PathId, Query},
         reply::{CreatedAt, Json},
@@ -17,7 +17,7 @@ use shared::{
         id::DomainKind,
     },
     problems, random,
-    store::{self, Author, Page},
+    store::{Author, Page},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::{Checker, Dns, Trigger, Turns};
@@ -152,11 +152,18 @@ async fn verify_portal_domain(
     }
     let checker = Checker::new(&app, &dns);
     let observed = checker.observe(Box::new(record), Trigger::Verify).await;
-    let observed = observed.map_err(store::Error::from)?;
+    let observed = observed.map_err(|busy| not_checked(busy.into()))?;
     let deadline = app.store.deadline(caller.since);
     let deadline = deadline.max(Instant::now() + MIN_WRITE_TIME);
     let (by, turns) = (Author::User(&caller), Turns::default());
     let settled = checker.settle(observed, by, deadline, &turns).await;
-    let domain = settled.map_err(store::Error::from)?.into_domain();
+    let domain = settled.map_err(not_checked)?.into_domain();
     Ok(Json(app.config.show(domain)))
+}
+
+fn not_checked(error: verification::Error) -> Problem {
+    match error {
+        verification::Error::Busy(_) => ProblemCode::Unavailable.into(),
+        verification::Error::Store(error) => error.into(),
+    }
 }

@@ -287,7 +287,7 @@ impl<'a> Sweep<'a> {
             Ok(Settled::Superseded(_)) | Err(Error::Store(store::Error::NotFound)) => self.superseded += 1,
             Err(Error::Busy(_)) => self.pass.skipped += 1,
             // The holder's record, for example. It would fail every sweep.
-            Err(Error::Store(error @ store::Error::Internal(_))) => {
+            Err(Error::Store(error @ store::Error::Unreadable(_))) => {
                 tracing::error!(%key, %error, "record of a check cannot be parsed; the check is put off for 24 h");
                 self.put_off(key);
             }

@@ -266,6 +266,7 @@ impl From<store::Error> for Problem {
             E::InvalidCursor => P::InvalidCursor.into(),
             E::Conflict => P::Unavailable.into(),
             E::Unavailable(source) => Self::from(P::Unavailable).because("DynamoDB is unavailable", &*source),
+            error @ E::Unreadable(_) => Self::from(P::Internal).because("internal error", &error),
             E::Internal(source) => Self::from(P::Internal).because("internal error", &*source),
         }
     }

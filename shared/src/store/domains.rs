@@ -146,7 +146,7 @@ impl Store {
     /// The other domain that holds the hostname of this one. This look-up leaves the caller's own partition.
     ///
     /// # Errors
-    /// [`Error::Internal`]: its item cannot be parsed.
+    /// [`Error::Unreadable`]: its item cannot be parsed.
     pub async fn other_holder(&self, domain: &Domain) -> Result<Option<DomainRecord>> {
         let holder = self.holder(&domain.hostname).await?;
         let Some(holder) = holder.filter(|holder| holder.domain != domain.id) else {

@@ -324,8 +324,8 @@ fn parse<T: DeserializeOwned>(item: Item) -> Result<T> {
     let entity = item.get("entity").cloned();
     // Errors are logged. serde's message is dropped, because it may quote stored data.
     serde_dynamo::from_item(item).map_err(|_| match entity {
-        Some(AttributeValue::S(entity)) => Error::internal(format!("item cannot be parsed as {entity}")),
-        _ => Error::internal("item has no entity type"),
+        Some(AttributeValue::S(entity)) => Error::Unreadable(format!("item cannot be parsed as {entity}")),
+        _ => Error::Unreadable("item has no entity type".to_owned()),
     })
 }
 
@@ -368,7 +368,10 @@ pub enum Error {
     /// DynamoDB did not respond in time, or throttled the request.
     #[error(transparent)]
     Unavailable(BoxError),
-    /// A bug, or an item that cannot be parsed.
+    /// An item that cannot be parsed.
+    #[error("{0}")]
+    Unreadable(String),
+    /// A bug, or a permission that is missing.
     #[error(transparent)]
     Internal(BoxError),
 }

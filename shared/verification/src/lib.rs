@@ -85,21 +85,6 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl From<Busy> for store::Error {
-    fn from(busy: Busy) -> Self {
-        Self::Unavailable(busy.into())
-    }
-}
-
-impl From<Error> for store::Error {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Busy(busy) => busy.into(),
-            Error::Store(error) => error,
-        }
-    }
-}
-
 /// Limits of the writes of a sweep: one status change of an agency at a time, because each changes the agency's counters,
 /// and 16 writes in all.
 #[derive(Debug)]
