@@ -87,6 +87,8 @@ mod tests {
             r#"{"a":1,"a":1}"#,
             r#"{"a":{"b":[{"c":1,"c":2}]}}"#,
             r#"{"a":1,"\u0061":2}"#,
+            r#"[{"a":1,"a":2}]"#,
+            r#"{"x":[[{"y":{"":1,"":1}}]]}"#,
         ] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
@@ -99,9 +101,25 @@ mod tests {
         for text in [
             "",
             "{",
+            "{}}",
             "{} {}",
+            "{}x",
+            "{},",
+            "{}\0",
+            "{}//",
+            "/**/{}",
             "\u{feff}{}",
+            "\"",
+            "nul",
             "{'a':1}",
+            r#"{a:"x"}"#,
+            r#"{"a":"x",}"#,
+            "{\"a\":\"b\nc\"}",
+            r#"{"a":"\x41"}"#,
+            r#"{"a":undefined}"#,
+            r#"{"a":01}"#,
+            r#"{"a":+1}"#,
+            r#"{"a":1.}"#,
             r#"{"a":1e999}"#,
             r#"{"a":NaN}"#,
             &deep,
@@ -112,6 +130,42 @@ mod tests {
                 text.get(..20).unwrap_or(text)
             );
         }
-        assert!(parse(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn text_is_utf_8_without_halves_of_surrogate_pairs() {
+        for string in [r"\ud800", r"\udc00", r"\ud83dA", r"\ud83d\u0041", r"\ude00\ud83d"] {
+            assert!(
+                parse(format!(r#"{{"a":"{string}"}}"#).as_bytes()).is_err(),
+                "{string}"
+            );
+            assert!(
+                parse(format!(r#"{{"{string}":1}}"#).as_bytes()).is_err(),
+                "{string}"
+            );
+        }
+        assert_eq!(parse(br#""\ud83d\ude00""#).unwrap(), "\u{1F600}");
+        for string in [&b"\xFF"[..], b"\xC0\xAF", b"\xED\xA0\x80"] {
+            let json = [b"{\"a\":\"", string, b"\"}"].concat();
+            assert!(parse(&json).is_err(), "{string:x?}");
+        }
+        for utf_16 in [u16::to_le_bytes, u16::to_be_bytes] {
+            let json: Vec<_> = r#"{"a":"x"}"#.encode_utf16().flat_map(utf_16).collect();
+            assert!(parse(&json).is_err(), "{json:x?}");
+        }
+    }
+
+    #[test]
+    fn depth_and_numbers_have_their_limits() {
+        for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+            let nested = |depth| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            assert!(parse(nested(127).as_bytes()).is_ok(), "{open}");
+            for depth in [128, 200] {
+                assert!(parse(nested(depth).as_bytes()).is_err(), "{depth} of {open}");
+            }
+        }
+        let number = |zeros| format!("1{}", "0".repeat(zeros));
+        assert_eq!(parse(number(300).as_bytes()).unwrap(), 1e300);
+        assert!(parse(number(400).as_bytes()).is_err());
     }
 }

@@ -431,9 +431,11 @@ mod tests {
         let auth = provider(&[]);
         let right = claims(json!({}));
         let twice = right.replacen('{', r#"{"org_id":"org_2","#, 1);
+        let escaped = right.replacen('{', r#"{"org\u005fid":"org_2","#, 1);
         let deep = right.replacen('{', r#"{"a":[{"b":1,"b":1}],"#, 1);
         for payload in [
             &twice,
+            &escaped,
             &deep,
             "",
             "[]",
@@ -441,6 +443,7 @@ mod tests {
             "7",
             &format!("[{right}]"),
             &format!("{right}{right}"),
+            &format!("\u{FEFF}{right}"),
         ] {
             let reason = invalid(authenticate(&auth, &TestIssuer::rsa().sign(payload)).await);
             assert!(reason.contains("distinct names"), "{payload}");

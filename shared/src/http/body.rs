@@ -157,3 +157,25 @@ fn if_match(headers: &HeaderMap) -> IfMatch {
 fn strong(tag: &str) -> Option<String> {
     Some(tag.strip_prefix('"')?.strip_suffix('"')?.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_only_media_type_is_json_in_utf_8() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("application/json; charset=utf-8", true),
+            ("application/json; charset=iso-8859-1", false),
+            ("application/json5", false),
+            ("application/problem+json", false),
+            ("text/plain", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
+            assert_eq!(is_json(&headers), expected, "{value}");
+        }
+    }
+}

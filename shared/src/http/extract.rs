@@ -180,3 +180,47 @@ pub struct IfMatchParams {
 pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
     Problem::new(ProblemCode::InvalidParameter, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use crate::models::time::Timestamp;
+
+    use super::*;
+
+    async fn limit(query: &str) -> Result<u16, ProblemCode> {
+        let caller = Caller {
+            principal: Principal {
+                user: "user_1".to_owned(),
+                role: Role::Member,
+                tenant: Tenant::Agency("org_1".parse().unwrap()),
+            },
+            request_id: String::new(),
+            now: Timestamp::from_seconds(1_800_000_000),
+            since: Instant::now(),
+        };
+        let request = Request::get(format!("/agency/clients{query}")).body(()).unwrap();
+        let (mut parts, ()) = request.into_parts();
+        let Ok(query) = Query::from_request_parts(&mut parts, &()).await;
+        let page = query.page(&caller).map_err(|problem| problem.code)?;
+        Ok(page.limit)
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_an_integer_from_1_to_1000_without_a_sign_or_spaces() {
+        for (query, expected) in [
+            ("", 1000),
+            ("?limit=1", 1),
+            ("?limit=5", 5),
+            ("?limit=1000", 1000),
+        ] {
+            assert_eq!(limit(query).await, Ok(expected), "{query}");
+        }
+        // In a query, + is a space.
+        for value in ["0", "1001", "4294967297", "+5", "5+", "%2B5", "null", "true"] {
+            let query = format!("?limit={value}");
+            assert_eq!(limit(&query).await, Err(ProblemCode::InvalidParameter), "{query}");
+        }
+    }
+}

@@ -155,6 +155,7 @@ mod tests {
             "hello@acme.com\0",
             "hello @acme.com",
             "hello@ acme.com",
+            "hello@\u{FEFF} acme.com",
             "höllo@acme.com",
             "a,b@acme.com",
             "a(b)@acme.com",

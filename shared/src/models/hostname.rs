@@ -509,6 +509,7 @@ mod tests {
             ("0x7f000001", Code::IpAddress),
             ("1.2.0x7f", Code::IpAddress),
             ("1.2.0X7F", Code::IpAddress),
+            ("0xc0.0x2", Code::IpAddress),
             ("acme.0x", Code::IpAddress),
             ("0177.0.0.01", Code::IpAddress),
             ("acme.com.1", Code::IpAddress),
@@ -517,6 +518,7 @@ mod tests {
             ("１２７。０。０。１", Code::IpAddress),
             ("①.②.③.④", Code::IpAddress),
             ("127.0.0.1:80", Code::IpAddress),
+            ("192.0.2.1:443", Code::IpAddress),
             ("::1", Code::IpAddress),
             ("2001:db8::1", Code::IpAddress),
             ("[::1]", Code::IpAddress),
@@ -610,6 +612,28 @@ mod tests {
             ("anything.ck", Code::PublicSuffix),
         ] {
             assert_eq!(code(policy().custom_domain(text)), Some(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_outside_the_portals_domain_belongs_to_the_portal() {
+        let policy = HostPolicy {
+            target: "cname.agency-edge.dev".parse().unwrap(),
+            ..policy()
+        };
+        for text in [
+            "cname.agency-edge.dev",
+            "x.cname.agency-edge.dev",
+            "acme.portal.agency.com",
+        ] {
+            assert_eq!(
+                code(policy.custom_domain(text)),
+                Some(Code::PortalDomain),
+                "{text}"
+            );
+        }
+        for text in ["agency-edge.dev", "xcname.agency-edge.dev"] {
+            assert_eq!(code(policy.custom_domain(text)), None, "{text}");
         }
     }
 
@@ -712,6 +736,7 @@ mod tests {
         for (text, expected) in [
             ("", Code::TooShort),
             ("a", Code::TooShort),
+            ("*", Code::TooShort),
             (&"a".repeat(64), Code::TooLong),
             ("acme.portal.agency.com", Code::InvalidFormat),
             ("acme.", Code::InvalidFormat),
@@ -719,7 +744,9 @@ mod tests {
             ("acme-", Code::InvalidFormat),
             ("ac_me", Code::InvalidFormat),
             ("ac me", Code::InvalidFormat),
+            ("ac\0me", Code::InvalidFormat),
             ("*acme", Code::InvalidFormat),
+            ("**", Code::InvalidFormat),
             ("bücher", Code::InvalidFormat),
             ("\u{212A}elvin", Code::InvalidFormat), // lower-cases to an ASCII k
             ("xn--bcher-kva", Code::InvalidFormat),

@@ -133,6 +133,8 @@ mod tests {
             ("ac me", Code::InvalidFormat),
             ("ac_me", Code::InvalidFormat),
             ("ac.me", Code::InvalidFormat),
+            ("ac/me", Code::InvalidFormat),
+            ("ac#me", Code::InvalidFormat),
             ("acmé", Code::InvalidFormat),
             ("ac\0me", Code::InvalidFormat),
             ("acme\u{661}", Code::InvalidFormat),
