@@ -26,8 +26,8 @@ use crate::{
     source::{BATCH_SIZE, Source},
 };
 
-/// No check starts with less time than this: DNS answers for its domain, then for the holder, within 6 s each, and the
-/// result is written.
+/// No check starts with less time than this: the queries for its domain and for the holder take 6 s each at most, and then
+/// the result is written. A check that waits for others in addition is cancelled at the end, and stays due.
 const CHECK_TIME: Duration = Duration::from_secs(15);
 /// The end of the sweep's time, in which checks are cancelled and the report is made.
 const REPORT_RESERVE: Duration = Duration::from_millis(1500);
@@ -290,6 +290,11 @@ impl<'a> Sweep<'a> {
             Err(Error::Store(error @ store::Error::Unreadable(_))) => {
                 tracing::error!(%key, %error, "record of a check cannot be parsed; the check is put off for 24 h");
                 self.put_off(key);
+            }
+            // A bug or a missing permission, which other checks meet too.
+            Err(Error::Store(error @ store::Error::Internal(_))) => {
+                tracing::error!(%key, %error, "check cannot be written; it stays due");
+                self.pass.write_conflicts += 1;
             }
             Err(Error::Store(error)) => {
                 tracing::warn!(%key, %error, "check cannot be written; it stays due");

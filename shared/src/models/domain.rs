@@ -201,16 +201,16 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The finding with an expected name or value.
+    /// Adds an expected name or value.
     #[must_use]
-    pub fn expected(self, expected: impl Into<String>) -> Self {
+    pub fn with_expected(self, expected: impl Into<String>) -> Self {
         let expected = Some(expected.into());
         Self { expected, ..self }
     }
 
-    /// The finding with the answers of servers.
+    /// Adds the answers of servers.
     #[must_use]
-    pub fn observed(self, observed: Vec<ServerAnswer>) -> Self {
+    pub fn with_observed(self, observed: Vec<ServerAnswer>) -> Self {
         Self { observed, ..self }
     }
 }
@@ -230,7 +230,7 @@ pub struct ServerAnswer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// The finding must be corrected. It counts against the domain if DNS gave a definite answer for both records.
+    /// The finding must be corrected. The status says whether it counts.
     Error,
     /// DNS gave no definite answer. The finding decides nothing.
     Unknown,

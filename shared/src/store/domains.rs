@@ -508,7 +508,7 @@ impl Agency<'_> {
             if let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
                 failure.as_service_error()
             {
-                return Err(self.check_refused(refused.item.clone()).await?);
+                return self.check_refused(refused.item.clone()).await;
             }
             match sdk_error(failure) {
                 Error::Conflict => retry.wait().await?,
@@ -517,20 +517,20 @@ impl Agency<'_> {
         }
     }
 
-    /// Why `verify` was refused on this item, which is `None` if the domain does not exist.
-    async fn check_refused(&self, existing: Option<Item>) -> Result<Error> {
+    /// The error for a `verify` that was refused on this item, which is `None` if the domain does not exist.
+    async fn check_refused(&self, existing: Option<Item>) -> Result<DomainRecord> {
         let Some(existing) = existing else {
             // Without agency mode that is another error.
             return match self.store.get(keys::agency(self.org)).await? {
-                Some(_) => Ok(Error::NotFound),
-                None => Ok(Error::NotEnabled),
+                Some(_) => Err(Error::NotFound),
+                None => Err(Error::NotEnabled),
             };
         };
         let last = parse::<DomainRecord>(existing)?
             .last_verify_at
             .unwrap_or_default();
         let free = Timestamp::from_millis(last) + VERIFY_INTERVAL;
-        Ok(Error::TooSoon(free.since(self.caller.now).min(VERIFY_INTERVAL)))
+        Err(Error::TooSoon(free.since(self.caller.now).min(VERIFY_INTERVAL)))
     }
 }
 

@@ -140,8 +140,8 @@ impl CheckInput<'_> {
         };
         let holder = match holder {
             None => HolderChange::None,
-            Some(_) if moves => self.takes_hostname(),
-            Some(holder) => self.leaves_hostname(holder, due, next_check_at),
+            Some(_) if moves => self.holder_loses(),
+            Some(holder) => self.holder_keeps(holder, due, next_check_at),
         };
         Decision {
             status,
@@ -153,8 +153,7 @@ impl CheckInput<'_> {
         }
     }
 
-    /// The holder loses the hostname to this domain.
-    fn takes_hostname(&self) -> HolderChange {
+    fn holder_loses(&self) -> HolderChange {
         HolderChange::Loses {
             history: History {
                 since: Some(self.now),
@@ -165,8 +164,8 @@ impl CheckInput<'_> {
         }
     }
 
-    /// The holder keeps the hostname. Both domains are due again at `due`; `next` is when this one is.
-    fn leaves_hostname(&self, holder: Holder<'_>, due: Timestamp, next: Option<Timestamp>) -> HolderChange {
+    /// The holder is due again at `due`, and this domain at `next`.
+    fn holder_keeps(&self, holder: Holder<'_>, due: Timestamp, next: Option<Timestamp>) -> HolderChange {
         let mut history = holder.domain.history.clone();
         if let Some(evidence) = holder.evidence {
             count_missing(&mut history, evidence.proof(), self.now);
@@ -187,19 +186,19 @@ impl CheckInput<'_> {
             history.unknowns = history.unknowns.saturating_add(1);
         }
         match result {
-            CheckResult::Proven => (history.misses, history.missed_at) = (0, None),
+            CheckResult::Proven | CheckResult::Renewed => (history.misses, history.missed_at) = (0, None),
             CheckResult::Missed if self.before.status.serves() => {
                 history.misses = history.misses.saturating_add(1);
                 history.missed_at.get_or_insert(self.now);
             }
-            CheckResult::Missed | CheckResult::Renewed | CheckResult::Unknown => {}
+            CheckResult::Missed | CheckResult::Unknown => {}
         }
         history
     }
 
     /// The status after the check. Only a proof or a miss moves a domain that serves: an unknown never does.
     fn status(&self, result: CheckResult, history: &History, is_held: bool) -> Status {
-        use CheckResult::{Missed, Proven};
+        use CheckResult::{Missed, Proven, Renewed};
         let window = if history.answered {
             WINDOW
         } else {
@@ -214,6 +213,7 @@ impl CheckInput<'_> {
         let is_lost = history.misses >= MISSES && since_first_miss(history, self.now) >= Some(grace);
         match (self.before.status, result) {
             (_, Proven) if !is_held => Status::Verified,
+            (Status::Failing, Renewed) => Status::Verified,
             (Status::Verified, Missed) => Status::Failing,
             (Status::Failing, Missed) if is_lost => Status::Failed,
             (Status::Pending, _) if is_expired => Status::Failed,
@@ -265,8 +265,8 @@ impl Holder<'_> {
     }
 }
 
-/// Whether this check may make the domain `failed`, at the earliest. Then it asks for the finer finding codes too, to
-/// explain the failure.
+/// Whether this check could make the domain `failed`, by the shortest window and the shortest grace. Then it asks for the
+/// finer finding codes too, to explain the failure.
 pub(crate) fn may_fail(domain: &Domain, now: Timestamp) -> bool {
     let history = &domain.history;
     match domain.status {

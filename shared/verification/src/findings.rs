@@ -1,7 +1,5 @@
 //! Findings: turns the facts of a check into codes, levels and sentences. No other place writes a sentence of a check.
 
-use std::ops::Deref;
-
 use hickory_proto::{
     op::ResponseCode,
     rr::{Name, RData},
@@ -77,10 +75,9 @@ pub fn explain(facts: &Facts<'_>) -> Vec<Finding> {
     let held = facts.holder.map(|holder| explainer.held_elsewhere(holder));
     let mut findings: Vec<_> = ended.into_iter().chain(held).chain(found).collect();
     findings.sort_by_key(|finding| finding.level == Level::Warning);
-    let contested = domain.history.contested_until.filter(|until| *until > facts.now);
-    let warning = contested
-        .filter(|_| domain.status.serves())
-        .map(|_| contest(domain));
+    let contested_until = domain.history.contested_until;
+    let is_contested = domain.status.serves() && contested_until > Some(facts.now);
+    let warning = is_contested.then(|| contest_warning(domain));
     findings.truncate(MAX_FINDINGS - usize::from(warning.is_some()));
     let mut room = MAX_OCTETS;
     findings.retain(|finding| {
@@ -101,11 +98,11 @@ pub(crate) fn problem(findings: &[Finding]) -> Option<&Finding> {
 pub(crate) fn warn_of_contest(domain: &Domain, findings: &mut Vec<Finding>) {
     let warned = findings.iter().any(|finding| finding.code == Code::Contested);
     if !warned && findings.len() < MAX_FINDINGS {
-        findings.push(contest(domain));
+        findings.push(contest_warning(domain));
     }
 }
 
-fn contest(domain: &Domain) -> Finding {
+fn contest_warning(domain: &Domain) -> Finding {
     let detail = format!("Another account's record for {} is in DNS too.", domain.hostname);
     let challenge = domain.hostname.challenge();
     let fix = format!("Keep your own record. Remove every other record named {challenge}.");
@@ -197,7 +194,8 @@ fn undecided(evidence: &Evidence) -> Vec<Finding> {
 
 /// The facts, and the phrases that several findings have in common.
 struct Explainer<'a> {
-    facts: &'a Facts<'a>,
+    evidence: &'a Evidence,
+    names: &'a HostPolicy,
     hostname: &'a Hostname,
     /// The value of the `CNAME`, without the trailing dot.
     target: &'a str,
@@ -213,16 +211,8 @@ struct Explainer<'a> {
     txt_record: String,
 }
 
-impl<'a> Deref for Explainer<'a> {
-    type Target = Facts<'a>;
-
-    fn deref(&self) -> &Facts<'a> {
-        self.facts
-    }
-}
-
 impl<'a> Explainer<'a> {
-    fn new(facts: &'a Facts<'a>) -> Self {
+    fn new(facts: &Facts<'a>) -> Self {
         let (expected, location) = (&facts.evidence.expected, &facts.evidence.location);
         let zone = location.zone.as_ref().map(text);
         let relative = |name: &Name| match &zone {
@@ -235,7 +225,8 @@ impl<'a> Explainer<'a> {
         let provider = location.provider.unwrap_or("your DNS provider");
         let place = format!("{} at {provider}", in_zone.unwrap_or_default());
         Self {
-            facts,
+            evidence: facts.evidence,
+            names: facts.names,
             hostname: &facts.domain.hostname,
             target,
             value,
@@ -249,7 +240,7 @@ impl<'a> Explainer<'a> {
 
     fn proxied(&self) -> Option<Finding> {
         let (evidence, hostname, txt_record) = (self.evidence, self.hostname, &self.txt_record);
-        if evidence.traffic.routing != Routing::Proxied || evidence.txt_state == RecordState::Unreachable {
+        if !evidence.is_behind_proxy() || evidence.txt_state == RecordState::Unreachable {
             return None;
         }
         let detail = format!("{hostname} is behind a proxy, which hides its CNAME record.");
@@ -258,22 +249,23 @@ impl<'a> Explainer<'a> {
             true => self.addresses(),
             false => self.at_hostname(),
         };
-        let finding = finding(Code::Proxied, detail, fix).expected(self.value);
-        Some(finding.observed(observed))
+        let finding = finding(Code::Proxied, detail, fix).with_expected(self.value);
+        Some(finding.with_observed(observed))
     }
 
     fn unregistered(&self) -> Finding {
         let domain = text(&registrable(&self.evidence.expected.hostname));
         let detail = format!("The registry answers that the domain {domain} does not exist.");
         let fix = format!("Register or renew {domain}. Or correct the spelling of the host name.");
-        finding(Code::DomainUnregistered, detail, fix).observed(self.at_hostname())
+        finding(Code::DomainUnregistered, detail, fix).with_observed(self.at_hostname())
     }
 
     /// What is wrong with the `CNAME` record.
     fn cname(&self) -> Vec<Finding> {
         let (evidence, hostname) = (self.evidence, self.hostname);
         let lookup = &evidence.cname;
-        let is_wrong = evidence.cname_state != RecordState::Found && evidence.routing() != Routing::Proxied;
+        let is_wrong =
+            evidence.cname_state != RecordState::Found && evidence.traffic.routing != Routing::Proxied;
         let (true, Some(first), Some(last)) = (is_wrong, lookup.aliases.first(), lookup.aliases.last())
         else {
             return Vec::new();
@@ -322,8 +314,8 @@ impl<'a> Explainer<'a> {
         } = self;
         let fix = format!("Change the value of the CNAME record {host} to {target}{place}.");
         finding(code, detail, fix)
-            .expected(*target)
-            .observed(self.at_hostname())
+            .with_expected(*target)
+            .with_observed(self.at_hostname())
     }
 
     /// The value is right, except for what the provider or a person added to it.
@@ -375,8 +367,8 @@ impl<'a> Explainer<'a> {
             _ => return None,
         };
         let fix = format!("Change the record to {}.", self.txt_record);
-        let finding = finding(code, detail, fix).expected(self.value);
-        Some(finding.observed(observed(lookup.steps.last()?)))
+        let finding = finding(code, detail, fix).with_expected(self.value);
+        Some(finding.with_observed(observed(lookup.steps.last()?)))
     }
 
     /// What a `TXT` record has instead of the value.
@@ -400,8 +392,8 @@ impl<'a> Explainer<'a> {
         let hostname = self.hostname;
         let detail = format!("{hostname} leads to the portal, but no record proves that it is yours.");
         let fix = format!("Add {}.", self.txt_record);
-        let finding = finding(Code::RecordMissing, detail, fix).expected(self.value);
-        finding.observed(self.addresses())
+        let finding = finding(Code::RecordMissing, detail, fix).with_expected(self.value);
+        finding.with_observed(self.addresses())
     }
 
     /// Neither record exists.
@@ -410,7 +402,7 @@ impl<'a> Explainer<'a> {
         let absent =
             (evidence.cname_state, evidence.txt_state) == (RecordState::Missing, RecordState::Missing);
         let explained = evidence.is_flattened() || evidence.unregistered;
-        if !absent || explained || evidence.traffic.routing == Routing::Proxied {
+        if !absent || explained || evidence.is_behind_proxy() {
             return None;
         }
         let (cname, txt) = (&self.cname_record, &self.txt_record);
@@ -419,8 +411,8 @@ impl<'a> Explainer<'a> {
             false => (format!("Add {cname}. Or add {txt}."), self.target),
         };
         let detail = format!("Neither record of {hostname} was found.");
-        let finding = finding(Code::RecordMissing, detail, fix).expected(expected);
-        Some(finding.observed(self.at_hostname()))
+        let finding = finding(Code::RecordMissing, detail, fix).with_expected(expected);
+        Some(finding.with_observed(self.at_hostname()))
     }
 
     fn warnings(&self) -> Vec<Finding> {
@@ -437,14 +429,14 @@ impl<'a> Explainer<'a> {
                 "{hostname} leads to the portal by its addresses alone. Neither record proves that it is yours."
             );
             let fix = format!("Add {}, and keep it.", self.txt_record);
-            found.push(finding(Code::CnameFlattened, detail, fix).expected(self.value));
+            found.push(finding(Code::CnameFlattened, detail, fix).with_expected(self.value));
         }
         let others = traffic
             .addresses
             .iter()
             .filter(|address| !traffic.ours.contains(address));
         let others: Vec<_> = others.map(ToString::to_string).collect();
-        if !traffic.ours.is_empty() && !others.is_empty() {
+        if traffic.is_edge_known && !traffic.ours.is_empty() && !others.is_empty() {
             let others = shorten(&others.join(", "));
             let detail =
                 format!("Some visitors of {hostname} do not reach the portal. They are sent to {others}.");
@@ -457,9 +449,9 @@ impl<'a> Explainer<'a> {
                 true => format!("Add the records for routing to {host}{place}."),
                 false => format!("Add {}.", self.cname_record),
             };
-            found.push(finding(Code::NotRouted, detail, fix).expected(self.target));
+            found.push(finding(Code::NotRouted, detail, fix).with_expected(self.target));
         }
-        let observed = |finding: Finding| finding.observed(self.addresses());
+        let observed = |finding: Finding| finding.with_observed(self.addresses());
         found.into_iter().map(observed).collect()
     }
 
@@ -484,8 +476,8 @@ impl<'a> Explainer<'a> {
         let name = text(&step.name);
         let detail = format!("The record is at {name}: the provider appended the name of the zone.");
         let fix = format!("Enter the name of the record as {host}{}.", self.place);
-        let finding = finding(Code::NameDoubled, detail, fix).expected(text(right));
-        finding.observed(observed(step))
+        let finding = finding(Code::NameDoubled, detail, fix).with_expected(text(right));
+        finding.with_observed(observed(step))
     }
 
     /// A `TXT` record with one of the two values at a name where it proves nothing.
@@ -499,15 +491,15 @@ impl<'a> Explainer<'a> {
         let finding = if texts.contains(&expected.value) {
             let detail = format!("The value is in a TXT record of {name}, where it proves nothing.");
             let fix = format!("Add {}.", self.txt_record);
-            finding(Code::WrongName, detail, fix).expected(text(&expected.challenge))
+            finding(Code::WrongName, detail, fix).with_expected(text(&expected.challenge))
         } else if step.name == expected.hostname && texts.iter().any(|text| self.is_target(text)) {
             let detail = format!("A TXT record of {name} has the value that the CNAME record should have.");
             let fix = format!("Replace it by {}.", self.cname_record);
-            finding(Code::WrongType, detail, fix).expected(self.target)
+            finding(Code::WrongType, detail, fix).with_expected(self.target)
         } else {
             return None;
         };
-        Some(finding.observed(observed(step)))
+        Some(finding.with_observed(observed(step)))
     }
 
     /// Other records beside the `CNAME`.
@@ -536,7 +528,7 @@ impl<'a> Explainer<'a> {
             None => return None,
         };
         let detail = format!("{hostname} has a CNAME record beside {beside}. DNS does not allow that.");
-        Some(finding(Code::CnameConflict, detail, fix).observed(shown))
+        Some(finding(Code::CnameConflict, detail, fix).with_observed(shown))
     }
 
     /// A wildcard answers for the hostname, as the answer for a random sibling shows.
@@ -551,7 +543,7 @@ impl<'a> Explainer<'a> {
         if !self.evidence.proof().is_given() {
             let detail = format!("{hostname} has no record of its own: a wildcard record answers for it.");
             let fix = format!("Add {}. The wildcard record may stay.", self.cname_record);
-            found.push(finding(Code::WildcardAnswer, detail, fix).expected(self.target));
+            found.push(finding(Code::WildcardAnswer, detail, fix).with_expected(self.target));
         }
         if self.evidence.txt_state != RecordState::Found {
             let detail = format!(
@@ -560,7 +552,7 @@ impl<'a> Explainer<'a> {
             let fix = format!("Before you add the TXT record, add a record of its own for {host}{place}.");
             found.push(finding(Code::WildcardShadowed, detail, fix));
         }
-        let observed = |finding: Finding| finding.observed(observed(sibling));
+        let observed = |finding: Finding| finding.with_observed(observed(sibling));
         found.into_iter().map(observed).collect()
     }
 
@@ -574,7 +566,7 @@ impl<'a> Explainer<'a> {
                     "The CAA records of {name} do not allow our certificate authorities to issue a certificate."
                 );
                 let fix = format!("Add the CAA record {issue} to {name}{place}. Keep the other CAA records.");
-                finding(Code::CaaForbids, detail, fix).expected(issue)
+                finding(Code::CaaForbids, detail, fix).with_expected(issue)
             }
             None => {
                 let detail = format!("DNS does not answer whether {name} has CAA records.");
@@ -582,7 +574,7 @@ impl<'a> Explainer<'a> {
                 finding(Code::CaaUnanswered, detail, fix)
             }
         };
-        Some(finding.observed(problem.step.as_ref().map(observed).unwrap_or_default()))
+        Some(finding.with_observed(problem.step.as_ref().map(observed).unwrap_or_default()))
     }
 
     /// Another account holds the hostname. Its record is shown only if DNS shows it to everyone.
@@ -611,7 +603,7 @@ impl<'a> Explainer<'a> {
         let fix = format!("Remove the other account's {kind} record {name} with the value {value}.");
         let server = holder.evidence.and_then(|evidence| evidence.nameservers().next());
         let server = server.unwrap_or_else(|| "DNS".to_owned());
-        held(fix).observed(vec![ServerAnswer {
+        held(fix).with_observed(vec![ServerAnswer {
             server,
             answer: value,
         }])
@@ -656,7 +648,7 @@ fn not_everywhere_yet(step: &Step) -> Finding {
     );
     let fix =
         "Wait until your DNS provider has updated all its servers. If this takes hours, ask the provider.";
-    finding(Code::NotEverywhereYet, detail, fix).observed(observed(step))
+    finding(Code::NotEverywhereYet, detail, fix).with_observed(observed(step))
 }
 
 fn failed(failure: Failure, step: &Step) -> Finding {
@@ -714,7 +706,7 @@ fn failed(failure: Failure, step: &Step) -> Finding {
             "Sign the zone again at your DNS provider. Or remove the DS records at your registrar.",
         ),
     };
-    finding(code, detail, fix).observed(observed(step))
+    finding(code, detail, fix).with_observed(observed(step))
 }
 
 /// What each server answered; without any server, why none was found.

@@ -174,8 +174,8 @@ impl<'a> Checker<'a> {
     }
 
     /// Decides what the evidence means and writes it, for the domain and for the holder of its hostname together. If the
-    /// holder changes before the write, it is read and decided again, but not after `deadline`, and by the system twice at
-    /// most.
+    /// holder changes before the write, it is read and decided again. No attempt is repeated after `deadline`, and by the
+    /// system more than twice.
     ///
     /// # Errors
     /// [`Error::Busy`]. [`store::Error::NotFound`]: the domain was deleted. [`store::Error::Conflict`] and

@@ -13,7 +13,7 @@ use super::{client::Client, lookup::Response, session::ServerSet, wire::Failure}
 
 /// Referrals followed for one name.
 pub(super) const MAX_REFERRALS: usize = 8;
-/// Servers of a parent zone that are queried until one responds.
+/// Servers of a parent zone, chosen at random, that are queried until one responds.
 const PARENT_SERVERS: usize = 3;
 
 /// A zone and its name servers.
@@ -181,7 +181,7 @@ impl Client<'_> {
     }
 
     /// The next delegation on the way from `parent` to `target`; `None` if `target` is in the zone `parent` itself. One
-    /// server is enough: down to the registrable domain they are a registry's, and it keeps them equal.
+    /// server is enough: down to the registrable domain its operator, as a rule a registry, keeps them equal.
     async fn child(&self, parent: &Delegation, target: &Name) -> Result<Option<Delegation>, Failure> {
         let (mut failure, mut all_timed_out) = (Failure::NoAddress, true);
         for server in parent.choose(PARENT_SERVERS) {
@@ -199,8 +199,7 @@ impl Client<'_> {
                 }
             }
         }
-        // The servers that were not queried may still respond.
-        if all_timed_out && parent.servers.len() <= PARENT_SERVERS {
+        if all_timed_out {
             self.note(&parent.names, false);
         }
         Err(failure)

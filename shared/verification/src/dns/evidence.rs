@@ -87,7 +87,7 @@ impl Proof {
 pub(crate) enum CheckResult {
     /// One of the records proves the domain.
     Proven,
-    /// No record proves it, but its flattened name is enough for a `verified` domain.
+    /// No record proves it, but its flattened name is enough for a domain that serves.
     Renewed,
     Missed,
     /// DNS gave no definite answer. It counts for nothing.
@@ -102,6 +102,8 @@ pub(crate) struct Traffic {
     pub addresses: Vec<IpAddr>,
     /// Those that belong to the operator's edge.
     pub ours: Vec<IpAddr>,
+    /// Whether the others certainly do not.
+    pub is_edge_known: bool,
 }
 
 impl From<Routing> for Traffic {
@@ -110,6 +112,7 @@ impl From<Routing> for Traffic {
             routing,
             addresses: Vec::new(),
             ours: Vec::new(),
+            is_edge_known: true,
         }
     }
 }
@@ -175,6 +178,15 @@ impl Evidence {
         self.proof() == Proof::Missing && self.traffic.routing == Routing::Routed
     }
 
+    /// Whether an address, or an alias, is a proxy's, even if more addresses could not be determined.
+    pub(crate) fn is_behind_proxy(&self) -> bool {
+        let Traffic {
+            routing, addresses, ..
+        } = &self.traffic;
+        let is_proxy = || addresses.iter().any(proxies::is_proxy_address);
+        *routing == Routing::Proxied || (*routing == Routing::Unknown && is_proxy())
+    }
+
     pub fn routing(&self) -> Routing {
         match self.token_of_same_agency {
             true => Routing::Routed,
@@ -220,7 +232,8 @@ impl Evidence {
         match self.result_for(status) {
             CheckResult::Proven => status != Status::Verified,
             CheckResult::Missed => status == Status::Verified,
-            CheckResult::Renewed | CheckResult::Unknown => false,
+            CheckResult::Renewed => status == Status::Failing,
+            CheckResult::Unknown => false,
         }
     }
 
@@ -229,9 +242,10 @@ impl Evidence {
         match (self.proof(), status) {
             (Proof::Cname | Proof::Txt, _) => CheckResult::Proven,
             (Proof::Unknown, _) => CheckResult::Unknown,
-            (Proof::Missing, Status::Verified) if self.is_flattened() => CheckResult::Renewed,
+            (Proof::Missing, status) if !status.serves() => CheckResult::Missed,
+            (Proof::Missing, _) if self.is_flattened() => CheckResult::Renewed,
             // Only the addresses tell a flattened CNAME from a miss.
-            (Proof::Missing, Status::Verified) if self.routing() == Routing::Unknown => CheckResult::Unknown,
+            (Proof::Missing, _) if self.routing() == Routing::Unknown => CheckResult::Unknown,
             (Proof::Missing, _) => CheckResult::Missed,
         }
     }
@@ -464,6 +478,10 @@ impl Gatherer<'_> {
         let routing = match &cname.result {
             _ if cname_state == RecordState::Found => Some(Routing::Routed),
             _ if cname.is_unknown() => Some(Routing::Unknown),
+            // A name that does not exist has no addresses.
+            Ok(Response::NxDomain) if cname.aliases.is_empty() && !cname.is_unconfirmed() => {
+                Some(Routing::Elsewhere)
+            }
             Ok(Response::Cname(_)) if cname.is_unconfirmed() => Some(Routing::Unknown),
             // For a target of the same agency `settle` corrects it.
             Ok(Response::Cname(_)) | Err(_) => Some(Routing::Elsewhere),
@@ -493,44 +511,48 @@ impl Gatherer<'_> {
         };
         let configured = self.client.operator.addresses;
         let mut ours = are_ours(configured);
-        let mut edge_known = true;
-        if !addresses.is_empty() && ours.len() < addresses.len() {
-            match self.edge_addresses().await {
-                Ok(edge) => ours = are_ours(&[configured, &edge].concat()),
-                Err(_) => edge_known = false,
-            }
+        let mut is_edge_known = true;
+        if ours.len() < addresses.len() {
+            let (edge, is_complete) = self.edge_addresses().await;
+            ours = are_ours(&[configured, &edge].concat());
+            is_edge_known = is_complete;
         }
-        let is_proxy = |address: &IpAddr| proxies::is_proxy_address(*address);
-        let routing = match complete && edge_known {
+        let routing = match complete && is_edge_known {
             _ if !ours.is_empty() => Routing::Routed,
             // An address that is not known yet may be the edge's, and the edge may be in a proxy's network.
             false => Routing::Unknown,
-            true if addresses.iter().any(is_proxy) => Routing::Proxied,
+            true if addresses.iter().any(proxies::is_proxy_address) => Routing::Proxied,
             true => Routing::Elsewhere,
         };
         Traffic {
             routing,
             addresses,
             ours,
+            is_edge_known,
         }
     }
 
-    /// The addresses of the domain's target, found once in a session.
-    async fn edge_addresses(&self) -> Result<Vec<IpAddr>, Failure> {
+    /// The addresses of the domain's target, and whether these are all: then they are found once in a session.
+    async fn edge_addresses(&self) -> (Vec<IpAddr>, bool) {
+        let mut some = Vec::new();
         let find = async || {
             let target = fqdn(&self.expected.target).ok_or(Failure::Malformed)?;
             let (v4, v6) = join!(
                 self.client.resolve_kind(&target, RecordType::A),
                 self.client.resolve_kind(&target, RecordType::AAAA),
             );
-            match (v4, v6) {
-                (Ok(v4), Ok(v6)) => Ok([v4, v6].concat()),
-                // One address family is enough to recognize a name that leads to the edge.
-                (Ok(known), Err(_)) | (Err(_), Ok(known)) if !known.is_empty() => Ok(known),
-                (Err(failure), _) | (_, Err(failure)) => Err(failure),
+            let is_complete = v4.is_ok() && v6.is_ok();
+            // One address family is enough to recognize the edge, but not to tell that an address is not the edge's.
+            some = [v4.unwrap_or_default(), v6.unwrap_or_default()].concat();
+            match is_complete && !some.is_empty() {
+                true => Ok(some.clone()),
+                false => Err(Failure::NoAddress),
             }
         };
-        self.client.once(&self.client.session.edge, find).await
+        match self.client.once(&self.client.session.edge, find).await {
+            Ok(all) => (all, true),
+            Err(_) => (some, false),
+        }
     }
 
     fn other_token(&self, cname: &Lookup) -> Option<Token> {

@@ -325,7 +325,7 @@ impl Client<'_> {
             if let Ok(Response::Referral(child)) = step.result {
                 delegation = Arc::new(child);
                 unconfirmed |= step.unconfirmed || count == ServerCount::One;
-                // Other checks rely on it, so at least two servers of the zone above must have said it.
+                // Other checks rely on it, so no single one of several servers may have said it.
                 if !unconfirmed {
                     self.session.remember(&delegation);
                 }

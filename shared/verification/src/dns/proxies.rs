@@ -141,8 +141,8 @@ pub(super) fn is_proxy_name(name: &Name) -> bool {
     NAMES.iter().any(|suffix| is_under(&name, suffix))
 }
 
-pub(super) fn is_proxy_address(address: IpAddr) -> bool {
-    NETWORKS.iter().any(|network| network.contains(&address))
+pub(super) fn is_proxy_address(address: &IpAddr) -> bool {
+    NETWORKS.iter().any(|network| network.contains(address))
 }
 
 #[cfg(test)]
@@ -166,10 +166,10 @@ mod tests {
             "13.32.0.1",
             "2600:9000:2000::1",
         ] {
-            assert!(is_proxy_address(address.parse().unwrap()), "{address}");
+            assert!(is_proxy_address(&address.parse().unwrap()), "{address}");
         }
         for address in ["192.0.2.1", "8.8.8.8", "2001:db8::1"] {
-            assert!(!is_proxy_address(address.parse().unwrap()), "{address}");
+            assert!(!is_proxy_address(&address.parse().unwrap()), "{address}");
         }
     }
 }

@@ -287,27 +287,33 @@ async fn addresses_route() {
 }
 
 #[tokio::test]
-async fn without_the_addresses_of_the_edge_the_routing_is_unknown_even_in_a_proxys_network() {
-    for address_of_name in ["203.0.113.5", "104.16.0.1"] {
-        let world = World::new(&format!("acme.test. A {address_of_name}")).await;
-        let zone = Zone::parse(
-            ".",
-            &format!("test. NS nic.test.\nnic.test. A {}", address(REGISTRY)),
-        );
-        world
-            .serve(RESOLVER, move |asked| {
-                match name("edge.test.").zone_of(asked.name()) {
-                    true => asked.code(ResponseCode::ServFail),
-                    false => Reaction::Say(zone.answer(asked)),
-                }
-            })
-            .await;
-        let seen = world.see(&domain("acme.test"), Depth::Scheduled).await;
-        assert_eq!(
-            (seen.proof, seen.routing),
-            (Proof::Missing, Routing::Unknown),
-            "{address_of_name}"
-        );
+async fn without_all_addresses_of_the_edge_the_routing_is_unknown_even_in_a_proxys_network() {
+    for (address_of_name, code) in [
+        ("203.0.113.5", Code::RecordMissing),
+        ("104.16.0.1", Code::Proxied),
+    ] {
+        for failing in [&[RecordType::A, RecordType::AAAA][..], &[RecordType::AAAA]] {
+            let world = World::new(&format!("acme.test. A {address_of_name}")).await;
+            let zone = Zone::parse(
+                ".",
+                &format!(
+                    "test. NS nic.test.\nnic.test. A {}\n{TARGET} A {EDGE}",
+                    address(REGISTRY)
+                ),
+            );
+            world
+                .serve(RESOLVER, move |asked| {
+                    let is_edge = name("edge.test.").zone_of(asked.name());
+                    match is_edge && failing.contains(&asked.kind()) {
+                        true => asked.code(ResponseCode::ServFail),
+                        false => Reaction::Say(zone.answer(asked)),
+                    }
+                })
+                .await;
+            let seen = world.see(&domain("acme.test"), Depth::Diagnose).await;
+            assert_eq!((seen.proof, seen.routing), (Proof::Missing, Routing::Unknown));
+            assert_eq!(codes(&seen), [code], "{address_of_name} {failing:?}");
+        }
     }
 }
 
