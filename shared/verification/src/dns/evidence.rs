@@ -544,7 +544,9 @@ impl Gatherer<'_> {
             let is_complete = v4.is_ok() && v6.is_ok();
             // One address family is enough to recognize the edge, but not to tell that an address is not the edge's.
             some = [v4.unwrap_or_default(), v6.unwrap_or_default()].concat();
-            match is_complete && !some.is_empty() {
+            // An edge has addresses. If DNS has none, it is the resolver's fault or the operator's.
+            let has_addresses = !some.is_empty() || !self.client.operator.addresses.is_empty();
+            match is_complete && has_addresses {
                 true => Ok(some.clone()),
                 false => Err(Failure::NoAddress),
             }
