@@ -104,15 +104,12 @@ impl Config {
             None => parsed("PORTAL_DOMAIN", &format!("cname.{portal_domain}"))?,
         };
         // Otherwise tokens and subdomains would share one level, and their names could collide.
+        let unfit_target = |reason| Err(ConfigError::new("PORTAL_DOMAIN_TARGET", reason));
         if target == portal_domain {
-            return Err(ConfigError::new(
-                "PORTAL_DOMAIN_TARGET",
-                "must differ from PORTAL_DOMAIN",
-            ));
+            return unfit_target("must differ from PORTAL_DOMAIN");
         }
         if target.as_str().len() > 220 {
-            let reason = "must have at most 220 characters, to leave room for a token's label";
-            return Err(ConfigError::new("PORTAL_DOMAIN_TARGET", reason));
+            return unfit_target("must have at most 220 characters, to leave room for a token's label");
         }
         Ok(Self {
             table: variables.required("TABLE_NAME")?,

@@ -61,17 +61,6 @@ pub struct ClaimNames {
     pub client: Option<ClaimName>,
 }
 
-impl Default for ClaimNames {
-    fn default() -> Self {
-        Self {
-            org: ClaimName("org_id".to_owned()),
-            role: ClaimName("role".to_owned()),
-            audience: ClaimName("aud".to_owned()),
-            client: None,
-        }
-    }
-}
-
 /// The name of a claim. It is tried as a whole first (some names are URLs), then as a path with dots.
 ///
 /// In a path, `*` stands for the only member of an object: `organization.*.id`.
@@ -208,18 +197,18 @@ fn is_for(audience: Option<&Value>, ours: &str) -> bool {
     }
 }
 
+const NOT_AN_ORGANIZATION: &str =
+    "The organization of the token is not 1 to 64 letters, digits, hyphens and underscores.";
+
 fn tenant(org: Option<&Value>, client: Option<&Value>) -> Result<Tenant, AuthError> {
     let client_id = |text: &str| text.parse::<ClientOrgId>().ok();
     let org = org
         .and_then(Value::as_str)
         .ok_or(AuthError::InvalidToken("The token names no organization."))?;
-    let tenant = match client_id(org) {
-        Some(client) => Tenant::Client(client),
-        None => Tenant::Agency(org.parse::<OrgId>().map_err(|_| {
-            AuthError::InvalidToken(
-                "The organization of the token is not 1 to 64 letters, digits, hyphens and underscores.",
-            )
-        })?),
+    let tenant = match (client_id(org), org.parse::<OrgId>()) {
+        (Some(client), _) => Tenant::Client(client),
+        (None, Ok(agency)) => Tenant::Agency(agency),
+        (None, Err(_)) => return reject(NOT_AN_ORGANIZATION),
     };
     Ok(match client {
         None => tenant,
@@ -233,13 +222,10 @@ fn tenant(org: Option<&Value>, client: Option<&Value>) -> Result<Tenant, AuthErr
 /// RFC 7519, sections 4.1.4 to 4.1.6, with [`LEEWAY`].
 fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), AuthError> {
     let seconds = |time: Timestamp| time.millis() as f64 / 1000.0;
-    let time = |name| match claims.get(name) {
+    let time = |name| match claims.get(name).map(Value::as_f64) {
         None => Ok(None),
-        Some(value) => value
-            .as_f64()
-            .filter(|time| time.is_finite())
-            .map(Some)
-            .ok_or(AuthError::InvalidToken("A time in the token is not a number.")),
+        Some(Some(time)) if time.is_finite() => Ok(Some(time)),
+        Some(_) => reject("A time in the token is not a number."),
     };
     let (nbf, iat, exp) = (time("nbf")?, time("iat")?, time("exp")?);
     if nbf.is_some_and(|nbf| nbf > seconds(now + LEEWAY)) {

@@ -27,11 +27,9 @@ impl<'a> Jws<'a> {
         if payload.contains('.') {
             return Err(FORM);
         }
-        let header = BASE64_URL_SAFE_NO_PAD
-            .decode(header)
-            .ok()
-            .and_then(|header| json::parse(&header).ok());
-        let Some(Value::Object(header)) = header else {
+        let header = BASE64_URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+        // No octets are no JSON either.
+        let Ok(Value::Object(header)) = json::parse(&header) else {
             return Err("The header of the token is not a JSON object with distinct names.");
         };
         // No critical extension is supported (RFC 7515, section 4.1.11; RFC 7797).
@@ -65,13 +63,12 @@ impl<'a> Jws<'a> {
             return Err("The algorithm of the token is not the algorithm of its key.");
         }
         // The library's own checks of the claims are not used: they read the system's clock and are too lenient.
-        match crypto::verify(self.signature, self.signed.as_bytes(), &key.key, key.algorithm) {
-            Ok(true) => {}
-            Ok(false) | Err(_) => return Err("The signature of the token is not valid."),
+        let valid = crypto::verify(self.signature, self.signed.as_bytes(), &key.key, key.algorithm);
+        if !valid.unwrap_or(false) {
+            return Err("The signature of the token is not valid.");
         }
-        BASE64_URL_SAFE_NO_PAD
-            .decode(self.payload)
-            .map_err(|_| "The payload of the token is not base64url.")
+        let payload = BASE64_URL_SAFE_NO_PAD.decode(self.payload);
+        payload.map_err(|_| "The payload of the token is not base64url.")
     }
 }
 

@@ -49,15 +49,13 @@ impl Jwks {
         }
         let Document { keys } =
             serde_json::from_slice(document).map_err(|error| format!("not a JWK set: {error}"))?;
-        let mut reasons = Vec::new();
-        let usable: Vec<_> = keys
-            .into_iter()
-            .filter_map(|jwk| {
-                VerificationKey::try_from(jwk)
-                    .map_err(|reason| reasons.push(reason))
-                    .ok()
-            })
-            .collect();
+        let (mut usable, mut reasons) = (Vec::new(), Vec::new());
+        for jwk in keys {
+            match VerificationKey::try_from(jwk) {
+                Ok(key) => usable.push(key),
+                Err(reason) => reasons.push(reason),
+            }
+        }
         if usable.is_empty() {
             let reason = reasons.first().copied().unwrap_or("the set is empty");
             return Err(format!("no usable key in the JWK set: {reason}"));
@@ -133,10 +131,8 @@ impl TryFrom<Value> for VerificationKey {
         if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
             return Err("its use is not sig");
         }
-        if jwk
-            .key_ops
-            .is_some_and(|ops| !ops.iter().any(|op| op == "verify"))
-        {
+        let verifies = |ops: Vec<String>| ops.iter().any(|op| op == "verify");
+        if !jwk.key_ops.is_none_or(verifies) {
             return Err("its key_ops do not include verify");
         }
         if jwk.d.is_some() {
@@ -201,9 +197,8 @@ fn ed25519(x: Option<String>) -> Result<DecodingKey, &'static str> {
 
 fn octets(text: Option<String>) -> Result<Vec<u8>, &'static str> {
     let text = text.ok_or("a member is missing")?;
-    BASE64_URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| "a member is not base64url")
+    let octets = BASE64_URL_SAFE_NO_PAD.decode(text);
+    octets.map_err(|_| "a member is not base64url")
 }
 
 #[cfg(test)]

@@ -157,13 +157,10 @@ impl Auth {
 fn token(headers: &HeaderMap) -> Result<&str, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(AuthError::MissingToken)?;
-    let value = value
-        .to_str()
-        .ok()
-        .filter(|value| values.next().is_none() && !value.contains(','));
-    let value = value.ok_or(AuthError::InvalidToken(
-        "The Authorization header is not a single bearer token.",
-    ))?;
+    let value = match value.to_str() {
+        Ok(value) if values.next().is_none() && !value.contains(',') => value,
+        _ => return reject("The Authorization header is not a single bearer token."),
+    };
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     let token = token.trim_matches(' ');
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
@@ -198,7 +195,12 @@ mod tests {
             issuer: ISSUER.to_owned(),
             audience: "https://api.example.com".to_owned(),
             keys,
-            claims: ClaimNames::default(),
+            claims: ClaimNames {
+                org: "org_id".parse().unwrap(),
+                role: "role".parse().unwrap(),
+                audience: "aud".parse().unwrap(),
+                client: None,
+            },
             roles: RoleMap::default(),
         }
     }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use utoipa::ToSchema;
 
-use super::{Code, EMPTY, Invalid, reject, serde_as_text, trim};
+use super::{Code, Invalid, reject, required, serde_as_text};
 
 /// An opaque sRGB colour: `#rgb` or `#rrggbb` in upper or lower case. Stored in lower case and in the long form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
@@ -70,10 +70,7 @@ impl FromStr for Color {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let text = trim(text);
-        if text.is_empty() {
-            return reject(Code::TooShort, EMPTY);
-        }
+        let text = required(text)?;
         let digits: Option<Vec<u8>> = text.strip_prefix('#').and_then(|digits| {
             // The seventh digit shows that there are too many.
             let digits = digits.chars().take(7);

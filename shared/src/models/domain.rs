@@ -1,6 +1,6 @@
 //! Portal domains: hostnames, their status, their DNS records and checks.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use super::{
     hostname::{HostPolicy, Hostname, Label, relative_host},
     id::{DomainId, OrgId},
     portal::PrimaryDomain,
+    serde_as_text, text_value,
     time::Timestamp,
 };
 
@@ -159,7 +160,7 @@ pub enum RecordState {
 }
 
 /// The last DNS check.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
     /// The time of the check. `null` before the first one.
@@ -281,25 +282,16 @@ pub enum FindingCode {
 }
 
 /// The secret part of a custom domain's records: 128 bits in lower-case hex, new for each domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token(String);
+
+text_value!(Token);
+serde_as_text!(Token);
 
 impl Token {
     /// A token of these random bits.
     pub fn new(bits: [u8; 16]) -> Self {
         Self(format!("{:032x}", u128::from_be_bytes(bits)))
-    }
-
-    /// The token, if the text is one: 32 lower-case hexadecimal digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == 32 && text.bytes().all(hex)).then(|| Self(text.to_owned()))
-    }
-
-    /// The token as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 
     /// The key of the `TXT` record's value, before its equals sign.
@@ -312,12 +304,24 @@ impl Token {
 
     /// The token in the value of a `TXT` record.
     pub fn from_txt_value(value: &str) -> Option<Self> {
-        Self::parse(value.strip_prefix(Self::TXT_KEY)?.strip_prefix('=')?)
+        let token = value.strip_prefix(Self::TXT_KEY)?.strip_prefix('=')?;
+        token.parse().ok()
     }
 
     /// The target of the `CNAME` record that proves ownership and routes traffic.
     pub fn cname_target(&self, names: &HostPolicy) -> String {
         format!("{}.{}", self.0, names.target)
+    }
+}
+
+impl FromStr for Token {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let fits = text.len() == 32 && text.bytes().all(is_hex);
+        fits.then(|| Self(text.to_owned()))
+            .ok_or("not 32 lower-case hexadecimal digits")
     }
 }
 
@@ -411,14 +415,8 @@ impl Domain {
             routing: Routing::Unknown,
             token: Some(token),
             check: Some(Check {
-                checked_at: None,
                 next_check_at: Some(now + std::time::Duration::from_secs(60)),
-                attempts: 0,
-                zone: None,
-                nameservers: Vec::new(),
-                provider: None,
-                problem: None,
-                findings: Vec::new(),
+                ..Check::default()
             }),
             verified_at: None,
             ..Self::subdomain(id, agency, hostname, now)
@@ -469,43 +467,29 @@ impl Domain {
             Some(zone) => zone.as_str(),
             None => self.hostname.registrable(),
         };
-        let record = |kind, name: String, value, purpose, state| DnsRecord {
+        let record = |kind, name: String, value, purpose| DnsRecord {
             kind,
             host: relative_host(&name, zone).to_owned(),
             name,
             value,
             purpose,
-            state,
+            state: match purpose {
+                Purpose::Ownership => self.ownership,
+                Purpose::Routing => self.route,
+            },
         };
-        let route = |kind, value| {
-            record(
-                kind,
-                self.hostname.to_string(),
-                value,
-                Purpose::Routing,
-                self.route,
-            )
-        };
-        let mut records = vec![record(
-            RecordType::Txt,
-            self.hostname.challenge(),
-            token.txt_value(),
-            Purpose::Ownership,
-            self.ownership,
-        )];
+        let route = |kind, value| record(kind, self.hostname.to_string(), value, Purpose::Routing);
+        let (challenge, proof) = (self.hostname.challenge(), token.txt_value());
+        let mut records = vec![record(RecordType::Txt, challenge, proof, Purpose::Ownership)];
         // A zone's apex has an SOA record, so it cannot have a CNAME (RFC 1034, section 3.6.2).
         if self.hostname.as_str() != zone {
             records.push(route(RecordType::Cname, token.cname_target(names)));
         } else if addresses.is_empty() {
             records.push(route(RecordType::Alias, token.cname_target(names)));
         } else {
-            records.extend(addresses.iter().map(|address| {
-                let kind = if address.is_ipv4() {
-                    RecordType::A
-                } else {
-                    RecordType::Aaaa
-                };
-                route(kind, address.to_string())
+            records.extend(addresses.iter().map(|address| match address {
+                IpAddr::V4(_) => route(RecordType::A, address.to_string()),
+                IpAddr::V6(_) => route(RecordType::Aaaa, address.to_string()),
             }));
         }
         records

@@ -6,9 +6,9 @@ use email_address::EmailAddress;
 use utoipa::ToSchema;
 
 use super::{
-    Code, EMPTY, Invalid,
+    Code, Invalid,
     hostname::{self, Hostname},
-    reject, serde_as_text, text_value, trim,
+    reject, required, serde_as_text, text_value, trim,
 };
 
 /// One mailbox (RFC 5321, section 4.1.2): a dot-string of ASCII, `@`, and a domain of two labels or more.
@@ -40,19 +40,14 @@ impl FromStr for FromEmail {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         const FORMAT: Code = Code::InvalidFormat;
-        let text = trim(text);
-        if text.is_empty() {
-            return reject(Code::TooShort, EMPTY);
-        }
+        let text = required(text)?;
         // The last `@` separates the parts. An earlier one could only be quoted, and quotes are rejected below.
         let Some((local, domain)) = text.rsplit_once('@') else {
             return reject(FORMAT, "Enter an email address with an @.");
         };
         if text.ends_with('>') {
-            return reject(
-                FORMAT,
-                "Enter the address without a display name and without angle brackets.",
-            );
+            let detail = "Enter the address without a display name and without angle brackets.";
+            return reject(FORMAT, detail);
         }
         if domain.starts_with('[') {
             return reject(FORMAT, "Enter a domain after the @, not an IP address.");
@@ -64,10 +59,8 @@ impl FromStr for FromEmail {
             return reject(Code::TooLong, "Use at most 64 characters before the @.");
         }
         if !local.is_ascii() || !EmailAddress::is_valid_local_part(local) {
-            return reject(
-                FORMAT,
-                "Before the @, use only the letters a to z, digits and !#$%&'*+-/=?^_`{|}~, with single dots between them.",
-            );
+            let detail = "Before the @, use only the letters a to z, digits and !#$%&'*+-/=?^_`{|}~, with single dots between them.";
+            return reject(FORMAT, detail);
         }
         // A host name may have a trailing dot and white space around it. An email address may not.
         let is_bare = trim(domain) == domain && !domain.ends_with(hostname::DOTS);

@@ -29,6 +29,7 @@ pub struct FieldError {
 }
 
 /// The properties of a JSON object that are not read yet. Properties that are left at the end are unknown.
+#[derive(Default)]
 pub struct Fields {
     rest: Map<String, Value>,
     errors: Vec<FieldError>,
@@ -42,10 +43,7 @@ impl Fields {
     /// # Errors
     /// All errors of the body, at most 100.
     pub fn parse<T: Input>(body: Value, names: &HostPolicy) -> Result<T, Vec<FieldError>> {
-        let mut fields = Self {
-            rest: Map::new(),
-            errors: Vec::new(),
-        };
+        let mut fields = Self::default();
         let Value::Object(rest) = body else {
             fields.reject_body(Code::WrongType, "The body must be a JSON object.");
             return Err(fields.errors);
@@ -107,14 +105,14 @@ impl Fields {
     pub fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Option<T> {
         match self.rest.remove(name)? {
             Value::Null => None,
-            value => self.text(name, &value, parse),
+            value => self.text(name, value, parse),
         }
     }
 
     /// A property of a `PATCH`: it may be absent, but not `null`.
     pub fn present<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<T> {
         let value = self.rest.remove(name)?;
-        self.text(name, &value, T::from_str)
+        self.text(name, value, T::from_str)
     }
 
     /// A text setting of an update: `None` if absent, `Some(None)` if `null` or `""`.
@@ -129,7 +127,7 @@ impl Fields {
     pub(super) fn word<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<Option<T>> {
         match self.rest.remove(name)? {
             Value::Null => Some(None),
-            value => self.text(name, &value, T::from_str).map(Some),
+            value => self.text(name, value, T::from_str).map(Some),
         }
     }
 
@@ -148,14 +146,14 @@ impl Fields {
     fn text<T>(
         &mut self,
         name: &str,
-        value: &Value,
+        value: Value,
         parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
         let Value::String(text) = value else {
             self.reject(name, Code::WrongType, "This must be a string.");
             return None;
         };
-        parse(text)
+        parse(&text)
             .map_err(|invalid| self.reject(name, invalid.code, invalid.detail))
             .ok()
     }

@@ -40,10 +40,8 @@ impl FromStr for FontFamily {
         let text = trim(text);
         check_length(text, Self::MAX)?;
         if text.chars().any(|c| c == '<' || c == '\\' || is_control(c)) {
-            return reject(
-                Code::InvalidFormat,
-                "Use one line without <, backslashes and control characters.",
-            );
+            let detail = "Use one line without <, backslashes and control characters.";
+            return reject(Code::InvalidFormat, detail);
         }
         check_list(text)?;
         Ok(Self(text.to_owned()))
@@ -91,26 +89,22 @@ fn check_list(text: &str) -> Result<(), Invalid> {
             }
             Token::Ident(name) if family != Family::String => {
                 if KEYWORDS.iter().any(|keyword| name.eq_ignore_ascii_case(keyword)) {
-                    return reject(
-                        Code::NotAllowed,
-                        "Remove keywords such as inherit. Put a font of that name into quotation marks.",
-                    );
+                    let detail =
+                        "Remove keywords such as inherit. Put a font of that name into quotation marks.";
+                    return reject(Code::NotAllowed, detail);
                 }
                 Family::Idents
             }
             Token::Comma if family != Family::Missing => Family::Missing,
             Token::Comma => return reject(Code::InvalidFormat, MISSING),
             Token::Function(_) | Token::UnquotedUrl(_) | Token::BadUrl(_) => {
-                return reject(
-                    Code::NotAllowed,
-                    "Remove the function. A list of fonts has only names.",
-                );
+                let detail = "Remove the function. A list of fonts has only names.";
+                return reject(Code::NotAllowed, detail);
             }
             _ => {
-                return reject(
-                    Code::InvalidFormat,
-                    "Separate fonts by commas. Put names with digits or other signs into quotation marks.",
-                );
+                let detail =
+                    "Separate fonts by commas. Put names with digits or other signs into quotation marks.";
+                return reject(Code::InvalidFormat, detail);
             }
         };
     }

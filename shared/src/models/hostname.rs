@@ -12,7 +12,7 @@ use idna::{
 use psl::Psl;
 use utoipa::ToSchema;
 
-use super::{Code, EMPTY, Invalid, reject, serde_as_text, text_value, trim};
+use super::{Code, Invalid, reject, required, serde_as_text, text::check_label, text_value, trim};
 
 /// A host name in lower-case A-labels, without a trailing dot, 253 octets at most.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
@@ -43,10 +43,7 @@ impl Hostname {
     /// A code for each reason: not a host name, an IP address in any notation that a resolver or a browser accepts, or
     /// too long. The first reason is the one that a person would correct first.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let text = trim(text);
-        if text.is_empty() {
-            return reject(Code::TooShort, EMPTY);
-        }
+        let text = required(text)?;
         check_shape(text)?;
         let text = text.strip_suffix(DOTS).unwrap_or(text);
         // The mapping never shortens a valid name to a quarter, so a longer text need not be mapped.
@@ -63,10 +60,8 @@ impl Hostname {
             return reject(Code::NameTooLong, NAME_TOO_LONG);
         }
         if ascii.split('.').any(|label| label.len() > Label::MAX) {
-            return reject(
-                Code::LabelTooLong,
-                "Use at most 63 characters between two dots, counted in the ASCII form.",
-            );
+            let detail = "Use at most 63 characters between two dots, counted in the ASCII form.";
+            return reject(Code::LabelTooLong, detail);
         }
         if ends_in_number(&ascii) {
             return reject(Code::IpAddress, IP_ADDRESS);
@@ -145,37 +140,16 @@ impl FromStr for Label {
     /// Parses a label. Reserved labels are accepted here and rejected by [`HostPolicy::subdomain`].
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let text = trim(text);
-        let length = text.chars().take(Self::MAX + 1).count();
-        if length < 2 {
-            return reject(Code::TooShort, "Use at least two characters.");
-        }
-        if length > Self::MAX {
-            return reject(Code::TooLong, "Use at most 63 characters.");
-        }
-        if text.contains('.') {
-            return reject(
-                Code::InvalidFormat,
-                "Enter one label without a dot: only the part before the portal's domain.",
-            );
-        }
-        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return reject(
-                Code::InvalidFormat,
-                "Use only the letters a to z, digits and hyphens.",
-            );
-        }
-        if text.starts_with('-') || text.ends_with('-') {
-            return reject(
-                Code::InvalidFormat,
-                "Remove the hyphen at the beginning or at the end.",
-            );
-        }
+        let allowed = if text.contains('.') {
+            "Enter one label without a dot: only the part before the portal's domain."
+        } else {
+            "Use only the letters a to z, digits and hyphens."
+        };
+        check_label(text, |b| b.is_ascii_alphanumeric() || b == b'-', allowed)?;
         let text = text.to_ascii_lowercase();
         if text.starts_with("xn--") {
-            return reject(
-                Code::InvalidFormat,
-                "Remove “xn--” at the beginning. It marks an encoded label.",
-            );
+            let detail = "Remove “xn--” at the beginning. It marks an encoded label.";
+            return reject(Code::InvalidFormat, detail);
         }
         Ok(Self(text))
     }
@@ -201,43 +175,34 @@ impl HostPolicy {
     pub fn custom_domain(&self, text: &str) -> Result<Hostname, Invalid> {
         let name = Hostname::parse(text)?;
         if name.challenge().len() > Hostname::MAX {
-            return reject(
-                Code::NameTooLong,
-                "Use a shorter name. The name of the TXT record that proves ownership would be too long.",
-            );
+            let detail =
+                "Use a shorter name. The name of the TXT record that proves ownership would be too long.";
+            return reject(Code::NameTooLong, detail);
         }
         if name.is_single_label() {
-            return reject(
-                Code::SingleLabel,
-                "Enter the complete host name, such as portal.example.org, not only one label.",
-            );
+            let detail = "Enter the complete host name, such as portal.example.org, not only one label.";
+            return reject(Code::SingleLabel, detail);
         }
         if name.is_at_or_under(&self.portal_domain) || name.is_at_or_under(&self.target) {
-            return reject(
-                Code::PortalDomain,
-                "This name belongs to the portal itself. Use subdomain for a name below the portal's domain.",
-            );
+            let detail =
+                "This name belongs to the portal itself. Use subdomain for a name below the portal's domain.";
+            return reject(Code::PortalDomain, detail);
         }
         if name.is_special_use() || is_documentation(&name) {
             if self.allow_special_use {
                 return Ok(name);
             }
-            return reject(
-                Code::SpecialUse,
-                "Use another domain. This one is for special use, and names below it cannot be registered.",
-            );
+            let detail =
+                "Use another domain. This one is for special use, and names below it cannot be registered.";
+            return reject(Code::SpecialUse, detail);
         }
         if !name.has_known_suffix() {
-            return reject(
-                Code::UnknownSuffix,
-                "This top-level domain does not exist. Check the end of the name.",
-            );
+            let detail = "This top-level domain does not exist. Check the end of the name.";
+            return reject(Code::UnknownSuffix, detail);
         }
         if psl::suffix_str(name.as_str()) == Some(name.as_str()) {
-            return reject(
-                Code::PublicSuffix,
-                "This is a public suffix. Enter a name below it that belongs to you.",
-            );
+            let detail = "This is a public suffix. Enter a name below it that belongs to you.";
+            return reject(Code::PublicSuffix, detail);
         }
         Ok(name)
     }
@@ -334,10 +299,8 @@ fn check_shape(text: &str) -> Result<(), Invalid> {
     if let Some((before, after)) = text.split_once(':') {
         let is_web = before.eq_ignore_ascii_case("https") || before.eq_ignore_ascii_case("http");
         if is_web || after.starts_with("//") {
-            return reject(
-                Code::Scheme,
-                "Enter only the host name, without https:// and without a path.",
-            );
+            let detail = "Enter only the host name, without https:// and without a path.";
+            return reject(Code::Scheme, detail);
         }
         if after.is_empty() || after.starts_with(|c: char| c.is_ascii_digit()) {
             return reject(Code::Port, "Enter only the host name, without a port.");
@@ -347,22 +310,16 @@ fn check_shape(text: &str) -> Result<(), Invalid> {
         return reject(Code::InvalidName, "Enter only the host name, without a path.");
     }
     if text.contains('@') {
-        return reject(
-            Code::InvalidName,
-            "Enter only the host name, without a user and an @.",
-        );
+        let detail = "Enter only the host name, without a user and an @.";
+        return reject(Code::InvalidName, detail);
     }
     if text.contains('*') {
-        return reject(
-            Code::Wildcard,
-            "Enter one host name. Wildcards are not supported.",
-        );
+        let detail = "Enter one host name. Wildcards are not supported.";
+        return reject(Code::Wildcard, detail);
     }
     if text.contains('_') {
-        return reject(
-            Code::Underscore,
-            "Remove the underscores. A host name cannot have them (RFC 1123, section 2.1).",
-        );
+        let detail = "Remove the underscores. A host name cannot have them (RFC 1123, section 2.1).";
+        return reject(Code::Underscore, detail);
     }
     Ok(())
 }
@@ -387,14 +344,12 @@ fn to_ascii(text: &str) -> Option<String> {
 
 /// The sentence for a name that [`to_ascii`] rejected.
 fn why_invalid(text: &str) -> &'static str {
+    let has_outer_hyphen = |label: &str| label.starts_with('-') || label.ends_with('-');
     if text.split(DOTS).any(str::is_empty) {
         EMPTY_LABEL
     } else if text.contains(char::is_whitespace) {
         "Remove the spaces."
-    } else if text
-        .split(DOTS)
-        .any(|label| label.starts_with('-') || label.ends_with('-'))
-    {
+    } else if text.split(DOTS).any(has_outer_hyphen) {
         "Remove the hyphen at the beginning or at the end of a label."
     } else if text.is_ascii() && text.to_ascii_lowercase().contains("xn--") {
         "A label begins with “xn--” but is not a valid encoded label."
@@ -407,16 +362,14 @@ fn why_invalid(text: &str) -> &'static str {
 /// “ends in a number checker”).
 fn ends_in_number(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
-    let is_hex = last
-        .strip_prefix("0x")
-        .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    let hex = last.strip_prefix("0x");
+    let is_hex = hex.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
     is_hex || last.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn is_documentation(name: &Hostname) -> bool {
-    DOCUMENTATION
-        .iter()
-        .any(|domain| above(name.as_str(), domain).is_some())
+    let name = name.as_str();
+    DOCUMENTATION.iter().any(|domain| above(name, domain).is_some())
 }
 
 /// A record's name relative to its zone, as forms of DNS providers want it: `@` for the zone itself. A name outside the

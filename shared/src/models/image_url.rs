@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::{Host, SyntaxViolation, Url};
 use utoipa::ToSchema;
 
-use super::{Code, EMPTY, Invalid, hostname::Hostname, reject, text_value, trim};
+use super::{Code, Invalid, hostname::Hostname, reject, required, text_value};
 
 /// An absolute `https` URL with a public host name and no user info, 2,048 characters at most as stored.
 ///
@@ -39,10 +39,8 @@ impl TryFrom<String> for ImageUrl {
 
     fn try_from(stored: String) -> Result<Self, Invalid> {
         if stored.len() > Self::MAX {
-            return reject(
-                Code::TooLong,
-                "Use at most 2,048 characters, counted after percent-encoding.",
-            );
+            let detail = "Use at most 2,048 characters, counted after percent-encoding.";
+            return reject(Code::TooLong, detail);
         }
         let is_safe = |b: u8| b.is_ascii_graphic() && !br#""'()<>\^`{|}"#.contains(&b);
         if !stored.starts_with("https://") || !stored.bytes().all(is_safe) {
@@ -56,10 +54,7 @@ impl FromStr for ImageUrl {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let text = trim(text);
-        if text.is_empty() {
-            return reject(Code::TooShort, EMPTY);
-        }
+        let text = required(text)?;
         let (repaired, has_user_info) = (Cell::new(false), Cell::new(false));
         let on_violation = |violation| match violation {
             SyntaxViolation::EmbeddedCredentials | SyntaxViolation::UnencodedAtSign => {
@@ -71,10 +66,8 @@ impl FromStr for ImageUrl {
             .syntax_violation_callback(Some(&on_violation))
             .parse(text);
         let Ok(url) = parsed else {
-            return reject(
-                Code::InvalidFormat,
-                "Enter a complete address, such as https://cdn.acme.com/logo.svg.",
-            );
+            let detail = "Enter a complete address, such as https://cdn.acme.com/logo.svg.";
+            return reject(Code::InvalidFormat, detail);
         };
         if url.scheme() != "https" {
             return reject(Code::NotAllowed, "Use an address that begins with https://.");
@@ -87,10 +80,8 @@ impl FromStr for ImageUrl {
             return reject(Code::InvalidFormat, NOT_ENCODED);
         }
         if !url.host().is_some_and(is_public) {
-            return reject(
-                Code::NotAllowed,
-                "Use a public domain name as the host, not an IP address or a local name.",
-            );
+            let detail = "Use a public domain name as the host, not an IP address or a local name.";
+            return reject(Code::NotAllowed, detail);
         }
         let stored = url.as_str().replace('\'', "%27");
         stored.replace('(', "%28").replace(')', "%29").try_into()

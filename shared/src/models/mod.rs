@@ -42,10 +42,8 @@ pub struct Invalid {
 impl Invalid {
     /// An error of this code.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-        }
+        let detail = detail.into();
+        Self { code, detail }
     }
 }
 
@@ -107,6 +105,14 @@ pub enum Code {
 /// The text without white space, U+200B and U+FEFF at both ends, because people paste values.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{200B}' || c == '\u{FEFF}')
+}
+
+/// The trimmed text. It must not be empty.
+fn required(text: &str) -> Result<&str, Invalid> {
+    match trim(text) {
+        "" => reject(Code::TooShort, EMPTY),
+        text => Ok(text),
+    }
 }
 
 /// `Serialize` by `Display`, and `Deserialize` by `FromStr`.
@@ -185,6 +191,8 @@ mod tests {
         assert!(parses::<hostname::Hostname>("portal.acme.com") && !parses::<hostname::Hostname>("a b"));
         assert!(parses::<hostname::Label>("acme") && !parses::<hostname::Label>("a.b"));
         assert!(parses::<slug::Slug>("acme") && !parses::<slug::Slug>("Acme"));
+        let token = parses::<domain::Token>;
+        assert!(token(&"0f".repeat(16)) && !token(&"0F".repeat(16)) && !token(&"0f".repeat(17)));
         assert!(parses::<id::OrgId>("org_1") && !parses::<id::OrgId>("org/1"));
         assert!(parses::<text::ClientName>("Acme") && !parses::<text::ClientName>("a\u{202E}b"));
         assert!(parses::<text::FooterText>("a\nb") && !parses::<text::FooterText>("a\0"));

@@ -168,22 +168,29 @@ pub struct PublicBranding {
 
 impl From<BrandingSettings> for PublicBranding {
     fn from(settings: BrandingSettings) -> Self {
-        let PortalBranding {
-            settings,
-            on_primary_color,
-            on_accent_color,
-        } = settings.into();
+        // Exhaustive, so that each new setting is either shown or left out on purpose.
+        let BrandingSettings {
+            accent_color,
+            custom_css,
+            favicon_url,
+            font_family,
+            footer_text,
+            from_email: _,
+            login_bg_url,
+            logo_url,
+            primary_color,
+        } = settings;
         Self {
-            accent_color: settings.accent_color,
-            custom_css: settings.custom_css,
-            favicon_url: settings.favicon_url,
-            font_family: settings.font_family,
-            footer_text: settings.footer_text,
-            login_bg_url: settings.login_bg_url,
-            logo_url: settings.logo_url,
-            on_accent_color,
-            on_primary_color,
-            primary_color: settings.primary_color,
+            accent_color,
+            custom_css,
+            favicon_url,
+            font_family,
+            footer_text,
+            login_bg_url,
+            logo_url,
+            on_accent_color: accent_color.map(Color::on),
+            on_primary_color: primary_color.map(Color::on),
+            primary_color,
         }
     }
 }

@@ -4,7 +4,11 @@ use std::str::FromStr;
 
 use utoipa::ToSchema;
 
-use super::{Code, Invalid, reject, serde_as_text, text::ClientName, text_value, trim};
+use super::{
+    Invalid, serde_as_text,
+    text::{ClientName, check_label},
+    text_value, trim,
+};
 
 /// 2 to 63 of `a-z 0-9 -`, no hyphen at an end: a valid DNS label (RFC 1123, section 2.1).
 ///
@@ -56,28 +60,9 @@ impl FromStr for Slug {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let text = trim(text);
-        let length = text.chars().take(Self::MAX + 1).count();
-        if length < Self::MIN {
-            return reject(Code::TooShort, "Use at least two characters.");
-        }
-        if length > Self::MAX {
-            return reject(Code::TooLong, "Use at most 63 characters.");
-        }
-        if !text
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-        {
-            return reject(
-                Code::InvalidFormat,
-                "Use only the letters a to z in lower case, digits and hyphens.",
-            );
-        }
-        if text.starts_with('-') || text.ends_with('-') {
-            return reject(
-                Code::InvalidFormat,
-                "Remove the hyphen at the beginning or at the end.",
-            );
-        }
+        let is_allowed = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        let allowed = "Use only the letters a to z in lower case, digits and hyphens.";
+        check_label(text, is_allowed, allowed)?;
         Ok(Self(text.to_owned()))
     }
 }
@@ -92,6 +77,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::models::Code;
 
     fn from_name(name: &str) -> String {
         Slug::from_name(&name.parse().unwrap(), || [0, 1, 35, 36, 61, 255]).0

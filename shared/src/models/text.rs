@@ -67,10 +67,8 @@ impl FromStr for FooterText {
         check_length(text, Self::MAX)?;
         let is_line_break = |c| matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}');
         if text.chars().any(|c| is_control(c) && !is_line_break(c)) {
-            return reject(
-                Code::InvalidFormat,
-                "Remove tabs and other control characters. Line breaks are allowed.",
-            );
+            let detail = "Remove tabs and other control characters. Line breaks are allowed.";
+            return reject(Code::InvalidFormat, detail);
         }
         Ok(Self(text.to_owned()))
     }
@@ -84,6 +82,26 @@ impl FromStr for FooterText {
 /// Arabic and Persian names and emoji need them, and they affect only their neighbours.
 pub(super) fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What a slug and a DNS label have in common: 2 to 63 characters that are all allowed, and no hyphen at an end.
+pub(super) fn check_label(
+    text: &str,
+    is_allowed: fn(u8) -> bool,
+    allowed: &'static str,
+) -> Result<(), Invalid> {
+    if text.chars().nth(1).is_none() {
+        return reject(Code::TooShort, "Use at least two characters.");
+    }
+    check_length(text, 63)?;
+    if !text.bytes().all(is_allowed) {
+        return reject(Code::InvalidFormat, allowed);
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        let detail = "Remove the hyphen at the beginning or at the end.";
+        return reject(Code::InvalidFormat, detail);
+    }
+    Ok(())
 }
 
 /// At least one character, at most `max`.

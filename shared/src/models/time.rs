@@ -94,9 +94,8 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let time = OffsetDateTime::parse(text, &Rfc3339)?;
-        Ok(Self::from_millis(
-            (time.unix_timestamp_nanos() / 1_000_000) as i64,
-        ))
+        let millis = time.unix_timestamp_nanos() / 1_000_000;
+        Ok(Self::from_millis(millis as i64))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The allow-lists of names. Names are in lower case, and each list is sorted.
 
 /// At-rules.
-const AT_RULES: &[&str] = &[
+pub const AT_RULES: &[&str] = &[
     "container",
     "counter-style",
     "keyframes",
@@ -15,7 +15,7 @@ const AT_RULES: &[&str] = &[
 
 /// Functions of values. None of them can load a file, whatever its arguments.
 #[rustfmt::skip]
-const VALUES: &[&str] = &[
+pub const VALUES: &[&str] = &[
     "abs", "acos", "alpha", "anchor", "anchor-size", "annotation", "asin", "atan", "atan2", "attr",
     "blur", "brightness",
     "calc", "calc-mix", "calc-size", "character-variant", "circle", "clamp", "color", "color-mix", "color-stop",
@@ -43,7 +43,7 @@ const VALUES: &[&str] = &[
 
 /// Functions of selectors: pseudo-classes and pseudo-elements.
 #[rustfmt::skip]
-const SELECTORS: &[&str] = &[
+pub const SELECTORS: &[&str] = &[
     "active-view-transition-type", "any",
     "cue",
     "dir",
@@ -59,10 +59,10 @@ const SELECTORS: &[&str] = &[
 ];
 
 /// Functions of the conditions of `@supports` and `@container`.
-const CONDITIONS: &[&str] = &["font-format", "font-tech", "scroll-state", "selector", "style"];
+pub const CONDITIONS: &[&str] = &["font-format", "font-tech", "scroll-state", "selector", "style"];
 
 /// Functions that load files, for a clearer error message. They are on none of the lists above.
-const LOADS: &[&str] = &["cross-fade", "element", "image", "image-set", "src", "url"];
+pub const LOADS: &[&str] = &["cross-fade", "element", "image", "image-set", "src", "url"];
 
 /// Properties whose values an old browser executes or loads, even as a string, and IE's `progid:`.
 const RUN: &[&str] = &[
@@ -76,44 +76,14 @@ const RUN: &[&str] = &[
     "progid",
 ];
 
-/// The at-rule of this name, if it is allowed.
-pub fn at_rule(name: &str) -> Option<&'static str> {
-    find(AT_RULES, name)
-}
-
-/// The allowed at-rules, for an error message.
-pub fn at_rules() -> String {
-    AT_RULES.join(", @")
-}
-
-/// The function of values of this name, if it is allowed.
-pub fn value(name: &str) -> Option<&'static str> {
-    find(VALUES, name)
-}
-
-/// The function of selectors of this name, if it is allowed.
-pub fn selector(name: &str) -> Option<&'static str> {
-    find(SELECTORS, name)
-}
-
-/// The function of conditions of this name, if it is allowed.
-pub fn condition(name: &str) -> Option<&'static str> {
-    find(CONDITIONS, name)
-}
-
-/// Whether the function loads a file.
-pub fn loads(name: &str) -> bool {
-    find(LOADS, name).is_some()
-}
-
 /// Whether an old browser could execute the text after this name and a colon. IE reads `_name` as `name`.
 pub fn runs(name: &str) -> bool {
     let name = name.trim_start_matches('_').to_ascii_lowercase();
     RUN.binary_search(&name.as_str()).is_ok()
 }
 
-/// Looks up a name, ignoring ASCII case and the prefixes that autoprefixer writes.
-fn find(list: &'static [&'static str], name: &str) -> Option<&'static str> {
+/// The name in the list, ignoring ASCII case and the prefixes that autoprefixer writes.
+pub fn find(list: &'static [&'static str], name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
     let plain = ["-webkit-", "-moz-"]
         .iter()
@@ -137,6 +107,8 @@ mod tests {
 
     #[test]
     fn names_are_compared_in_ascii_without_a_prefix() {
+        let at_rule = |name| find(AT_RULES, name);
+        let value = |name| find(VALUES, name);
         assert_eq!(at_rule("-WebKit-KEYFRAMES"), Some("keyframes"));
         assert_eq!(value("-moz-calc"), Some("calc"));
         // U+212A and U+017F fold to `k` and `s` in Unicode.
@@ -145,10 +117,8 @@ mod tests {
         assert_eq!(value("-o-linear-gradient"), None);
         assert_eq!(value("-webkit--moz-calc"), None);
         assert_eq!(value("-webkit-image-set"), None);
-        assert!(
-            LOADS
-                .iter()
-                .all(|name| value(name).or(selector(name)).or(condition(name)).is_none())
-        );
+        for list in [VALUES, SELECTORS, CONDITIONS] {
+            assert!(LOADS.iter().all(|name| find(list, name).is_none()));
+        }
     }
 }

@@ -4,7 +4,11 @@
 
 use cssparser::{ParseError, ParseErrorKind, Parser, ToCss, Token};
 
-use super::{Code, Refusal, allow, forbidden, malformed, quoted};
+use super::{
+    Code, Refusal,
+    allow::{AT_RULES, CONDITIONS, LOADS, SELECTORS, VALUES, find, runs},
+    forbidden, malformed, quoted,
+};
 
 type Accepted = Result<(), Refusal>;
 
@@ -97,23 +101,19 @@ fn admit(token: &Token, at: usize) -> Accepted {
     match token {
         Token::UnquotedUrl(_) | Token::BadUrl(_) => unknown_function("url", at),
         Token::Function(name)
-            if allow::value(name).is_none()
-                && allow::selector(name).is_none()
-                && allow::condition(name).is_none() =>
+            if [VALUES, SELECTORS, CONDITIONS]
+                .iter()
+                .all(|list| find(list, name).is_none()) =>
         {
             unknown_function(name, at)
         }
-        Token::AtKeyword(name) if name.eq_ignore_ascii_case("charset") => forbidden(
-            at,
-            "`@charset` is only allowed as `@charset \"utf-8\";` at the very start",
-        ),
-        Token::AtKeyword(name) if allow::at_rule(name).is_none() => {
-            let reason = format!(
-                "{} is not allowed; allowed are: @{}",
-                quoted(&format!("@{name}")),
-                allow::at_rules()
-            );
+        Token::AtKeyword(name) if name.eq_ignore_ascii_case("charset") => {
+            let reason = "`@charset` is only allowed as `@charset \"utf-8\";` at the very start";
             forbidden(at, reason)
+        }
+        Token::AtKeyword(name) if find(AT_RULES, name).is_none() => {
+            let (shown, allowed) = (quoted(&format!("@{name}")), AT_RULES.join(", @"));
+            forbidden(at, format!("{shown} is not allowed; allowed are: @{allowed}"))
         }
         Token::CDO | Token::CDC => forbidden(at, "HTML comments are not allowed"),
         token if token.is_parse_error() => malformed(at, "this is not a CSS token"),
@@ -122,13 +122,18 @@ fn admit(token: &Token, at: usize) -> Accepted {
 }
 
 fn unknown_function(name: &str, at: usize) -> Accepted {
-    let shown = quoted(&format!("{name}()"));
-    if allow::loads(name) {
-        let reason =
-            format!("{shown} is not allowed: a style sheet cannot load files; use the image settings");
-        return forbidden(at, reason);
-    }
-    forbidden(at, format!("{shown} is not an allowed function"))
+    refuse_function(
+        name,
+        at,
+        match find(LOADS, name) {
+            Some(_) => "is not allowed: a style sheet cannot load files; use the image settings",
+            None => "is not an allowed function",
+        },
+    )
+}
+
+fn refuse_function(name: &str, at: usize, reason: &str) -> Accepted {
+    forbidden(at, format!("{} {reason}", quoted(&format!("{name}()"))))
 }
 
 fn unexpected(node: &Node) -> Accepted {
@@ -193,11 +198,8 @@ fn parts<'a, 'i>(nodes: &'a [Node<'i>]) -> impl Iterator<Item = &'a [Node<'i>]> 
 
 /// The tokens without white space, including nested ones.
 fn solids<'a, 'i>(nodes: &'a [Node<'i>]) -> Vec<&'a Token<'i>> {
-    nodes
-        .iter()
-        .map(|node| &node.token)
-        .filter(|token| !is_space(token))
-        .collect()
+    let tokens = nodes.iter().map(|node| &node.token);
+    tokens.filter(|token| !is_space(token)).collect()
 }
 
 /// Splits `name: value`.
@@ -244,14 +246,11 @@ fn block(nodes: &[Node], context: Context) -> Accepted {
     let mut rest = Siblings(nodes);
     while let Some(first) = rest.0.first() {
         match &first.token {
-            Token::WhiteSpace(_) => {
-                rest.next();
-            }
             Token::Semicolon if context == Context::Sheet => {
                 let reason = "remove this `;`: outside rules it invalidates the next rule";
                 return malformed(first.at, reason);
             }
-            Token::Semicolon => {
+            Token::WhiteSpace(_) | Token::Semicolon => {
                 rest.next();
             }
             Token::AtKeyword(name) => {
@@ -306,7 +305,7 @@ fn item(at: usize, rest: &mut Siblings, context: Context) -> Accepted {
 fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Accepted {
     let (prelude, stop) = rest.until(|token| matches!(token, Token::Semicolon | Token::CurlyBracketBlock));
     // `admit` has rejected the other at-rules.
-    let name = allow::at_rule(name).unwrap_or_default();
+    let name = find(AT_RULES, name).unwrap_or_default();
     let fits = match context {
         Context::Keyframes | Context::Declarations => false,
         Context::Style => !matches!(name, "keyframes" | "page" | "counter-style"),
@@ -320,9 +319,7 @@ fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Acce
         _ if name == "layer" && context != Context::Style => {
             return parts(prelude).try_for_each(|part| layer(part, at));
         }
-        _ => {
-            return malformed(at, format!("the `{{ … }}` of `@{name}` is missing"));
-        }
+        _ => return malformed(at, format!("the `{{ … }}` of `@{name}` is missing")),
     };
     match name {
         "layer" if !is_blank(prelude) => layer(prelude, at)?,
@@ -413,7 +410,7 @@ fn condition(rule: &str, nodes: &[Node], at: usize) -> Accepted {
 }
 
 fn condition_function(rule: &str, name: &str, node: &Node, inside: &[Node]) -> Accepted {
-    match (rule, allow::condition(name)) {
+    match (rule, find(CONDITIONS, name)) {
         ("supports", Some("selector")) => selectors(inside, false, node.at),
         ("supports", Some("font-format" | "font-tech")) => arguments(inside, node.at),
         ("container", Some("style" | "scroll-state")) => test(rule, inside, node.at),
@@ -439,7 +436,7 @@ fn test(rule: &str, nodes: &[Node], at: usize) -> Accepted {
             | Token::Dimension { .. }
             | Token::Delim('<' | '>' | '=' | '/' | '+' | '-' | '*') => {}
             Token::ParenthesisBlock => test(rule, inside, node.at)?,
-            Token::Function(name) if allow::condition(name).is_some() => {
+            Token::Function(name) if find(CONDITIONS, name).is_some() => {
                 condition_function(rule, name, node, inside)?
             }
             Token::Function(name) => function(name, node, inside, INSIDE)?,
@@ -464,7 +461,7 @@ fn keyframe(nodes: &[Node], at: usize) -> Accepted {
 
 /// Rejects the property names whose values old browsers execute.
 fn runs_nothing(name: &str, at: usize) -> Accepted {
-    if allow::runs(name) {
+    if runs(name) {
         forbidden(at, format!("{} is not allowed", quoted(&format!("{name}:"))))
     } else {
         Ok(())
@@ -554,10 +551,8 @@ fn value(nodes: &[Node], position: ValuePosition) -> Accepted {
                     runs_nothing(name, at)?;
                 }
                 if position.level == Top {
-                    return malformed(
-                        node.at,
-                        "`:` is not expected in a value: a `;` may be missing before it",
-                    );
+                    let reason = "`:` is not expected in a value: a `;` may be missing before it";
+                    return malformed(node.at, reason);
                 }
             }
             Token::Semicolon if matches!(position.level, Branches | Custom) => {}
@@ -568,9 +563,8 @@ fn value(nodes: &[Node], position: ValuePosition) -> Accepted {
             }
             // The names of lines in a grid.
             Token::SquareBracketBlock => {
-                all(inside, |token| {
-                    matches!(token, Token::WhiteSpace(_) | Token::Ident(_))
-                })?;
+                let fits = |token: &Token| matches!(token, Token::WhiteSpace(_) | Token::Ident(_));
+                all(inside, fits)?;
             }
             Token::Delim('<' | '>' | '=') if position.level != Top => {}
             Token::Delim(_) if position.level == Custom => {}
@@ -583,11 +577,8 @@ fn value(nodes: &[Node], position: ValuePosition) -> Accepted {
 }
 
 fn function(name: &str, node: &Node, inside: &[Node], position: ValuePosition) -> Accepted {
-    match allow::value(name) {
-        None => forbidden(
-            node.at,
-            format!("{} is not allowed in a value", quoted(&format!("{name}()"))),
-        ),
+    match find(VALUES, name) {
+        None => refuse_function(name, node.at, "is not allowed in a value"),
         Some("attr") => attr(node, inside, position),
         Some("if") if position.level != ValueLevel::Custom => {
             value(inside, position.at(ValueLevel::Branches))
@@ -635,62 +626,49 @@ enum SelectorState {
 }
 
 fn selector(nodes: &[Node], relative: bool, at: usize) -> Accepted {
-    let mut step = SelectorState::Start;
+    use SelectorState::{Combinator, Compound, Nesting, Space, Start};
+    let mut state = Start;
     let mut rest = Siblings(nodes);
     while let Some((node, inside)) = rest.next() {
-        step = match (&node.token, step) {
-            (Token::WhiteSpace(_), SelectorState::Compound | SelectorState::Nesting) => SelectorState::Space,
-            (Token::WhiteSpace(_), step) => step,
-            (Token::Delim('>' | '+' | '~'), SelectorState::Start) if relative => SelectorState::Combinator,
-            (
-                Token::Delim('>' | '+' | '~'),
-                SelectorState::Space | SelectorState::Compound | SelectorState::Nesting,
-            ) => SelectorState::Combinator,
-            (_, SelectorState::Compound)
-                if matches!(node.token, Token::Ident(_) | Token::Delim('*' | '|')) =>
-            {
-                return unexpected(node);
+        state = match (&node.token, state) {
+            (Token::WhiteSpace(_), Compound | Nesting) => Space,
+            (Token::WhiteSpace(_), state) => state,
+            (Token::Delim('>' | '+' | '~'), Start) if relative => Combinator,
+            (Token::Delim('>' | '+' | '~'), Space | Compound | Nesting) => Combinator,
+            (Token::Ident(_) | Token::Delim('*' | '|'), Compound) => return unexpected(node),
+            (Token::Delim('&'), _) => Nesting,
+            _ => {
+                simple_selector(node, inside, &mut rest)?;
+                Compound
             }
-            (Token::Ident(name), _) => {
-                name_before_colon(name, node, rest)?;
-                SelectorState::Compound
-            }
-            (Token::Delim('*'), _) => {
-                if rest.0.first().is_some_and(|next| next.token == Token::Delim('|')) {
-                    rest.next();
-                    element(node, &mut rest)?;
-                }
-                SelectorState::Compound
-            }
-            (Token::Delim('|'), _) => {
-                element(node, &mut rest)?;
-                SelectorState::Compound
-            }
-            (Token::Delim('&'), _) => SelectorState::Nesting,
-            (Token::IDHash(_), _) => SelectorState::Compound,
-            (Token::Delim('.'), _) => {
-                if rest.next().and_then(|(name, _)| name.ident()).is_none() {
-                    return malformed(node.at, "the name of a class is expected after `.`");
-                }
-                SelectorState::Compound
-            }
-            (Token::Colon, _) => {
-                pseudo(node, &mut rest)?;
-                SelectorState::Compound
-            }
-            (Token::SquareBracketBlock, _) => {
-                attribute(node, inside)?;
-                SelectorState::Compound
-            }
-            _ => return unexpected(node),
         };
     }
-    match step {
-        SelectorState::Space | SelectorState::Compound | SelectorState::Nesting => Ok(()),
-        _ => {
+    match state {
+        Space | Compound | Nesting => Ok(()),
+        Start | Combinator => {
             let at = nodes.first().map_or(at, |node| node.at);
             malformed(at, "a selector is missing or incomplete")
         }
+    }
+}
+
+/// An element, an id, a class, a pseudo-class, a pseudo-element or an attribute.
+fn simple_selector(node: &Node, inside: &[Node], rest: &mut Siblings) -> Accepted {
+    match &node.token {
+        Token::Ident(name) => name_before_colon(name, node, *rest),
+        Token::Delim('*') if rest.0.first().is_some_and(|next| next.token == Token::Delim('|')) => {
+            rest.next();
+            element(node, rest)
+        }
+        Token::Delim('*') | Token::IDHash(_) => Ok(()),
+        Token::Delim('|') => element(node, rest),
+        Token::Delim('.') => match rest.next().and_then(|(name, _)| name.ident()) {
+            Some(_) => Ok(()),
+            None => malformed(node.at, "the name of a class is expected after `.`"),
+        },
+        Token::Colon => pseudo(node, rest),
+        Token::SquareBracketBlock => attribute(node, inside),
+        _ => unexpected(node),
     }
 }
 
@@ -725,7 +703,7 @@ fn pseudo(colon: &Node, rest: &mut Siblings) -> Accepted {
         Token::Function(name) => name,
         _ => return malformed(colon.at, MISSING),
     };
-    match allow::selector(name) {
+    match find(SELECTORS, name) {
         // These lists may be empty.
         Some("is" | "where") if is_blank(inside) => Ok(()),
         Some("has") => selectors(inside, true, node.at),
@@ -741,10 +719,7 @@ fn pseudo(colon: &Node, rest: &mut Siblings) -> Accepted {
             | "state",
         ) => arguments(inside, node.at),
         Some(_) => selectors(inside, false, node.at),
-        None => forbidden(
-            node.at,
-            format!("{} is not allowed in a selector", quoted(&format!("{name}()"))),
-        ),
+        None => refuse_function(name, node.at, "is not allowed in a selector"),
     }
 }
 
@@ -804,11 +779,7 @@ fn attribute(node: &Node, inside: &[Node]) -> Accepted {
             Token::Ident(_) | Token::QuotedString(_),
             flag @ ..,
         ] => {
-            let flag_fits = match flag {
-                [] => true,
-                [flag] => is_word(flag, &["i", "s"]),
-                _ => false,
-            };
+            let flag_fits = flag.len() <= 1 && flag.iter().all(|flag| is_word(flag, &["i", "s"]));
             (**operator == Token::Delim('=') || is_match(operator)) && flag_fits
         }
         _ => false,
@@ -816,8 +787,6 @@ fn attribute(node: &Node, inside: &[Node]) -> Accepted {
     if fits {
         return Ok(());
     }
-    malformed(
-        node.at,
-        "this is not an attribute selector such as `[type=\"text\"]`",
-    )
+    let reason = "this is not an attribute selector such as `[type=\"text\"]`";
+    malformed(node.at, reason)
 }

@@ -53,10 +53,8 @@ impl FromStr for CustomCss {
     /// the last two begins with the line and the column, in characters, both counted from 1.
     fn from_str(text: &str) -> Result<Self, Invalid> {
         if text.len() > MAX_BYTES {
-            let detail = format!(
-                "Use at most {MAX_BYTES} bytes. This style sheet has {}.",
-                text.len()
-            );
+            let length = text.len();
+            let detail = format!("Use at most {MAX_BYTES} bytes. This style sheet has {length}.");
             return reject(Code::TooLong, detail);
         }
         let sheet = without_charset(text);
@@ -102,10 +100,8 @@ impl Refusal {
         let before = text.get(..start + self.at).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Invalid::new(
-            self.code,
-            format!("Line {line}, column {column}: {}.", self.reason),
-        )
+        let detail = format!("Line {line}, column {column}: {}.", self.reason);
+        Invalid::new(self.code, detail)
     }
 }
 

@@ -563,7 +563,7 @@ impl Gatherer<'_> {
         }
         let end = text(cname.aliases.last()?);
         let label = end.strip_suffix(self.client.operator.names.target.as_str())?;
-        Token::parse(label.strip_suffix('.')?)
+        label.strip_suffix('.')?.parse().ok()
     }
 
     /// The zone that was queried. If this check did not find it, it is that of the last check.
