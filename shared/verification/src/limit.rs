@@ -26,7 +26,7 @@ impl<K: Clone + Eq + Hash> ConcurrencyLimit<K> {
     /// Waits for a permit, first come, first served.
     pub(crate) async fn acquire(&self, key: K) -> Permit<'_, K> {
         let semaphore = {
-            let mut semaphores = self.lock();
+            let mut semaphores = lock(&self.semaphores);
             let semaphore = semaphores.entry(key.clone());
             Arc::clone(semaphore.or_insert_with(|| Arc::new(Semaphore::new(self.permits))))
         };
@@ -40,10 +40,11 @@ impl<K: Clone + Eq + Hash> ConcurrencyLimit<K> {
         permit.permit = semaphore.acquire_owned().await.ok();
         permit
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<Semaphore>>> {
-        self.semaphores.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Locks a mutex. No code panics while it holds one, so a poisoned one is as good as any.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returned to its key's semaphore when dropped.
@@ -57,7 +58,7 @@ pub(crate) struct Permit<'a, K: Clone + Eq + Hash> {
 impl<K: Clone + Eq + Hash> Drop for Permit<'_, K> {
     fn drop(&mut self) {
         drop(self.permit.take());
-        let mut semaphores = self.limit.lock();
+        let mut semaphores = lock(&self.limit.semaphores);
         let is_unused = |semaphore: &Arc<Semaphore>| Arc::strong_count(semaphore) == 1;
         if semaphores.get(&self.key).is_some_and(is_unused) {
             semaphores.remove(&self.key);
@@ -84,7 +85,7 @@ mod tests {
         permits.pop();
         drop(timeout(wait, next).await.unwrap());
         permits.clear();
-        assert!(limit.lock().is_empty());
+        assert!(lock(&limit.semaphores).is_empty());
     }
 
     #[tokio::test]
@@ -94,6 +95,6 @@ mod tests {
         let wait = Duration::from_millis(20);
         assert!(timeout(wait, limit.acquire("a")).await.is_err());
         drop(permit);
-        assert!(limit.lock().is_empty());
+        assert!(lock(&limit.semaphores).is_empty());
     }
 }

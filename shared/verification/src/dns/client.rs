@@ -5,7 +5,7 @@ use std::{
     future::pending,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use super::{
     session::{ConcurrencyKey, ServerSet, Session},
     wire::{self, Budget, Failure, Question},
 };
+use crate::limit::lock;
 
 /// A check that waits so long for other checks is [`crate::Busy`]. Longer than one query to a server that does not
 /// respond.
@@ -87,7 +88,7 @@ impl<'a> Client<'a> {
         let server = SocketAddr::new(address, self.dns.authority_port);
         let response = wire::exchange(server, &question, &self.budget, None).await;
         if matches!(response, Err(Failure::Timeout)) {
-            self.seen().timed_out.insert(address);
+            lock(&self.seen).timed_out.insert(address);
         }
         response
     }
@@ -145,7 +146,7 @@ impl<'a> Client<'a> {
 
     /// Whether a server at this address did not respond to this check.
     pub fn timed_out(&self, address: IpAddr) -> bool {
-        self.seen().timed_out.contains(&address)
+        lock(&self.seen).timed_out.contains(&address)
     }
 
     pub fn may_query(&self, address: IpAddr) -> bool {
@@ -155,7 +156,7 @@ impl<'a> Client<'a> {
     /// Tells the session once whether a set of servers responded to this check, and again if a later query corrects it.
     pub fn note(&self, servers: &ServerSet, responded: bool) {
         let before = {
-            let mut seen = self.seen();
+            let mut seen = lock(&self.seen);
             let before = seen.responded.get(servers).copied();
             let known = before.unwrap_or(false) || responded;
             seen.responded.insert(Arc::clone(servers), known);
@@ -164,9 +165,5 @@ impl<'a> Client<'a> {
         if before.is_none_or(|before| responded && !before) {
             self.session.count_check(servers, responded);
         }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Responsiveness> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -340,13 +340,9 @@ impl Gatherer<'_> {
 
     /// The evidence of two servers, if it proves the domain.
     async fn renewal(&self) -> Option<Evidence> {
-        let Expected {
-            hostname, challenge, ..
-        } = &self.expected;
-        let cname = self
-            .client
-            .follow(hostname, RecordType::CNAME, ServerCount::Two)
-            .await;
+        let (hostname, challenge) = (&self.expected.hostname, &self.expected.challenge);
+        let follow = |name, kind| self.client.follow(name, kind, ServerCount::Two);
+        let cname = follow(hostname, RecordType::CNAME).await;
         if !cname.is_unconfirmed() && self.expected.reaches_target(&cname) {
             let before = (None, self.domain.ownership);
             return Some(self.evidence((cname, RecordState::Found), before, Routing::Routed.into()));
@@ -354,10 +350,7 @@ impl Gatherer<'_> {
         if cname.is_unknown() {
             return None;
         }
-        let txt = self
-            .client
-            .follow(challenge, RecordType::TXT, ServerCount::Two)
-            .await;
+        let txt = follow(challenge, RecordType::TXT).await;
         let proven =
             matches!(&txt.result, Ok(Response::Answer(records)) if self.expected.is_proven_by(records));
         if txt.is_unconfirmed() || !proven {
@@ -370,12 +363,11 @@ impl Gatherer<'_> {
 
     /// The evidence of up to four servers.
     async fn full(&self) -> Evidence {
-        let Expected {
-            hostname, challenge, ..
-        } = &self.expected;
+        let (hostname, challenge) = (&self.expected.hostname, &self.expected.challenge);
+        let follow = |name, kind| self.client.follow(name, kind, ServerCount::Four);
         let (cname, txt) = join!(
-            self.client.follow(hostname, RecordType::CNAME, ServerCount::Four),
-            self.client.follow(challenge, RecordType::TXT, ServerCount::Four),
+            follow(hostname, RecordType::CNAME),
+            follow(challenge, RecordType::TXT)
         );
         let (mut cname_state, mut txt_state) = join!(self.cname_state(&cname), self.txt_state(&txt));
         let mut bogus = None;
@@ -488,20 +480,16 @@ impl Gatherer<'_> {
             Ok(_) if cname.aliases.iter().any(proxies::is_proxy_name) => Some(Routing::Proxied),
             Ok(_) => None,
         };
-        match routing {
-            Some(routing) => routing.into(),
-            None => {
-                self.traffic_by_address(cname.aliases.last().unwrap_or(&self.expected.hostname))
-                    .await
-            }
+        if let Some(routing) = routing {
+            return routing.into();
         }
+        let name = cname.aliases.last().unwrap_or(&self.expected.hostname);
+        self.traffic_by_address(name).await
     }
 
     async fn traffic_by_address(&self, name: &Name) -> Traffic {
-        let (v4, v6) = join!(
-            self.client.follow(name, RecordType::A, ServerCount::Two),
-            self.client.follow(name, RecordType::AAAA, ServerCount::Two),
-        );
+        let follow = |kind| self.client.follow(name, kind, ServerCount::Two);
+        let (v4, v6) = join!(follow(RecordType::A), follow(RecordType::AAAA));
         let known = [addresses(&v4), addresses(&v6)];
         let complete = known.iter().all(Option::is_some) && !v4.is_unconfirmed() && !v6.is_unconfirmed();
         let addresses: Vec<_> = known.into_iter().flatten().flatten().collect();
@@ -612,13 +600,13 @@ impl Gatherer<'_> {
         if !by_registry || delegation::is_under_private_suffix(hostname) {
             return false;
         }
-        *hostname == registrable
-            || is_nxdomain(
-                &self
-                    .client
-                    .question(&registrable, RecordType::SOA, ServerCount::One)
-                    .await,
-            )
+        if *hostname == registrable {
+            return true;
+        }
+        let question = self
+            .client
+            .question(&registrable, RecordType::SOA, ServerCount::One);
+        is_nxdomain(&question.await)
     }
 
     /// The zone and its name servers according to the resolver. Checking is disabled, so that a zone with broken signatures
@@ -686,12 +674,7 @@ impl Gatherer<'_> {
 
     /// Records with a wrong name: those with the zone's name appended, and the `TXT` records at other names.
     async fn misplaced_records(&self, zone: &Name) -> (Vec<Step>, Vec<Step>) {
-        let Expected {
-            hostname,
-            challenge,
-            target,
-            ..
-        } = &self.expected;
+        let (hostname, challenge) = (&self.expected.hostname, &self.expected.challenge);
         let doubled = |name: &Name| Name::from_labels(name.iter().chain(zone.iter())).ok();
         let label = Hostname::CHALLENGE.as_bytes();
         let zone_challenge = Name::from_labels(std::iter::once(label).chain(zone.iter())).ok();
@@ -705,7 +688,7 @@ impl Gatherer<'_> {
             self.question(zone_challenge, RecordType::TXT),
         );
         let is_expected = |step: &Step| match &step.result {
-            Ok(Response::Cname(name)) => text(name) == *target,
+            Ok(Response::Cname(name)) => text(name) == self.expected.target,
             Ok(Response::Answer(records)) => self.expected.is_proven_by(records),
             _ => false,
         };

@@ -5,14 +5,14 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use hickory_proto::rr::Name;
 use tokio::sync::OnceCell;
 
 use super::{delegation::Delegation, wire::RateLimit};
-use crate::limit::ConcurrencyLimit;
+use crate::limit::{ConcurrencyLimit, lock};
 
 /// Entries of each cache.
 const CAPACITY: usize = 4096;
@@ -63,12 +63,12 @@ impl Default for Session {
 impl Session {
     /// The delegation of the zone `name`, if it was found before.
     pub(super) fn known_delegation(&self, name: &Name) -> Option<Arc<Delegation>> {
-        self.lock().delegations.get(name)?.get().cloned()
+        lock(&self.caches).delegations.get(name)?.get().cloned()
     }
 
     /// The cell for the delegation of the zone that `name` is in.
     pub(super) fn delegation(&self, name: &Name) -> Arc<OnceCell<Arc<Delegation>>> {
-        self.lock().delegations.entry(name).clone()
+        lock(&self.caches).delegations.entry(name).clone()
     }
 
     /// Adds a delegation from a referral, unless another check is looking for it at the moment.
@@ -78,28 +78,24 @@ impl Session {
 
     /// The cell for the addresses of a name server.
     pub(super) fn addresses(&self, server: &Name) -> Arc<OnceCell<Vec<IpAddr>>> {
-        self.lock().addresses.entry(server).clone()
+        lock(&self.caches).addresses.entry(server).clone()
     }
 
     /// Whether the servers did not respond to three checks in a row.
     pub(super) fn is_unresponsive(&self, servers: &ServerSet) -> bool {
-        let caches = self.lock();
+        let caches = lock(&self.caches);
         let timeouts = caches.timeouts.get(servers);
         timeouts.is_some_and(|timeouts| *timeouts >= MAX_TIMEOUTS)
     }
 
     /// Counts a check in which one of the servers responded, or none of them did.
     pub(super) fn count_check(&self, servers: &ServerSet, responded: bool) {
-        let mut caches = self.lock();
+        let mut caches = lock(&self.caches);
         if !responded {
             *caches.timeouts.entry(servers) += 1;
         } else if caches.timeouts.get(servers).is_some() {
             *caches.timeouts.entry(servers) = 0;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Caches> {
-        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

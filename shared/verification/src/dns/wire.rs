@@ -5,7 +5,7 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -23,6 +23,8 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
+
+use crate::limit::lock;
 
 /// The limits of one check.
 #[derive(Debug, Clone, Copy)]
@@ -143,12 +145,12 @@ impl Budget {
 
     /// Whether a query is in flight.
     pub fn is_in_use(&self) -> bool {
-        self.clock().in_flight > 0
+        lock(&self.clock).in_flight > 0
     }
 
     /// Whether another query can be sent.
     fn is_left(&self) -> bool {
-        !self.clock().left(&self.limits).is_zero() && self.sent() < self.limits.packets
+        !lock(&self.clock).left(&self.limits).is_zero() && self.sent() < self.limits.packets
     }
 
     /// Starts a query. The returned guard has its deadline.
@@ -157,7 +159,7 @@ impl Budget {
             return Err(Failure::BudgetExhausted);
         }
         let now = Instant::now();
-        let mut clock = self.clock();
+        let mut clock = lock(&self.clock);
         let left = clock.left(&self.limits);
         clock.in_flight += 1;
         clock.since.get_or_insert(now);
@@ -175,10 +177,6 @@ impl Budget {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         sent.map(|_| ()).map_err(|_| Failure::BudgetExhausted)
     }
-
-    fn clock(&self) -> MutexGuard<'_, Stopwatch> {
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A query in flight.
@@ -192,7 +190,7 @@ struct InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let mut clock = self.budget.clock();
+        let mut clock = lock(&self.budget.clock);
         clock.in_flight -= 1;
         if clock.in_flight == 0
             && let Some(since) = clock.since.take()
@@ -222,7 +220,7 @@ impl RateLimit {
 
     /// Reserves the next slot. A retry does not wait for its slot, but delays the messages after it.
     fn reserve(&self) -> Instant {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = lock(&self.next);
         let now = Instant::now();
         let at = next.map_or(now, |next| next.max(now));
         *next = Some(at + Self::INTERVAL);
