@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     Dns, Operator, public,
-    session::{ConcurrencyKey, ServerSet, Session},
+    session::{ServerSet, Session},
     wire::{self, Budget, Failure, Question},
 };
 use crate::limit::lock;
@@ -73,8 +73,7 @@ impl<'a> Client<'a> {
         if self.timed_out(address) {
             return Err(Failure::Timeout);
         }
-        let key = ConcurrencyKey::ServerAddress(address);
-        let _permit = self.wait(self.session.concurrency.acquire(key)).await;
+        let _permit = self.wait(self.session.concurrency.acquire(address)).await;
         // The checks that held the permits may have found that none of the servers responds.
         if self.session.is_unresponsive(servers) {
             return Err(Failure::Timeout);

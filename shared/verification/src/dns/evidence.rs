@@ -21,7 +21,6 @@ use super::{
     delegation::{self, registrable, text},
     lookup::{Lookup, Response, ServerCount, Step, Unresolved},
     providers, proxies,
-    session::ConcurrencyKey,
     wire::Failure,
 };
 use crate::Busy;
@@ -278,8 +277,7 @@ impl Evidence {
 
 impl Dns {
     /// Gathers the evidence of a custom domain, in at most 6 s and 64 packets. Time spent waiting for other checks of the
-    /// session comes on top: at most 10 checks of one registrable domain, and 10 queries to one server address, run at a
-    /// time.
+    /// session comes on top: at most 10 queries to one server address run at a time.
     ///
     /// # Errors
     /// [`Busy`]: it waited 2 s for other checks.
@@ -315,8 +313,6 @@ pub(super) struct Gatherer<'a> {
 impl Gatherer<'_> {
     async fn gather(&self, depth: Depth) -> Evidence {
         let client = &self.client;
-        let key = ConcurrencyKey::RegistrableDomain(registrable(&self.expected.hostname));
-        let _permit = client.wait(client.session.concurrency.acquire(key)).await;
         let renewal = match (depth, self.domain.status) {
             (Depth::Scheduled, Status::Verified) => Box::pin(self.renewal()).await,
             _ => None,

@@ -16,7 +16,7 @@ use crate::limit::{ConcurrencyLimit, lock};
 
 /// Entries of each cache.
 const CAPACITY: usize = 4096;
-/// Checks of one registrable domain, and queries to one name server address, at a time.
+/// Queries to one name server address at a time.
 const CONCURRENCY: usize = 10;
 /// After so many checks in a row without any response from a set of name servers, the set is not queried again.
 const MAX_TIMEOUTS: u32 = 3;
@@ -26,7 +26,8 @@ const MAX_TIMEOUTS: u32 = 3;
 #[derive(Debug)]
 pub struct Session {
     caches: Mutex<Caches>,
-    pub(super) concurrency: ConcurrencyLimit<ConcurrencyKey>,
+    /// Of the queries to one name server address.
+    pub(super) concurrency: ConcurrencyLimit<IpAddr>,
     /// For all queries to resolvers.
     pub(super) rate_limit: RateLimit,
     /// The addresses of the operator's edge. All names below the target have the same ones.
@@ -42,12 +43,6 @@ struct Caches {
 
 /// The names of all name servers of a zone, sorted.
 pub(super) type ServerSet = Arc<[Name]>;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum ConcurrencyKey {
-    RegistrableDomain(Name),
-    ServerAddress(IpAddr),
-}
 
 impl Default for Session {
     fn default() -> Self {

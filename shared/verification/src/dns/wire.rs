@@ -462,8 +462,12 @@ fn read(bytes: &[u8], question: &Message, any_case: bool) -> Option<Result<Recei
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_util::future::join_all;
     use hickory_proto::rr::{RData, Record, rdata::TXT};
     use proptest::prelude::*;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -487,6 +491,33 @@ mod tests {
         assert_eq!((left(&last), last.is_cut), (Duration::from_millis(1000), true));
         pass(1000).await;
         assert_eq!(budget.start().err(), Some(Failure::BudgetExhausted));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_to_resolvers_are_a_millisecond_apart() {
+        let (rate_limit, begun) = (RateLimit::default(), Instant::now());
+        join_all((0..100).map(|_| rate_limit.wait())).await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(99));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_query_waits_for_one_of_600_sockets() {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (address, budget) = (server.local_addr().unwrap(), Budget::new(Limits::default()));
+        let question = Question {
+            name: &Name::root(),
+            kind: RecordType::NS,
+            recursion: false,
+            checking_disabled: false,
+        };
+        let mut query = pin!(exchange(address, &question, &budget, None));
+        let moment = Duration::from_millis(1);
+        let others = SOCKETS.acquire_many(600).await.unwrap();
+        assert!(timeout(moment, &mut query).await.is_err());
+        assert_eq!(budget.sent(), 0);
+        drop(others);
+        assert!(timeout(moment, &mut query).await.is_err());
+        assert_eq!(budget.sent(), 1);
     }
 
     #[test]

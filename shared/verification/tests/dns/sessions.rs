@@ -127,6 +127,24 @@ async fn a_check_that_has_no_time_left_tells_nothing_of_a_server() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_respond_is_asked_no_further_question_by_the_check() {
+    const DEAD: u8 = 13;
+    let world = World::new("").await;
+    let servers = ["ns1", "ns2", "ns3"].map(|server| format!("acme.test. NS {server}.acme.test.\n"));
+    let glue = format!("ns3.acme.test. A {}", address(DEAD));
+    world.registry(&format!("{}{glue}", servers.concat())).await;
+    world.serve(DEAD, |_| Reaction::Silence).await;
+    let seen = world.see(&portal(), Depth::Diagnose).await;
+    assert_eq!(seen.proof, Proof::Missing);
+    let got = world.got().into_iter().filter(|got| got.server == DEAD);
+    let mut questions: Vec<_> = got.map(|got| (got.name, got.kind.to_string())).collect();
+    questions.sort();
+    questions.dedup();
+    // The first two, which are asked at once.
+    assert_eq!(questions.len(), 2, "{questions:?}");
+}
+
+#[tokio::test]
 async fn a_silent_zone_delays_nobody_else() {
     let world = World::new("").await;
     let mut registry = String::new();
