@@ -285,3 +285,32 @@ impl<'a> Checker<'a> {
         self.dns.gather(domain, &operator, depth, &self.session).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn status_changes_of_an_agency_are_written_one_after_another_and_16_results_at_a_time() {
+        let turns = Turns::default();
+        let [a, b] = ["org_a", "org_b"].map(|org| org.parse::<OrgId>().unwrap());
+        let waits = async |agencies| {
+            let turn = timeout(Duration::from_secs(60), turns.take(agencies)).await;
+            turn.is_err()
+        };
+        let both = turns.take(vec![b.clone(), a.clone()]).await;
+        assert!(waits(vec![a.clone()]).await && waits(vec![b.clone()]).await);
+        // A renewal changes no counter.
+        let mut renewals = Vec::new();
+        for _ in 1..16 {
+            renewals.push(turns.take(Vec::new()).await);
+        }
+        assert!(waits(Vec::new()).await);
+        drop(both);
+        assert!(!waits(vec![a, b]).await);
+    }
+}

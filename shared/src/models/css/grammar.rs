@@ -1,4 +1,4 @@
-//! The second pass: tokens, and the structure of rules, declarations, selectors and conditions (CSS Syntax ValueLevel 3).
+//! The second pass: tokens, and the structure of rules, declarations, selectors and conditions (CSS Syntax Level 3).
 //!
 //! Properties are not checked. Any unexpected token is rejected, although a browser would skip it.
 
