@@ -53,11 +53,10 @@ impl DueKey {
     }
 
     fn read(item: Item) -> Option<Self> {
-        let text = |name| Some(item.get(name)?.as_s().ok()?.clone());
         Some(Self {
             key: Key::of(&item)?,
-            due: text(keys::DUE)?,
-            due_at: text(keys::DUE_AT)?,
+            due: keys::string(&item, keys::DUE)?,
+            due_at: keys::string(&item, keys::DUE_AT)?,
         })
     }
 

@@ -62,12 +62,16 @@ impl Key {
 
     /// The key of an item.
     pub(super) fn of(item: &Item) -> Option<Self> {
-        let text = |name| Some(item.get(name)?.as_s().ok()?.clone());
         Some(Self {
-            pk: text(PK)?,
-            sk: text(SK)?,
+            pk: string(item, PK)?,
+            sk: string(item, SK)?,
         })
     }
+}
+
+/// An attribute with a text.
+pub(super) fn string(item: &Item, name: &str) -> Option<String> {
+    Some(item.get(name)?.as_s().ok()?.clone())
 }
 
 /// The partition key of an agency.
