@@ -192,7 +192,7 @@ fn undecided(evidence: &Evidence) -> Vec<Finding> {
     found
 }
 
-/// The facts, and the phrases that several findings have in common.
+/// The facts, with the phrases that several findings have in common.
 struct Explainer<'a> {
     evidence: &'a Evidence,
     names: &'a HostPolicy,
@@ -201,50 +201,62 @@ struct Explainer<'a> {
     target: &'a str,
     /// The value of the `TXT` record.
     value: &'a str,
-    /// The names of the two records as the provider's form expects them.
-    host: String,
-    challenge: String,
-    /// Where to do something: ` in the zone acme.com at Cloudflare`.
-    place: String,
-    /// The records to be added, each with name, value and place.
-    cname_record: String,
-    txt_record: String,
 }
 
 impl<'a> Explainer<'a> {
     fn new(facts: &Facts<'a>) -> Self {
-        let (expected, location) = (&facts.evidence.expected, &facts.evidence.location);
-        let zone = location.zone.as_ref().map(text);
-        let relative = |name: &Name| match &zone {
-            Some(zone) => relative_host(&text(name), zone).to_owned(),
-            None => text(name),
-        };
-        let (host, challenge) = (relative(&expected.hostname), relative(&expected.challenge));
-        let (target, value) = (&expected.target, &expected.value);
-        let in_zone = zone.as_ref().map(|zone| format!(" in the zone {zone}"));
-        let provider = location.provider.unwrap_or("your DNS provider");
-        let place = format!("{} at {provider}", in_zone.unwrap_or_default());
+        let expected = &facts.evidence.expected;
         Self {
             evidence: facts.evidence,
             names: facts.names,
             hostname: &facts.domain.hostname,
-            target,
-            value,
-            cname_record: format!("a CNAME record named {host} with the value {target}{place}"),
-            txt_record: format!("a TXT record named {challenge} with the value {value}{place}"),
-            host,
-            challenge,
-            place,
+            target: &expected.target,
+            value: &expected.value,
         }
     }
 
+    /// A name as the provider's form expects it.
+    fn relative(&self, name: &Name) -> String {
+        let name = text(name);
+        match &self.evidence.location.zone {
+            Some(zone) => relative_host(&name, &text(zone)).to_owned(),
+            None => name,
+        }
+    }
+
+    fn host(&self) -> String {
+        self.relative(&self.evidence.expected.hostname)
+    }
+
+    /// Where to do something: ` in the zone acme.com at Cloudflare`.
+    fn place(&self) -> String {
+        let location = &self.evidence.location;
+        let zone = location.zone.as_ref();
+        let in_zone = zone.map(|zone| format!(" in the zone {}", text(zone)));
+        let provider = location.provider.unwrap_or("your DNS provider");
+        format!("{} at {provider}", in_zone.unwrap_or_default())
+    }
+
+    /// The record to be added, with name, value and place.
+    fn cname_record(&self) -> String {
+        let (host, target, place) = (self.host(), self.target, self.place());
+        format!("a CNAME record named {host} with the value {target}{place}")
+    }
+
+    /// The record to be added, with name, value and place.
+    fn txt_record(&self) -> String {
+        let (value, place) = (self.value, self.place());
+        let host = self.relative(&self.evidence.expected.challenge);
+        format!("a TXT record named {host} with the value {value}{place}")
+    }
+
     fn proxied(&self) -> Option<Finding> {
-        let (evidence, hostname, txt_record) = (self.evidence, self.hostname, &self.txt_record);
+        let (evidence, hostname) = (self.evidence, self.hostname);
         if !evidence.is_behind_proxy() || evidence.txt_state == RecordState::Unreachable {
             return None;
         }
         let detail = format!("{hostname} is behind a proxy, which hides its CNAME record.");
-        let fix = format!("Add {txt_record}. Or turn off the proxy for this name.");
+        let fix = format!("Add {}. Or turn off the proxy for this name.", self.txt_record());
         let observed = match evidence.cname.aliases.is_empty() {
             true => self.addresses(),
             false => self.at_hostname(),
@@ -309,31 +321,27 @@ impl<'a> Explainer<'a> {
     }
 
     fn wrong_cname(&self, code: Code, detail: String) -> Finding {
-        let Self {
-            host, target, place, ..
-        } = self;
+        let (host, target, place) = (self.host(), self.target, self.place());
         let fix = format!("Change the value of the CNAME record {host} to {target}{place}.");
         finding(code, detail, fix)
-            .with_expected(*target)
+            .with_expected(target)
             .with_observed(self.at_hostname())
     }
 
     /// The value is right, except for what the provider or a person added to it.
     fn altered_cname(&self, value: &str) -> Option<Finding> {
-        let Self {
-            hostname,
-            target,
-            place,
-            ..
-        } = self;
+        let (hostname, target) = (self.hostname, self.target);
         let zone = self.evidence.location.zone.as_ref().map(text);
         if zone.is_some_and(|zone| value == format!("{target}.{zone}")) {
             let detail =
                 format!("The value of the CNAME record of {hostname} ends with the name of the zone.");
-            let fix = format!("Enter the value with a dot at the end: {target}.{place}.");
+            let fix = format!(
+                "Enter the value with a dot at the end: {target}.{}.",
+                self.place()
+            );
             let wrong = self.wrong_cname(Code::ValueDoubled, detail);
             Some(Finding { fix, ..wrong })
-        } else if bare(value) == *target {
+        } else if bare(value) == target {
             let detail =
                 format!("The value of the CNAME record of {hostname} contains quotes, spaces or a scheme.");
             Some(self.wrong_cname(Code::ValueAltered, detail))
@@ -366,7 +374,7 @@ impl<'a> Explainer<'a> {
             }
             _ => return None,
         };
-        let fix = format!("Change the record to {}.", self.txt_record);
+        let fix = format!("Change the record to {}.", self.txt_record());
         let finding = finding(code, detail, fix).with_expected(self.value);
         Some(finding.with_observed(observed(lookup.steps.last()?)))
     }
@@ -391,7 +399,7 @@ impl<'a> Explainer<'a> {
     fn flattened(&self) -> Finding {
         let hostname = self.hostname;
         let detail = format!("{hostname} leads to the portal, but no record proves that it is yours.");
-        let fix = format!("Add {}.", self.txt_record);
+        let fix = format!("Add {}.", self.txt_record());
         let finding = finding(Code::RecordMissing, detail, fix).with_expected(self.value);
         finding.with_observed(self.addresses())
     }
@@ -405,8 +413,8 @@ impl<'a> Explainer<'a> {
         if !absent || explained || evidence.is_behind_proxy() {
             return None;
         }
-        let (cname, txt) = (&self.cname_record, &self.txt_record);
-        let (fix, expected) = match self.is_apex() {
+        let (cname, txt) = (self.cname_record(), self.txt_record());
+        let (fix, expected) = match self.evidence.is_apex() {
             true => (format!("Add {txt}."), self.value),
             false => (format!("Add {cname}. Or add {txt}."), self.target),
         };
@@ -416,19 +424,14 @@ impl<'a> Explainer<'a> {
     }
 
     fn warnings(&self) -> Vec<Finding> {
-        let Self {
-            hostname,
-            host,
-            place,
-            ..
-        } = self;
-        let (evidence, traffic) = (self.evidence, &self.evidence.traffic);
+        let (hostname, evidence) = (self.hostname, self.evidence);
+        let traffic = &evidence.traffic;
         let mut found = Vec::new();
         if evidence.is_flattened() {
             let detail = format!(
                 "{hostname} leads to the portal by its addresses alone. Neither record proves that it is yours."
             );
-            let fix = format!("Add {}, and keep it.", self.txt_record);
+            let fix = format!("Add {}, and keep it.", self.txt_record());
             found.push(finding(Code::CnameFlattened, detail, fix).with_expected(self.value));
         }
         let others = traffic
@@ -440,14 +443,15 @@ impl<'a> Explainer<'a> {
             let others = shorten(&others.join(", "));
             let detail =
                 format!("Some visitors of {hostname} do not reach the portal. They are sent to {others}.");
+            let (host, place) = (self.host(), self.place());
             let fix = format!("Remove the A and AAAA records of {host} with these addresses{place}.");
             found.push(finding(Code::LeftoverAddress, detail, fix));
         }
         if evidence.proof() == Proof::Txt && evidence.routing() == Routing::Elsewhere {
             let detail = format!("{hostname} is proven, but its visitors do not reach the portal.");
-            let fix = match self.is_apex() {
-                true => format!("Add the records for routing to {host}{place}."),
-                false => format!("Add {}.", self.cname_record),
+            let fix = match self.evidence.is_apex() {
+                true => format!("Add the records for routing to {}{}.", self.host(), self.place()),
+                false => format!("Add {}.", self.cname_record()),
             };
             found.push(finding(Code::NotRouted, detail, fix).with_expected(self.target));
         }
@@ -469,13 +473,14 @@ impl<'a> Explainer<'a> {
     /// A record that is right, except that its name ends with the name of the zone twice.
     fn doubled(&self, step: &Step) -> Finding {
         let expected = &self.evidence.expected;
-        let (right, host) = match &step.result {
-            Ok(Response::Cname(_)) => (&expected.hostname, &self.host),
-            _ => (&expected.challenge, &self.challenge),
+        let right = match &step.result {
+            Ok(Response::Cname(_)) => &expected.hostname,
+            _ => &expected.challenge,
         };
         let name = text(&step.name);
         let detail = format!("The record is at {name}: the provider appended the name of the zone.");
-        let fix = format!("Enter the name of the record as {host}{}.", self.place);
+        let (host, place) = (self.relative(right), self.place());
+        let fix = format!("Enter the name of the record as {host}{place}.");
         let finding = finding(Code::NameDoubled, detail, fix).with_expected(text(right));
         finding.with_observed(observed(step))
     }
@@ -490,11 +495,11 @@ impl<'a> Explainer<'a> {
         };
         let finding = if texts.contains(&expected.value) {
             let detail = format!("The value is in a TXT record of {name}, where it proves nothing.");
-            let fix = format!("Add {}.", self.txt_record);
+            let fix = format!("Add {}.", self.txt_record());
             finding(Code::WrongName, detail, fix).with_expected(text(&expected.challenge))
         } else if step.name == expected.hostname && texts.iter().any(|text| self.is_target(text)) {
             let detail = format!("A TXT record of {name} has the value that the CNAME record should have.");
-            let fix = format!("Replace it by {}.", self.cname_record);
+            let fix = format!("Replace it by {}.", self.cname_record());
             finding(Code::WrongType, detail, fix).with_expected(self.target)
         } else {
             return None;
@@ -504,25 +509,20 @@ impl<'a> Explainer<'a> {
 
     /// Other records beside the `CNAME`.
     fn conflict(&self, probes: &Probes) -> Option<Finding> {
-        let Self {
-            hostname,
-            host,
-            place,
-            ..
-        } = self;
+        let hostname = self.hostname;
         if self.evidence.cname.aliases.is_empty() {
             return None;
         }
         let mut shown = self.at_hostname();
         shown.truncate(1);
         let (beside, fix) = match &probes.beside_cname {
-            _ if self.is_apex() => (
+            _ if self.evidence.is_apex() => (
                 "the SOA and NS records of the zone".to_owned(),
-                format!("Remove the CNAME record. Add {}.", self.txt_record),
+                format!("Remove the CNAME record. Add {}.", self.txt_record()),
             ),
             Some(step) => {
                 shown.extend(observed(step));
-                let fix = format!("Remove all other records of {host}{place}.");
+                let fix = format!("Remove all other records of {}{}.", self.host(), self.place());
                 (format!("a record of type {}", step.kind), fix)
             }
             None => return None,
@@ -533,22 +533,18 @@ impl<'a> Explainer<'a> {
 
     /// A wildcard answers for the hostname, as the answer for a random sibling shows.
     fn wildcard(&self, sibling: &Step) -> Vec<Finding> {
-        let Self {
-            hostname,
-            host,
-            place,
-            ..
-        } = self;
+        let hostname = self.hostname;
         let mut found = Vec::new();
         if !self.evidence.proof().is_given() {
             let detail = format!("{hostname} has no record of its own: a wildcard record answers for it.");
-            let fix = format!("Add {}. The wildcard record may stay.", self.cname_record);
+            let fix = format!("Add {}. The wildcard record may stay.", self.cname_record());
             found.push(finding(Code::WildcardAnswer, detail, fix).with_expected(self.target));
         }
         if self.evidence.txt_state != RecordState::Found {
             let detail = format!(
                 "A wildcard record answers for {hostname}. It stops when a record below {hostname} exists."
             );
+            let (host, place) = (self.host(), self.place());
             let fix = format!("Before you add the TXT record, add a record of its own for {host}{place}.");
             found.push(finding(Code::WildcardShadowed, detail, fix));
         }
@@ -558,7 +554,7 @@ impl<'a> Explainer<'a> {
 
     fn caa(&self, probes: &Probes) -> Option<Finding> {
         let problem = probes.caa.as_ref()?;
-        let (name, place) = (text(&problem.name), &self.place);
+        let (name, place) = (text(&problem.name), self.place());
         let finding = match &problem.forbidden {
             Some(authorities) => {
                 let issue = format!("0 issue \"{}\"", authorities.first().map_or("", String::as_str));
@@ -607,10 +603,6 @@ impl<'a> Explainer<'a> {
             server,
             answer: value,
         }])
-    }
-
-    fn is_apex(&self) -> bool {
-        self.evidence.location.zone.as_ref() == Some(&self.evidence.expected.hostname)
     }
 
     fn is_target(&self, text: &str) -> bool {

@@ -177,6 +177,11 @@ impl Evidence {
         self.proof() == Proof::Missing && self.traffic.routing == Routing::Routed
     }
 
+    /// Whether the hostname is the apex of its zone.
+    pub(crate) fn is_apex(&self) -> bool {
+        self.location.zone.as_ref() == Some(&self.expected.hostname)
+    }
+
     /// Whether an address, or an alias, is a proxy's, even if more addresses could not be determined.
     pub(crate) fn is_behind_proxy(&self) -> bool {
         let Traffic {
@@ -195,11 +200,10 @@ impl Evidence {
 
     /// The state of the record that routes traffic: the `CNAME`, or the addresses of an apex or of a flattened name.
     pub fn routing_state(&self) -> RecordState {
-        let is_apex = self.location.zone.as_ref() == Some(&self.expected.hostname);
         match (self.traffic.routing, self.cname_state) {
             (_, RecordState::Found) | (Routing::Routed, _) => RecordState::Found,
             (Routing::Elsewhere | Routing::Proxied, RecordState::Missing)
-                if is_apex && !self.traffic.addresses.is_empty() =>
+                if self.is_apex() && !self.traffic.addresses.is_empty() =>
             {
                 RecordState::Wrong
             }
@@ -697,7 +701,7 @@ impl Gatherer<'_> {
     /// needs no query.
     async fn record_beside_cname(&self, evidence: &Evidence) -> Option<Step> {
         let hostname = &self.expected.hostname;
-        if evidence.cname.aliases.is_empty() || evidence.location.zone.as_ref() == Some(hostname) {
+        if evidence.cname.aliases.is_empty() || evidence.is_apex() {
             return None;
         }
         let question = |kind| self.question(Some(hostname.clone()), kind);
