@@ -32,16 +32,13 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the dependencies. Only the first fetch of the keys uses the network. It may fail.
+    /// Builds the dependencies, without the network.
     pub async fn new(config: Config) -> Self {
-        let auth = Auth::new(config.auth.clone());
-        let clock = Clock::System;
-        let (client, ()) = tokio::join!(dynamodb(&config), auth.warm(clock.now()));
         Self {
-            store: Store::new(client, config.table.clone()),
-            auth: Arc::new(auth),
+            store: Store::new(dynamodb(&config).await, config.table.clone()),
+            auth: Arc::new(Auth::new(config.auth.clone())),
             config: Arc::new(config),
-            clock,
+            clock: Clock::System,
         }
     }
 }
@@ -91,5 +88,30 @@ impl Clock {
             Self::System => Timestamp::now(),
             Self::Set(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{io::ErrorKind, net::TcpListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_function_without_tokens_does_not_fetch_the_keys() {
+        let issuer = TcpListener::bind("127.0.0.1:0").unwrap();
+        issuer.set_nonblocking(true).unwrap();
+        let url = format!("http://{}/keys", issuer.local_addr().unwrap());
+        let config = Config::parse(&|name| match name {
+            "TABLE_NAME" | "AUTH_ISSUER" | "AUTH_AUDIENCE" => Some("x".to_owned()),
+            "PORTAL_DOMAIN" => Some("portal.example.com".to_owned()),
+            "AUTH_JWKS_URL" => Some(url.clone()),
+            _ => None,
+        });
+        let app = App::new(config.unwrap()).await;
+        assert_eq!(issuer.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+        app.auth.warm(app.clock.now()).await;
+        assert!(issuer.accept().is_ok());
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     auth::{AuthConfig, ClaimNames, KeySource, RoleMap},
+    http::OriginSecrets,
     models::{
         domain::{Domain, PortalDomain},
         hostname::{HostPolicy, Hostname},
@@ -33,6 +34,8 @@ pub struct Config {
     pub dns: DnsConfig,
     /// `API_BASE_PATH`: a prefix that paths may have, `/api` for example.
     pub base_path: Option<String>,
+    /// `ORIGIN_SECRET`: what a proxy before the API sends with each request.
+    pub origin_secrets: Option<OriginSecrets>,
     /// `AWS_ENDPOINT_URL_DYNAMODB`: an endpoint other than AWS's.
     pub dynamodb_endpoint: Option<String>,
     /// `AWS_REGION`
@@ -142,6 +145,7 @@ impl Config {
             base_path: variables
                 .optional::<BasePath>("API_BASE_PATH")?
                 .map(|path| path.0),
+            origin_secrets: variables.optional("ORIGIN_SECRET")?,
             dynamodb_endpoint: variables
                 .text("AWS_ENDPOINT_URL_DYNAMODB")
                 .or(variables.text("AWS_ENDPOINT_URL")),
@@ -313,6 +317,7 @@ mod tests {
             ("API_BASE_PATH", "/agency"),
             ("API_BASE_PATH", "/a//b"),
             ("API_BASE_PATH", "/../a"),
+            ("ORIGIN_SECRET", "short"),
         ] {
             let error = parse(&[(variable, value)]).unwrap_err();
             assert_eq!(error.variable, variable, "{value}: {error}");

@@ -56,6 +56,7 @@ pub const DIMENSION: &str = "FunctionName";
 pub const UNITS: &[(&str, &str)] = &[
     // A request.
     ("latencyMs", "Milliseconds"),
+    ("verifyMs", "Milliseconds"),
     ("dynamodbMs", "Milliseconds"),
     ("dynamodbRequests", "Count"),
     ("coldStart", "Count"),
@@ -69,6 +70,7 @@ pub const UNITS: &[(&str, &str)] = &[
     ("failed", "Count"),
     ("moved", "Count"),
     ("lapsed", "Count"),
+    ("targetResolved", "Count"),
     ("unknown", "Count"),
     ("unreadable", "Count"),
     ("left", "Count"),
@@ -85,7 +87,10 @@ pub const OURS: &[&str] = &[
 pub fn init() {
     let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
     let directives = set("RUST_LOG").or_else(|| set("AWS_LAMBDA_LOG_LEVEL"));
-    let function = set("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "local".to_owned());
+    let function = Function {
+        name: set("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "local".to_owned()),
+        version: set("AWS_LAMBDA_FUNCTION_VERSION"),
+    };
     let layer = layer(directives.as_deref().unwrap_or("info"), function, io::stdout);
     // Tests call this several times in one process. The first subscriber stays.
     let _ = tracing_subscriber::registry().with(layer).try_init();
@@ -96,8 +101,17 @@ pub fn init() {
     }));
 }
 
+/// The function whose log lines these are.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// The dimension of the metrics.
+    pub name: String,
+    /// The version that Lambda runs, to tell the versions of a canary apart.
+    pub version: Option<String>,
+}
+
 /// The layer that writes the log lines of `function`. `directives` has the syntax of `RUST_LOG`.
-pub fn layer<S, W>(directives: &str, function: String, writer: W) -> impl Layer<S>
+pub fn layer<S, W>(directives: &str, function: Function, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -117,7 +131,7 @@ where
 }
 
 struct JsonLines {
-    function: String,
+    function: Function,
 }
 
 impl<S, N> FormatEvent<S, N> for JsonLines
@@ -140,6 +154,9 @@ where
         put("target", metadata.target().to_owned());
         let _ = CURRENT.try_with(|scope| {
             put("requestId", scope.0.request_id.clone());
+            if let Some(trace) = &scope.0.trace_id {
+                put("traceId", trace.clone());
+            }
             if let Some(tenant) = scope.0.tenant.get() {
                 put("tenant", tenant.clone());
             }
@@ -161,7 +178,10 @@ impl JsonLines {
             "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": metrics}],
         });
         line.insert("_aws".to_owned(), definition);
-        line.insert(DIMENSION.to_owned(), self.function.as_str().into());
+        line.insert(DIMENSION.to_owned(), self.function.name.as_str().into());
+        if let Some(version) = &self.function.version {
+            line.insert("version".to_owned(), version.as_str().into());
+        }
     }
 }
 
@@ -185,16 +205,23 @@ pub struct Scope(Arc<Measurements>);
 #[derive(Debug, Default)]
 struct Measurements {
     request_id: String,
+    trace_id: Option<String>,
     tenant: OnceLock<String>,
     dynamodb_micros: AtomicU64,
     dynamodb_requests: AtomicU64,
 }
 
 impl Scope {
-    /// The scope of a request with this id.
-    pub fn new(request_id: impl Into<String>) -> Self {
+    /// The scope of a request with this id. `trace` is Lambda's X-Ray header: `Root=1-…;Parent=…;Sampled=1`.
+    pub fn new(request_id: impl Into<String>, trace: Option<&str>) -> Self {
+        let root = |trace: &str| {
+            trace
+                .split(';')
+                .find_map(|part| part.strip_prefix("Root=").map(str::to_owned))
+        };
         Self(Arc::new(Measurements {
             request_id: request_id.into(),
+            trace_id: trace.and_then(root),
             ..Measurements::default()
         }))
     }
@@ -313,7 +340,11 @@ mod tests {
     fn lines(directives: &str, work: impl FnOnce()) -> Vec<Value> {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let layer = layer(directives, "api-portal-1".to_owned(), move || writer.clone());
+        let function = Function {
+            name: "api-portal-1".to_owned(),
+            version: Some("7".to_owned()),
+        };
+        let layer = layer(directives, function, move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
         let written = buffer.0.lock().unwrap();
         let text = std::str::from_utf8(&written).unwrap();
@@ -327,7 +358,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let lines = lines("info", || {
             tracing::info!(answer = 42, "outside");
-            runtime.block_on(Scope::new("Id=").run(async {
+            let trace = Some("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1");
+            runtime.block_on(Scope::new("Id=", trace).run(async {
                 tenant(&Tenant::Agency("org_1".parse().unwrap()));
                 tracing::error!(error = "a \"quoted\"\nword", "inside");
             }));
@@ -341,6 +373,8 @@ mod tests {
         assert_eq!(outside.get("requestId"), None);
         assert_eq!(inside["level"], "ERROR");
         assert_eq!(inside["requestId"], "Id=");
+        assert_eq!(inside["traceId"], "1-5759e988-bd862e3fe1be46a994272793");
+        assert_eq!(outside.get("traceId"), None);
         assert_eq!(inside["tenant"], "org_1");
         assert_eq!(inside["error"], "a \"quoted\"\nword");
         assert_eq!(inside.get("_aws"), None);
@@ -359,6 +393,7 @@ mod tests {
         assert_eq!(line["latencyMs"], 1.5);
         assert_eq!(line["route"], "/health");
         assert_eq!(line["FunctionName"], "api-portal-1");
+        assert_eq!(line["version"], "7");
         assert_eq!(
             line["_aws"]["CloudWatchMetrics"],
             json!([{

@@ -6,7 +6,7 @@ use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use shared::{
     app::App,
-    models::time::Timestamp,
+    models::{domain::Domain, time::Timestamp},
     store::{self, keys::DUE_SHARDS},
     telemetry::Scope,
 };
@@ -21,12 +21,25 @@ mod sweep;
 pub use report::Report;
 pub use sweep::sweep;
 
-/// What invokes the function: EventBridge Scheduler's own event, or one that names shards. Other properties are ignored.
+/// What invokes the function: EventBridge Scheduler's own event, or one of an operator. Other properties are ignored.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Event {
     /// The shards of the index to read, so that several invocations can share the work. All of them by default.
     #[serde(default)]
     pub shards: Option<Vec<u8>>,
+    /// Instead of what is due, check every domain whose last check was before this time: after a restore.
+    #[serde(default)]
+    pub unchecked_since: Option<Timestamp>,
+}
+
+/// The domains that a sweep checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// The shards of the index, each once.
+    pub shards: Vec<u8>,
+    /// Also the domains that are not due yet, if their last check was before this time.
+    pub unchecked_since: Option<Timestamp>,
 }
 
 /// Why a sweep failed.
@@ -41,20 +54,35 @@ pub enum SweepError {
 }
 
 impl Event {
-    /// The shards to read, each once.
-    ///
     /// # Errors
     /// [`SweepError::NoSuchShard`]
-    pub fn shards(&self) -> Result<Vec<u8>, SweepError> {
-        let Some(named) = &self.shards else {
-            return Ok((0..DUE_SHARDS).collect());
-        };
-        let mut shards = named.clone();
+    pub fn selection(self) -> Result<Selection, SweepError> {
+        let mut shards = self.shards.unwrap_or_else(|| (0..DUE_SHARDS).collect());
         shards.sort_unstable();
         shards.dedup();
         match shards.last() {
             Some(shard) if *shard >= DUE_SHARDS => Err(SweepError::NoSuchShard(*shard)),
-            _ => Ok(shards),
+            _ => Ok(Selection {
+                shards,
+                unchecked_since: self.unchecked_since,
+            }),
+        }
+    }
+}
+
+impl Selection {
+    fn excludes(&self, domain: &Domain) -> bool {
+        let last = domain.check.as_ref().and_then(|check| check.checked_at);
+        self.unchecked_since.is_some() && last >= self.unchecked_since
+    }
+}
+
+impl Default for Selection {
+    /// What is due in all shards.
+    fn default() -> Self {
+        Self {
+            shards: (0..DUE_SHARDS).collect(),
+            unchecked_since: None,
         }
     }
 }
@@ -68,11 +96,11 @@ pub async fn handle(
     dns: &Dns,
     event: LambdaEvent<Event>,
 ) -> Result<Report, lambda_runtime::Error> {
-    let shards = event.payload.shards()?;
+    let selection = event.payload.selection()?;
     let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
     let time = Timestamp::from_millis(deadline).since(app.clock.now());
-    let scope = Scope::new(event.context.request_id);
-    let swept = scope.run(sweep(app, dns, &shards, time.max(Duration::from_secs(1))));
+    let scope = Scope::new(event.context.request_id, event.context.xray_trace_id.as_deref());
+    let swept = scope.run(sweep(app, dns, &selection, time.max(Duration::from_secs(1))));
     Ok(swept.await?)
 }
 
@@ -80,9 +108,13 @@ pub async fn handle(
 mod tests {
     use super::*;
 
-    fn shards(event: &str) -> Result<Vec<u8>, String> {
+    fn selection(event: &str) -> Result<Selection, String> {
         let event: Event = serde_json::from_str(event).unwrap();
-        event.shards().map_err(|error| error.to_string())
+        event.selection().map_err(|error| error.to_string())
+    }
+
+    fn shards(event: &str) -> Result<Vec<u8>, String> {
+        selection(event).map(|selection| selection.shards)
     }
 
     #[test]
@@ -95,5 +127,18 @@ mod tests {
             shards(r#"{"shards": [16]}"#),
             Err("shard 16 does not exist".to_owned())
         );
+        assert_eq!(shards(r#"{"shards": []}"#), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn an_event_may_select_domains_that_are_not_due() {
+        let selected = selection(r#"{"uncheckedSince": "2026-11-25T08:00:00Z"}"#).unwrap();
+        assert_eq!(selected.shards.len(), 16);
+        assert_eq!(
+            selected.unchecked_since,
+            Some("2026-11-25T08:00:00Z".parse().unwrap())
+        );
+        assert_eq!(selection("{}").unwrap(), Selection::default());
+        assert!(serde_json::from_str::<Event>(r#"{"uncheckedSince": "now"}"#).is_err());
     }
 }

@@ -35,6 +35,10 @@ pub struct Report {
     /// Domains whose status changed from `verified` to `failing`: a part of `failing`. A metric only.
     #[serde(skip)]
     pub lapsed: u64,
+    /// Whether a random name below `PORTAL_DOMAIN_TARGET` has an address: the sweep's own check of DNS, which needs no due
+    /// domain. A metric only.
+    #[serde(skip)]
+    pub target_resolved: bool,
 }
 
 impl Report {
@@ -68,6 +72,7 @@ impl Report {
             lapsed = self.lapsed,
             unknown = self.unknown,
             unreadable = self.unreadable,
+            targetResolved = u8::from(self.target_resolved),
             left = self.left,
             oldestDueSeconds = self.oldest_due_seconds,
             ms = self.ms,

@@ -1,6 +1,6 @@
 //! Reads what is due from all shards of the index, oldest first and in bounded memory.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::future::try_join_all;
 use shared::{
@@ -8,15 +8,21 @@ use shared::{
     store::{DueKey, DueLookup, Error, Store},
 };
 
+use crate::Selection;
+
 /// Keys of a shard that one query reads.
 const PAGE_SIZE: usize = 200;
 /// Records that are read at once: the most that `BatchGetItem` takes.
 pub(crate) const BATCH_SIZE: usize = 100;
 
+/// Later than any check that is due in the future.
+const FUTURE: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Merges the shards by the time since when their keys are due.
 pub(crate) struct Source {
     shards: Vec<Shard>,
-    now: Timestamp,
+    /// What is due later is not read.
+    until: Timestamp,
     /// Keys whose records are being read: they are in no page any more, and not returned yet.
     reading: usize,
 }
@@ -30,8 +36,8 @@ struct Shard {
 }
 
 impl Source {
-    pub(crate) fn new(shards: &[u8], now: Timestamp) -> Self {
-        let shards = shards.iter().map(|number| Shard {
+    pub(crate) fn new(selection: &Selection, now: Timestamp) -> Self {
+        let shards = selection.shards.iter().map(|number| Shard {
             number: *number,
             page: VecDeque::new(),
             last: None,
@@ -39,7 +45,10 @@ impl Source {
         });
         Self {
             shards: shards.collect(),
-            now,
+            until: match selection.unchecked_since {
+                Some(_) => now + FUTURE,
+                None => now,
+            },
             reading: 0,
         }
     }
@@ -49,10 +58,10 @@ impl Source {
         let mut keys = Vec::with_capacity(BATCH_SIZE);
         while keys.len() < BATCH_SIZE {
             // The oldest key of all is known only if the oldest key of each shard is.
-            let now = self.now;
+            let until = self.until;
             let empty = self.shards.iter_mut();
             let empty = empty.filter(|shard| shard.has_more && shard.page.is_empty());
-            try_join_all(empty.map(|shard| shard.read(store, now))).await?;
+            try_join_all(empty.map(|shard| shard.read(store, until))).await?;
             let filled = self.shards.iter_mut();
             let filled = filled.filter(|shard| !shard.page.is_empty());
             let Some(oldest) = filled.min_by_key(|shard| shard.page.front().and_then(DueKey::at)) else {
@@ -69,7 +78,7 @@ impl Source {
     /// The number of keys that [`next`](Self::next) has not returned, also after a call of it was cancelled.
     pub(crate) async fn left(&self, store: &Store) -> Result<u64, Error> {
         let unread = self.shards.iter().filter(|shard| shard.has_more);
-        let counts = unread.map(|shard| store.count_due(shard.number, self.now, shard.last.as_ref()));
+        let counts = unread.map(|shard| store.count_due(shard.number, self.until, shard.last.as_ref()));
         let unread: u64 = try_join_all(counts).await?.into_iter().sum();
         let read: usize = self.shards.iter().map(|shard| shard.page.len()).sum();
         Ok(unread + (read + self.reading) as u64)
@@ -77,8 +86,10 @@ impl Source {
 }
 
 impl Shard {
-    async fn read(&mut self, store: &Store, now: Timestamp) -> Result<(), Error> {
-        let page = store.due(self.number, now, self.last.as_ref(), PAGE_SIZE).await?;
+    async fn read(&mut self, store: &Store, until: Timestamp) -> Result<(), Error> {
+        let page = store
+            .due(self.number, until, self.last.as_ref(), PAGE_SIZE)
+            .await?;
         self.has_more = page.len() == PAGE_SIZE;
         self.last = page.last().cloned().or(self.last.take());
         self.page = page.into();

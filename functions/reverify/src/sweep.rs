@@ -13,13 +13,14 @@ use shared::{
     store::{self, Author, DomainRecord, DueKey, DueLookup},
 };
 use tokio::{
+    join,
     sync::Mutex,
     time::{sleep_until, timeout_at},
 };
 use verification::{Busy, Checker, Dns, Error, Observed, Settled, Trigger, Turns};
 
 use crate::{
-    SweepError,
+    Selection, SweepError,
     group::Group,
     report::Report,
     scheduler::{Next, Scheduler},
@@ -34,11 +35,16 @@ const REPORT_RESERVE: Duration = Duration::from_millis(1500);
 /// Of it, the time to count what is still due.
 const COUNT_TIME: Duration = Duration::from_secs(1);
 
-/// Checks what is due in these shards, oldest first, and ends within `time`.
+/// Checks the selected domains, those that are due first, and ends within `time`.
 ///
 /// # Errors
 /// [`SweepError::Store`]: the index cannot be read. Checks that were started end all the same, and the rest stays due.
-pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Result<Report, SweepError> {
+pub async fn sweep(
+    app: &App,
+    dns: &Dns,
+    selection: &Selection,
+    time: Duration,
+) -> Result<Report, SweepError> {
     let started = Instant::now();
     let until_end = |reserve| started + time.saturating_sub(reserve);
     let context = SweepContext {
@@ -47,9 +53,11 @@ pub async fn sweep(app: &App, dns: &Dns, shards: &[u8], time: Duration) -> Resul
         turns: Turns::default(),
         deadline: until_end(REPORT_RESERVE),
     };
-    let mut sweep = Sweep::new(&context, shards, until_end(CHECK_TIME));
-    sweep.run().await;
+    let mut sweep = Sweep::new(&context, selection, until_end(CHECK_TIME));
+    let target = timeout_at(context.deadline.into(), context.checker.resolves_target());
+    let (target, ()) = join!(target, sweep.run());
     let mut report = sweep.finish().await?;
+    report.target_resolved = target.unwrap_or_default();
     report.ms = started.elapsed().as_millis() as u64;
     report.log();
     Ok(report)
@@ -66,8 +74,7 @@ struct SweepContext<'a> {
 
 struct Sweep<'a> {
     context: &'a SweepContext<'a>,
-    shards: &'a [u8],
-    /// What is due later is not due in this sweep.
+    selection: &'a Selection,
     now: Timestamp,
     /// No check starts after this.
     last_start: Instant,
@@ -112,14 +119,14 @@ enum JobEnded {
 }
 
 impl<'a> Sweep<'a> {
-    fn new(context: &'a SweepContext<'a>, shards: &'a [u8], last_start: Instant) -> Self {
+    fn new(context: &'a SweepContext<'a>, selection: &'a Selection, last_start: Instant) -> Self {
         let now = context.app.clock.now();
         Self {
             context,
-            shards,
+            selection,
             now,
             last_start,
-            source: Some(Arc::new(Mutex::new(Source::new(shards, now)))),
+            source: Some(Arc::new(Mutex::new(Source::new(selection, now)))),
             reading: false,
             scheduler: Scheduler::default(),
             jobs: FuturesUnordered::new(),
@@ -231,6 +238,7 @@ impl<'a> Sweep<'a> {
         for (key, record) in records {
             match record {
                 DueLookup::Gone => {}
+                DueLookup::Due(record) if self.selection.excludes(record.domain()) => {}
                 DueLookup::Due(record) => {
                     let group = Group::of(record.domain());
                     self.scheduler.push(group, Due { key, record });
@@ -308,7 +316,7 @@ impl<'a> Sweep<'a> {
         let again = self.pass.skipped > 0 && self.pass.started > 0 && self.failure.is_none();
         if again && Instant::now() < self.last_start {
             self.pass = Pass::default();
-            self.source = Some(Arc::new(Mutex::new(Source::new(self.shards, self.now))));
+            self.source = Some(Arc::new(Mutex::new(Source::new(self.selection, self.now))));
             self.read();
             return true;
         }

@@ -19,6 +19,8 @@ use crate::app::App;
 /// # Errors
 /// An error of the Lambda runtime API.
 pub async fn run(router: Router<App>, app: App) -> Result<(), lambda_http::Error> {
+    // In the cold start, so that the first request need not wait for the keys. It may fail: then the request retries.
+    app.auth.warm(app.clock.now()).await;
     lambda_runtime::run(handler(router, app)).await
 }
 
@@ -59,6 +61,11 @@ pub(super) fn invocation_id(extensions: &Extensions) -> Option<&str> {
     extensions
         .get::<lambda_http::Context>()
         .map(|context| context.request_id.as_str())
+}
+
+/// Lambda's X-Ray header.
+pub(super) fn trace(extensions: &Extensions) -> Option<&str> {
+    extensions.get::<lambda_http::Context>()?.xray_trace_id.as_deref()
 }
 
 /// Corrects events that the gateway sends although HTTP does not allow them, because the adapter panics on them.

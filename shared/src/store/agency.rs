@@ -11,7 +11,7 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Error, Page, PageRequest, Result, item,
+    Agency, Error, Page, PageRequest, Record, Result, item,
     keys::{self, List},
     parse, settings,
     transaction::{Commit, Condition, Part},
@@ -53,7 +53,10 @@ impl Agency<'_> {
             transaction.put(item(list.head(self.org), "head", &json!({}))?, None)?;
         }
         let changes = (None, snapshot(&out));
-        self.audit(&mut transaction, Action::AgencyEnabled, self.org, changes)?;
+        self.audit(
+            &mut transaction,
+            Record::new(Action::AgencyEnabled, self.org, changes),
+        )?;
         match transaction.commit(&mut self.retry()).await? {
             Commit::Done => Ok(out),
             Commit::Refused(refused) => {

@@ -11,7 +11,7 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Created, Error, IdempotencyKey, Page, PageRequest, Result, Store, Stored, item,
+    Agency, Created, Error, IdempotencyKey, Page, PageRequest, Record, Result, Store, Stored, item,
     keys::{self, List},
     parse,
     transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Retry, Transaction},
@@ -129,7 +129,10 @@ impl Agency<'_> {
         let free = Some(Condition::absent(Part::Slug));
         self.write_client(&mut transaction, &client, absent, free)?;
         let changes = (None, snapshot(&client));
-        self.audit(&mut transaction, Action::ClientCreated, client.id, changes)?;
+        self.audit(
+            &mut transaction,
+            Record::new(Action::ClientCreated, client.id, changes),
+        )?;
         let operation = ("createClient", key);
         let reason = |refused: &Refused| match refused.by(Part::Agency) {
             Some(_) => Error::NotEnabled,
@@ -163,7 +166,7 @@ impl Agency<'_> {
             let unchanged = Condition::unchanged(Part::Resource, &before.write_id);
             self.write_client(&mut transaction, &client, unchanged, free)?;
             let changes = changes(&before.value, &client);
-            self.audit(&mut transaction, Action::ClientUpdated, id, changes)?;
+            self.audit(&mut transaction, Record::new(Action::ClientUpdated, id, changes))?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(client),
                 Commit::Refused(refused) if refused.by(Part::Resource).is_none() => {
@@ -189,7 +192,7 @@ impl Agency<'_> {
             transaction.delete(keys::slug(self.org, &before.value.slug), None)?;
             transaction.delete(keys::membership(id), None)?;
             let changes = (snapshot(&before.value), None);
-            self.audit(&mut transaction, Action::ClientDeleted, id, changes)?;
+            self.audit(&mut transaction, Record::new(Action::ClientDeleted, id, changes))?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(()),
                 Commit::Refused(_) => retry.wait().await?,

@@ -331,12 +331,10 @@ impl<'a> Rewrite<'a> {
             let problem = domain.check.as_ref().and_then(|check| check.problem.as_ref());
             Some(json!({"status": domain.status, "routing": domain.routing, "problem": problem}))
         };
-        let mut record = Record::new(action, is.id, (state(was), state(is)));
-        record.flat = vec![
-            ("from", was.status.as_str().to_owned()),
-            ("to", is.status.as_str().to_owned()),
-            ("hostname", is.hostname.to_string()),
-        ];
+        let record = Record {
+            transition: Some((was.status.as_str(), is.status.as_str())),
+            ..Record::of_domain(action, is, (state(was), state(is)))
+        };
         audit(transaction, &is.agency_id, by, record)
     }
 }
@@ -418,7 +416,8 @@ impl Agency<'_> {
             transaction.put(holds(domain)?, Some(free))?;
         }
         let changes = (None, snapshot(&answer));
-        self.audit(&mut transaction, Action::DomainCreated, domain.id, changes)?;
+        let record = Record::of_domain(Action::DomainCreated, domain, changes);
+        self.audit(&mut transaction, record)?;
         let operation = ("createPortalDomain", key);
         let reason = |refused: &Refused| {
             if refused.by(Part::Agency).is_some_and(Item::is_empty) {
@@ -468,7 +467,8 @@ impl Agency<'_> {
                 DomainType::Custom => {}
             }
             let was = snapshot(&config.show(domain.clone()));
-            self.audit(&mut transaction, Action::DomainDeleted, id, (was, None))?;
+            let record = Record::of_domain(Action::DomainDeleted, domain, (was, None));
+            self.audit(&mut transaction, record)?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(()),
                 Commit::Refused(_) => retry.wait().await?,

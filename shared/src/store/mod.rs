@@ -22,6 +22,7 @@ use crate::{
     auth::{Principal, Tenant},
     models::{
         audit::{Action, Actor, ActorType, AuditEntry, AuditTarget, TargetType},
+        domain::Domain,
         id::{AuditId, OrgId},
         time::Timestamp,
     },
@@ -210,15 +211,9 @@ impl Agency<'_> {
     }
 
     /// Adds an audit entry of the caller to the transaction. `id` is that of the changed resource.
-    fn audit(
-        &self,
-        transaction: &mut Transaction<'_>,
-        action: Action,
-        id: impl ToString,
-        changes: Changes,
-    ) -> Result<()> {
+    fn audit(&self, transaction: &mut Transaction<'_>, record: Record) -> Result<()> {
         let by = (Author::User(self.caller), self.caller.now);
-        audit(transaction, self.org, by, Record::new(action, id, changes))
+        audit(transaction, self.org, by, record)
     }
 }
 
@@ -248,7 +243,19 @@ fn audit(
     };
     let mut item = item(keys::audit(org, entry.id), "audit", &entry)?;
     item.insert(keys::TTL.to_owned(), number((now + AUDIT_RETENTION).seconds()));
-    for (name, value) in record.flat {
+    // For the pipe to the event bus, which knows strings only and no optional attributes. An empty string is none.
+    let client = match entry.target.kind {
+        TargetType::Client => entry.target.id.as_str(),
+        _ => "",
+    };
+    let (from, to) = record.transition.unwrap_or_default();
+    for (name, value) in [
+        ("organizationId", org.as_str()),
+        ("clientOrgId", client),
+        ("hostname", &record.hostname),
+        ("from", from),
+        ("to", to),
+    ] {
         item.insert(name.to_owned(), text(value));
     }
     transaction.put(item, Some(Condition::absent(Part::AuditEntry)))
@@ -263,8 +270,10 @@ struct Record {
     target: AuditTarget,
     before: Option<serde_json::Value>,
     after: Option<serde_json::Value>,
-    /// Attributes of the item for filters of the table's stream.
-    flat: Vec<(&'static str, String)>,
+    /// Of a domain, else empty.
+    hostname: String,
+    /// The old and the new status of a domain, if it changed.
+    transition: Option<(&'static str, &'static str)>,
 }
 
 impl Record {
@@ -287,7 +296,15 @@ impl Record {
             target: AuditTarget { kind, id },
             before,
             after,
-            flat: Vec::new(),
+            hostname: String::new(),
+            transition: None,
+        }
+    }
+
+    fn of_domain(action: Action, domain: &Domain, changes: Changes) -> Self {
+        Self {
+            hostname: domain.hostname.to_string(),
+            ..Self::new(action, domain.id, changes)
         }
     }
 }
@@ -322,6 +339,14 @@ fn item(key: Key, entity: &str, value: &impl Serialize) -> Result<Item> {
 /// Deserializes an item.
 fn parse<T: DeserializeOwned>(item: Item) -> Result<T> {
     let entity = item.get("entity").cloned();
+    let schema = item
+        .get("schema")
+        .and_then(|schema| schema.as_n().ok()?.parse().ok());
+    if let Some(schema) = schema.filter(|schema: &i64| *schema > SCHEMA) {
+        return Err(Error::Unreadable(format!(
+            "item has schema {schema}, but this version reads up to {SCHEMA}: a newer version wrote it"
+        )));
+    }
     // Errors are logged. serde's message is dropped, because it may quote stored data.
     serde_dynamo::from_item(item).map_err(|_| match entity {
         Some(AttributeValue::S(entity)) => Error::Unreadable(format!("item cannot be parsed as {entity}")),

@@ -11,7 +11,7 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Error, Item, Result, Stored, item,
+    Agency, Error, Item, Record, Result, Stored, item,
     keys::{self, Key},
     parse,
     transaction::{Commit, Condition, Part},
@@ -153,7 +153,7 @@ impl Agency<'_> {
             let unchanged = Condition::unchanged(Part::Resource, &before.write_id);
             transaction.put(item(key.clone(), entity, &after)?, Some(unchanged))?;
             let changes = changes(&before.value.settings, &after.value.settings);
-            self.audit(&mut transaction, action, id(&after.value), changes)?;
+            self.audit(&mut transaction, Record::new(action, id(&after.value), changes))?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(after),
                 Commit::Refused(_) => retry.wait().await?,

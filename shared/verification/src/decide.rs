@@ -30,6 +30,16 @@ const FAILED_CHECKED: Duration = Duration::from_secs(30 * 24 * 3600);
 const HOLDER_MISSING: Duration = Duration::from_secs(10 * 60);
 /// Scheduled checks at an interval of one minute before the interval grows.
 const MINUTE_CHECKS: u32 = 10;
+/// The longest interval of a pending domain.
+const PENDING_INTERVAL: Duration = Duration::from_secs(4 * 3600);
+/// The longest interval of a verified domain whose traffic goes elsewhere.
+const ELSEWHERE_INTERVAL: Duration = HOUR;
+const FAILING_INTERVAL: Duration = HOUR;
+/// Of verified and failed domains.
+const DAILY_INTERVAL: Duration = DAY;
+/// The first interval after a check without a definite answer. Each further one doubles it.
+const UNKNOWN_BACKOFF: Duration = Duration::from_secs(5 * 60);
+const MAX_UNKNOWN_BACKOFF: Duration = Duration::from_secs(4 * 3600);
 /// The largest jitter of the next check, in thousandths of the interval.
 pub(crate) const JITTER: u32 = 100;
 
@@ -231,13 +241,15 @@ impl CheckInput<'_> {
         result: CheckResult,
     ) -> Option<Timestamp> {
         let own = match status {
-            Status::Pending => growing_interval(history.step, 4 * HOUR),
-            Status::Verified if routing == Routing::Elsewhere => growing_interval(history.step, HOUR),
-            Status::Failing => HOUR,
-            Status::Verified | Status::Failed => DAY,
+            Status::Pending => growing_interval(history.step, PENDING_INTERVAL),
+            Status::Verified if routing == Routing::Elsewhere => {
+                growing_interval(history.step, ELSEWHERE_INTERVAL)
+            }
+            Status::Failing => FAILING_INTERVAL,
+            Status::Verified | Status::Failed => DAILY_INTERVAL,
         };
         let doublings = history.unknowns.saturating_sub(1).min(10);
-        let backoff = (5 * MINUTE * (1 << doublings)).min(4 * HOUR);
+        let backoff = (UNKNOWN_BACKOFF * (1 << doublings)).min(MAX_UNKNOWN_BACKOFF);
         let next = self.after(match (result, status) {
             (CheckResult::Unknown, Status::Pending) => backoff.min(own),
             (CheckResult::Unknown, _) => backoff,
@@ -322,6 +334,74 @@ mod tests {
         for jitter in -100..=100 {
             let interval = contest_interval(jitter);
             assert!((10 * MINUTE..=11 * MINUTE).contains(&interval), "{jitter}");
+        }
+    }
+
+    #[test]
+    fn the_operators_page_has_the_times_of_the_lifecycle() {
+        let page = include_str!("../../../OPERATIONS.md");
+        let hours = |time: Duration| match time.as_secs() / 3600 {
+            1 => "1 hour".to_owned(),
+            hours => format!("{hours} hours"),
+        };
+        let days = |time: Duration| format!("{} days", time.as_secs() / DAY.as_secs());
+        let minutes = |time: Duration| format!("{} minutes", time.as_secs() / 60);
+        for (row, value) in [
+            (
+                "a `pending` domain without a proof becomes `failed` (`expired`) after",
+                days(WINDOW),
+            ),
+            (
+                "the same, if no check of it gave a definite answer",
+                days(UNANSWERED_WINDOW),
+            ),
+            (
+                "a `failing` domain becomes `failed` (`lost`), and stops serving, at",
+                format!(
+                    "{MISSES} misses since the last proof, and {} after the first one",
+                    hours(GRACE)
+                ),
+            ),
+            (
+                "the same, while a proxy hides the `CNAME`",
+                format!("{MISSES} misses, and {} after the first one", days(PROXIED_GRACE)),
+            ),
+            ("a `failed` domain is checked for another", days(FAILED_CHECKED)),
+            (
+                "a name moves to another agency's `TXT` record, if its holder's proof was missing for",
+                minutes(HOLDER_MISSING),
+            ),
+            (
+                "the next check of a `pending` domain",
+                format!(
+                    "after 1 minute, {MINUTE_CHECKS} times; then 1.5 times later each time, up to {}",
+                    hours(PENDING_INTERVAL)
+                ),
+            ),
+            (
+                "of a `verified` domain",
+                format!("after {}", hours(DAILY_INTERVAL)),
+            ),
+            (
+                "of a `verified` domain whose traffic goes elsewhere",
+                format!("as for `pending`, up to {}", hours(ELSEWHERE_INTERVAL)),
+            ),
+            (
+                "of a `failing` domain",
+                format!("after {}", hours(FAILING_INTERVAL)),
+            ),
+            ("of a `failed` domain", format!("after {}", hours(DAILY_INTERVAL))),
+            (
+                "after a check without a definite answer",
+                format!(
+                    "after {}, doubling, up to {}; a `pending` domain not later than by its own row",
+                    minutes(UNKNOWN_BACKOFF),
+                    hours(MAX_UNKNOWN_BACKOFF)
+                ),
+            ),
+        ] {
+            let row = format!("| {row} | {value} |\n");
+            assert!(page.contains(&row), "OPERATIONS.md lacks {row}");
         }
     }
 }

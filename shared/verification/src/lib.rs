@@ -157,6 +157,12 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Whether the resolvers find an address of a random name below `PORTAL_DOMAIN_TARGET`.
+    pub async fn resolves_target(&self) -> bool {
+        let operator = Operator::from(&*self.app.config);
+        self.dns.resolves_target(&operator, &self.session).await
+    }
+
     /// Gathers the evidence of a custom domain from DNS.
     ///
     /// # Errors

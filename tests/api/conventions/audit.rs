@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use crate::harness::{
     Answer, Api, BRANDING, CLIENTS, CONFIG, DOMAINS, JSON, NO_CLIENT, START, User, cname,
     operations::{Names, operations_where},
-    path, token,
+    path,
+    template::template,
+    token,
 };
 
 const NOW: &str = "2027-01-15T08:00:00Z";
@@ -229,7 +231,7 @@ async fn what_changes_nothing_leaves_no_entry() {
 }
 
 #[tokio::test]
-async fn an_item_of_the_log_expires_after_400_days_and_has_its_change_as_flat_strings() {
+async fn an_item_of_the_log_expires_after_400_days_and_becomes_an_event() {
     let api = Api::stopped().await;
     let acme = api.agency("org_acme").await;
     acme.put(BRANDING, json!({})).await.expect(200);
@@ -247,32 +249,42 @@ async fn an_item_of_the_log_expires_after_400_days_and_has_its_change_as_flat_st
         item.get(name).map(|value| value.as_s().unwrap().clone())
     };
     let expected = [
-        ("agency.enabled", None, 0),
-        ("branding.updated", None, 0),
-        ("client.created", None, 0),
-        ("domain.created", None, 0),
-        ("domain.verified", Some(("pending", "verified")), 0),
-        ("domain.failing", Some(("verified", "failing")), 5),
-        ("domain.verified", Some(("failing", "verified")), 10),
-        ("domain.deleted", None, 15),
+        ("agency.enabled", ("", ""), 0),
+        ("branding.updated", ("", ""), 0),
+        ("client.created", ("", ""), 0),
+        ("domain.created", ("", ""), 0),
+        ("domain.verified", ("pending", "verified"), 0),
+        ("domain.failing", ("verified", "failing"), 5),
+        ("domain.verified", ("failing", "verified"), 10),
+        ("domain.deleted", ("", ""), 15),
     ];
-    assert_eq!(items.len(), expected.len());
-    for (item, (action, change, seconds)) in items.iter().zip(expected) {
+    let log = acme.audit().await;
+    assert_eq!((items.len(), log.len()), (expected.len(), expected.len()));
+    let pipe = &template()["Resources"]["EventPipe"]["Properties"];
+    for ((item, entry), (action, (from, to), seconds)) in items.iter().zip(log.iter().rev()).zip(expected) {
         assert_eq!(text(item, "entity").as_deref(), Some("audit"));
         assert_eq!(text(item, "action").as_deref(), Some(action));
-        let hostname = text(item, "hostname");
-        let (from, to) = (text(item, "from"), text(item, "to"));
-        match change {
-            Some((old, new)) => {
-                assert_eq!(hostname.as_deref(), Some("portal.acme.test"), "{action}");
-                assert_eq!(
-                    (from.as_deref(), to.as_deref()),
-                    (Some(old), Some(new)),
-                    "{action}"
-                );
-            }
-            None => assert_eq!((from, to), (None, None), "{action}"),
-        }
+        let target = &entry["target"];
+        let client = target["type"] == "client";
+        let hostname = if target["type"] == "domain" {
+            "portal.acme.test"
+        } else {
+            ""
+        };
+        assert_eq!(
+            event(pipe, item),
+            json!({
+                "id": entry["id"],
+                "at": entry["at"],
+                "action": action,
+                "organizationId": "org_acme",
+                "clientOrgId": if client { target["id"].clone() } else { json!("") },
+                "target": target,
+                "hostname": hostname,
+                "from": from,
+                "to": to,
+            })
+        );
         let expires: i64 = item["expiresAt"].as_n().unwrap().parse().unwrap();
         assert_eq!(expires, START / 1000 + seconds + 400 * 24 * 3600, "{action}");
         assert_eq!(item["schema"], AttributeValue::N("1".to_owned()));
@@ -293,6 +305,25 @@ async fn an_item_of_the_log_expires_after_400_days_and_has_its_change_as_flat_st
             "target"
         ]
     );
+}
+
+/// The event that the pipe makes of an item. A path that the item does not have is a fault.
+fn event(pipe: &Value, item: &HashMap<String, AttributeValue>) -> Value {
+    let mut event = pipe["TargetParameters"]["InputTemplate"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    while let Some((before, rest)) = event.split_once("<$.dynamodb.NewImage.") {
+        let (path, after) = rest.split_once('>').unwrap();
+        let steps: Vec<_> = path.split('.').collect();
+        let value = match steps[..] {
+            [name, "S"] => item[name].as_s().unwrap(),
+            [name, "M", inner, "S"] => item[name].as_m().unwrap()[inner].as_s().unwrap(),
+            _ => panic!("{path}"),
+        };
+        event = format!("{before}{value}{after}");
+    }
+    serde_json::from_str(&event).unwrap()
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use shared::{store::keys, telemetry};
 
 use super::permissions::Function;
 use crate::harness::{
+    NO_DOMAIN,
     logs::Lines,
     template::{functions, root, template},
 };
@@ -143,11 +144,7 @@ const AWS: &[Namespace] = &[
         ],
         &[&["TableName"], &["GlobalSecondaryIndexName", "TableName"]],
     ),
-    (
-        "AWS/SQS",
-        &["ApproximateNumberOfMessagesVisible"],
-        &[&["QueueName"]],
-    ),
+    ("AWS/SQS", &["NumberOfMessagesSent"], &[&["QueueName"]]),
 ];
 
 /// The metrics that the log lines of each function define, by the function's logical id.
@@ -158,6 +155,12 @@ async fn emitted(template: &Value) -> BTreeMap<String, BTreeSet<String>> {
         let system = System::start().await;
         match name {
             "reverify" => drop(system.reverify().await),
+            "domains" => {
+                let function = Function::new(&system, name);
+                function.get("org_a", "/").await;
+                let verify = format!("/agency/portal-domains/{NO_DOMAIN}/verify");
+                function.post("org_a", &verify, json!({})).await;
+            }
             _ => drop(Function::new(&system, name).get("org_a", "/").await),
         }
         let lines = lines.end();
@@ -174,6 +177,34 @@ async fn emitted(template: &Value) -> BTreeMap<String, BTreeSet<String>> {
         emitted.insert(function, metrics.collect());
     }
     emitted
+}
+
+/// The metrics that filters make of the access log, by namespace and name. Their dimension is the API's id.
+fn filtered(template: &Value) -> BTreeSet<(String, String)> {
+    let format = template["Resources"]["Api"]["Properties"]["AccessLogSettings"]["Format"]["Sub"][0].as_str();
+    let mut metrics = BTreeSet::new();
+    for filter in template["Resources"].as_object().unwrap().values() {
+        if filter["Type"] == "AWS::Logs::MetricFilter" {
+            let filter = &filter["Properties"];
+            let pattern = filter["FilterPattern"].as_str().unwrap();
+            let fields = pattern.split("$.").skip(1);
+            for field in fields
+                .map(|field| field.split([' ', ')']).next().unwrap())
+                .chain(["apiId"])
+            {
+                let field = format!("\"{field}\":");
+                assert!(format.unwrap().contains(&field), "the access log lacks {field}");
+            }
+            let metric = &filter["MetricTransformations"][0];
+            assert_eq!(
+                metric["Dimensions"],
+                json!([{"Key": "ApiId", "Value": "$.apiId"}])
+            );
+            let text = |name: &str| metric[name].as_str().unwrap().to_owned();
+            metrics.insert((text("MetricNamespace"), text("MetricName")));
+        }
+    }
+    metrics
 }
 
 /// The functions' logical ids by their binaries' names.
@@ -200,11 +231,13 @@ async fn every_metric_of_an_alarm_or_widget_exists() {
     let emitted = emitted(&template).await;
     let resources = template["Resources"].as_object().unwrap();
     let parameters = template["Parameters"].as_object().unwrap();
-    let (watched, shown) = (watched(&template), shown(&template));
+    let (watched, shown, filtered) = (watched(&template), shown(&template), filtered(&template));
     assert!(!watched.is_empty() && !shown.is_empty());
     for metric in watched.iter().chain(&shown) {
         let names: Vec<&str> = metric.dimensions.keys().map(String::as_str).collect();
-        if metric.namespace == telemetry::NAMESPACE {
+        if filtered.contains(&(metric.namespace.clone(), metric.name.clone())) {
+            assert_eq!(names, ["ApiId"], "{metric:?}");
+        } else if metric.namespace == telemetry::NAMESPACE {
             assert_eq!(names, [telemetry::DIMENSION], "{metric:?}");
             let function = &metric.dimensions[telemetry::DIMENSION];
             assert!(
@@ -242,12 +275,30 @@ fn every_alarm_has_an_action_and_is_on_the_operators_page() {
             alarm["TreatMissingData"].is_string(),
             "{name}: no data is a decision"
         );
-        let faults = name.strip_suffix("Faults").is_some();
-        let name = if faults { "…Faults" } else { name.as_str() };
-        assert!(page.contains(&format!("`{name}`")), "OPERATIONS.md lacks {name}");
+        if name == "NeverRings" {
+            assert!(page.contains("`NeverRings`"));
+            continue;
+        }
+        let name = if name.ends_with("Faults") {
+            "…Faults"
+        } else {
+            name.as_str()
+        };
+        let name = format!("`{name}`");
+        let row =
+            |line: &&str| line.starts_with('|') && line.contains(&name) && line.matches('|').count() == 5;
+        assert!(
+            page.lines().any(|line| row(&line)),
+            "OPERATIONS.md has no row of {name}"
+        );
+        let heading = |line: &str| line.starts_with("### ") && line.contains(&name);
+        assert!(
+            page.lines().any(heading),
+            "OPERATIONS.md does not say what to do at {name}"
+        );
     }
     for (name, function) in functions(&template) {
-        let watched = &function["Properties"]["DeploymentPreference"]["Alarms"][0]["Ref"];
+        let watched = &function["Properties"]["DeploymentPreference"]["Alarms"][0]["If"][1]["Ref"];
         assert!(
             alarms.contains_key(watched.as_str().unwrap()),
             "{name} is deployed without an alarm"

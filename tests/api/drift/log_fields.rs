@@ -17,7 +17,7 @@ const COMMON: [&str; 6] = [
     telemetry::DIMENSION,
 ];
 /// Fields that only Lambda adds.
-const LAMBDA: [&str; 1] = ["lambdaRequestId"];
+const LAMBDA: [&str; 3] = ["lambdaRequestId", "traceId", "version"];
 
 /// The names in backticks in the first column of the page's table of fields.
 fn documented() -> BTreeSet<String> {
@@ -40,6 +40,8 @@ async fn the_operators_page_has_the_fields_of_a_requests_line() {
     let lines = Lines::collect();
     owner.get("/agency/overview").await.expect(200);
     owner.get("/nowhere").await.problem(404, "not-found");
+    let domain = owner.custom_domain("portal.acme.test").await;
+    owner.verify(&domain).await.expect(200);
     let mut logged = BTreeSet::new();
     for line in lines.end().iter().filter_map(Value::as_object) {
         logged.extend(line.keys().cloned());

@@ -7,6 +7,8 @@ mod dependencies;
 mod document;
 mod environment;
 mod events;
+mod findings;
+mod items;
 mod log_fields;
 mod permissions;
 mod routes;

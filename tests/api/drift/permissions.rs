@@ -120,7 +120,7 @@ impl<'a> Function<'a> {
         self.call(org, Method::GET, path, Value::Null, &[]).await
     }
 
-    async fn post(&self, org: &str, path: &str, body: Value) -> (u16, Value) {
+    pub async fn post(&self, org: &str, path: &str, body: Value) -> (u16, Value) {
         self.call(org, Method::POST, path, body, &[]).await
     }
 }

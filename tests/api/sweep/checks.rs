@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use ::reverify::{Report, sweep};
+use ::reverify::{Report, Selection, sweep};
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::fault::Fault;
 use serde_json::{Value, json};
 
-use super::{LONG, SHARDS, counts, dns, domains, entries, serve, statuses, system};
+use super::{LONG, counts, dns, domains, entries, serve, statuses, system};
 use crate::harness::{Api, DAY, MINUTE, id};
 
 #[tokio::test]
@@ -107,11 +107,56 @@ async fn two_sweeps_with_different_shards_share_the_work() {
     let api = Api::build(system()).await;
     domains(&api, 10).await;
     api.advance(2 * MINUTE);
-    let (low, high) = SHARDS.split_at(8);
     let dns = dns(&api);
-    let low = sweep(&api.app, &dns, low, LONG).await.unwrap();
-    let high = sweep(&api.app, &dns, high, LONG).await.unwrap();
-    assert_eq!(low.checked + high.checked, 10);
+    let mut checked = 0;
+    for shards in [0..8, 8..16] {
+        let selection = Selection {
+            shards: shards.collect(),
+            ..Selection::default()
+        };
+        checked += sweep(&api.app, &dns, &selection, LONG).await.unwrap().checked;
+    }
+    assert_eq!(checked, 10);
+}
+
+#[tokio::test]
+async fn a_sweep_checks_domains_that_are_not_due_if_they_were_not_checked_since() {
+    let api = Api::build(system()).await;
+    let domains = domains(&api, 6).await;
+    serve(&api, &domains[..4]);
+    api.advance(2 * MINUTE);
+    assert_eq!(api.reverify().await.verified, 4);
+    api.advance(MINUTE / 2);
+    assert_eq!(api.reverify().await.due, 0);
+    let selection = Selection {
+        unchecked_since: Some(api.app.clock.now()),
+        ..Selection::default()
+    };
+    let dns = dns(&api);
+    let report = sweep(&api.app, &dns, &selection, LONG).await.unwrap();
+    assert_eq!(
+        (report.due, report.checked, report.verified),
+        (6, 6, 4),
+        "{report:?}"
+    );
+    // A repeated invocation ends, because each domain has been checked since.
+    let report = sweep(&api.app, &dns, &selection, LONG).await.unwrap();
+    assert_eq!((report.due, report.left), (0, 0), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_sweep_resolves_a_name_below_the_target_even_if_nothing_is_due() {
+    let api = Api::build(system()).await;
+    assert!(
+        !api.reverify().await.target_resolved,
+        "there is no wildcard record"
+    );
+    let target = &api.app.config.names.target;
+    api.dns
+        .set_zone(&format!("*.{target}. 60 IN A 192.0.2.1\n"))
+        .unwrap();
+    let report = api.reverify().await;
+    assert!(report.target_resolved && report.due == 0, "{report:?}");
 }
 
 /// Sets the routing of a domain, without the API. A number as routing cannot be read.
@@ -203,9 +248,14 @@ async fn without_time_left_no_check_begins_and_all_domains_stay_due() {
     let api = Api::build(system()).await;
     let domains = domains(&api, 5).await;
     api.advance(2 * MINUTE);
-    let report = sweep(&api.app, &dns(&api), &SHARDS, Duration::from_secs(10))
-        .await
-        .unwrap();
+    let report = sweep(
+        &api.app,
+        &dns(&api),
+        &Selection::default(),
+        Duration::from_secs(10),
+    )
+    .await
+    .unwrap();
     assert_eq!((report.due, report.checked, report.left), (5, 0, 5));
     assert_eq!(statuses(&api, &domains).await, vec!["pending"; 5]);
     assert_eq!(api.reverify().await.checked, 5);

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ::reverify::sweep;
+use ::reverify::{Selection, sweep};
 use local::{dynamodb, environment::Environment};
 use shared::{
     app::{App, Clock},
@@ -16,7 +16,7 @@ use shared::{
 };
 use verification::Dns;
 
-use super::{LONG, SHARDS, counts, domains, entries, serve, system};
+use super::{LONG, counts, domains, entries, serve, system};
 use crate::harness::{Api, DAY, MINUTE};
 
 /// This process's argument to run [`one_sweep`].
@@ -35,7 +35,7 @@ async fn one_sweep() {
     app.clock = Clock::Set(Arc::new(at.into()));
     let dns = Dns::new(&app.config.dns).unwrap();
     println!("it begins");
-    sweep(&app, &dns, &SHARDS, LONG).await.unwrap();
+    sweep(&app, &dns, &Selection::default(), LONG).await.unwrap();
 }
 
 /// Sweeps in another process, and kills it this long after the sweep began. Returns whether the sweep had ended.

@@ -12,7 +12,6 @@ use verification::Dns;
 
 use crate::harness::{Api, START, cname};
 
-const SHARDS: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 const LONG: Duration = Duration::from_secs(60);
 
 /// A system whose clock stands still.

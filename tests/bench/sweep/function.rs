@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use reverify::Event;
+use reverify::Selection;
 use serde::{Deserialize, Serialize};
 use shared::{app::App, config::Config, models::time::Timestamp, telemetry::Scope};
 use verification::dns::{Depth, Dns, Operator, Session};
@@ -61,9 +61,10 @@ pub fn run(arguments: &[&str], variables: &BTreeMap<&'static str, String>) -> Re
 pub async fn sweep() -> Result<Measured> {
     let app = App::new(config()?).await;
     let dns = Dns::new(&app.config.dns)?;
-    let shards = Event::default().shards()?;
-    let scope = Scope::new("bench");
-    let report = scope.run(reverify::sweep(&app, &dns, &shards, TIME)).await?;
+    let scope = Scope::new("bench", None);
+    let report = scope
+        .run(reverify::sweep(&app, &dns, &Selection::default(), TIME))
+        .await?;
     Ok(Measured {
         checked: report.checked,
         renewed: report.verified,

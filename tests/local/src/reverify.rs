@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use reverify::{Event, Report};
+use reverify::{Report, Selection};
 use shared::{
     app::{App, Clock},
     models::time::Timestamp,
@@ -35,8 +35,7 @@ pub async fn run(app: &App, dns: &Dns, at: Option<Timestamp>) -> Result<Report, 
     if let Some(at) = at {
         app.clock = Clock::Set(std::sync::Arc::new(at.millis().into()));
     }
-    let shards = Event::default().shards().map_err(|error| error.to_string())?;
-    let report = reverify::sweep(&app, dns, &shards, TIME_LIMIT).await;
+    let report = reverify::sweep(&app, dns, &Selection::default(), TIME_LIMIT).await;
     report.map_err(|error| error.to_string())
 }
 

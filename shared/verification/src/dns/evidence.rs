@@ -10,7 +10,6 @@ use shared::{
         domain::{Domain, RecordState, Routing, Status, Token},
         hostname::{HostPolicy, Hostname},
     },
-    random,
 };
 use tokio::join;
 
@@ -20,7 +19,7 @@ use super::{
     client::Client,
     delegation::{self, registrable, text},
     lookup::{Lookup, Response, ServerCount, Step, Unresolved},
-    providers, proxies,
+    providers, proxies, random_child,
     wire::Failure,
 };
 use crate::Busy;
@@ -727,9 +726,7 @@ impl Gatherer<'_> {
             Some(_) => RecordType::AAAA,
             None => return None,
         };
-        let label = format!("{:032x}", u128::from_be_bytes(random::bits()));
-        let sibling = Name::from_labels(std::iter::once(label.as_bytes()).chain(hostname.base_name().iter()));
-        let step = self.question(sibling.ok(), kind).await?;
+        let step = self.question(random_child(&hostname.base_name()), kind).await?;
         let same = match &step.result {
             Ok(Response::Cname(name)) => evidence.cname.aliases.first() == Some(name),
             Ok(Response::Answer(records)) => {

@@ -15,7 +15,7 @@ use super::{delegation::Delegation, wire::RateLimit};
 use crate::limit::{ConcurrencyLimit, lock};
 
 /// Entries of each cache.
-const CAPACITY: usize = 4096;
+const CAPACITY: usize = 2048;
 /// Queries to one name server address at a time.
 const CONCURRENCY: usize = 10;
 /// After so many checks in a row without any response from a set of name servers, the set is not queried again.
