@@ -55,7 +55,10 @@ pub type Edge = BoxCloneSyncService<Request, Response, Infallible>;
 /// Wraps a router in the layers that every request passes, outermost first.
 pub fn service(router: Router<App>, app: App) -> Edge {
     let base_path = app.config.base_path.clone();
-    let origin_secrets = app.config.origin_secrets.clone();
+    let require_secret =
+        app.config.origin_secrets.clone().map(|secrets| {
+            from_fn(move |request, next| origin::require_secret(secrets.clone(), request, next))
+        });
     let router = router
         .layer(from_fn(remember_route))
         .fallback(async || Problem::from(ProblemCode::NotFound))
@@ -64,9 +67,7 @@ pub fn service(router: Router<App>, app: App) -> Edge {
     let service = ServiceBuilder::new()
         .layer(from_fn(measure))
         .layer(from_fn(add_default_headers))
-        .layer(from_fn(move |request, next| {
-            origin::require_secret(origin_secrets.clone(), request, next)
-        }))
+        .option_layer(require_secret)
         .layer(from_fn(omit_body))
         .layer(from_fn(render_problem))
         .layer(from_fn(limit_time))

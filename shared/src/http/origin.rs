@@ -1,6 +1,7 @@
-//! The secret of a proxy before the API. With it, nobody gets around the proxy's limits by calling the gateway directly.
+//! The shared secret of a reverse proxy and the API. The API rejects requests without it, so that clients cannot bypass the
+//! proxy's rate limits by calling the gateway directly.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
@@ -15,7 +16,7 @@ const HEADER: &str = "x-origin-secret";
 
 /// `ORIGIN_SECRET`: a secret of at least 32 characters, or two during a rotation, separated by a comma.
 #[derive(Clone)]
-pub struct OriginSecrets(Vec<String>);
+pub struct OriginSecrets(Arc<[String]>);
 
 impl OriginSecrets {
     fn allow(&self, headers: &HeaderMap) -> bool {
@@ -32,7 +33,7 @@ impl FromStr for OriginSecrets {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let secrets: Vec<_> = text.split(',').map(str::to_owned).collect();
+        let secrets: Arc<[_]> = text.split(',').map(str::to_owned).collect();
         let fits = |secret: &String| secret.len() >= 32 && secret.bytes().all(|byte| byte.is_ascii_graphic());
         match secrets.len() <= 2 && secrets.iter().all(fits) {
             true => Ok(Self(secrets)),
@@ -51,10 +52,10 @@ impl fmt::Debug for OriginSecrets {
 }
 
 /// Answers `403` without a body, like the gateway, unless the request has the secret.
-pub(super) async fn require_secret(secrets: Option<OriginSecrets>, request: Request, next: Next) -> Response {
-    match secrets {
-        Some(secrets) if !secrets.allow(request.headers()) => StatusCode::FORBIDDEN.into_response(),
-        _ => next.run(request).await,
+pub(super) async fn require_secret(secrets: OriginSecrets, request: Request, next: Next) -> Response {
+    match secrets.allow(request.headers()) {
+        true => next.run(request).await,
+        false => StatusCode::FORBIDDEN.into_response(),
     }
 }
 
