@@ -8,6 +8,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType},
 };
 use shared::random;
+use tokio::join;
 
 use super::{client::Client, lookup::Response, session::ServerSet, wire::Failure};
 
@@ -278,6 +279,19 @@ impl Client<'_> {
             addresses.extend(self.resolve_kind(name, RecordType::AAAA).await?);
         }
         Ok(addresses)
+    }
+
+    /// The addresses of both families, by the resolver, and whether both lookups succeeded.
+    pub async fn resolve_both(&self, name: &Name) -> (Vec<IpAddr>, bool) {
+        let (v4, v6) = join!(
+            self.resolve_kind(name, RecordType::A),
+            self.resolve_kind(name, RecordType::AAAA),
+        );
+        let is_complete = v4.is_ok() && v6.is_ok();
+        (
+            [v4.unwrap_or_default(), v6.unwrap_or_default()].concat(),
+            is_complete,
+        )
     }
 
     /// The addresses of one family, by the resolver, which follows aliases.

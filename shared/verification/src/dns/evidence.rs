@@ -524,13 +524,9 @@ impl Gatherer<'_> {
         let mut some = Vec::new();
         let find = async || {
             let target = fqdn(&self.expected.target).ok_or(Failure::Malformed)?;
-            let (v4, v6) = join!(
-                self.client.resolve_kind(&target, RecordType::A),
-                self.client.resolve_kind(&target, RecordType::AAAA),
-            );
-            let is_complete = v4.is_ok() && v6.is_ok();
             // One address family is enough to recognize the edge, but not to tell that an address is not the edge's.
-            some = [v4.unwrap_or_default(), v6.unwrap_or_default()].concat();
+            let (found, is_complete) = self.client.resolve_both(&target).await;
+            some = found;
             // An edge has addresses. If DNS has none, it is the resolver's fault or the operator's.
             let has_addresses = !some.is_empty() || !self.client.operator.addresses.is_empty();
             match is_complete && has_addresses {
@@ -756,7 +752,7 @@ fn addresses(lookup: &Lookup) -> Option<Vec<IpAddr>> {
     }
 }
 
-fn fqdn(text: &str) -> Option<Name> {
+pub(super) fn fqdn(text: &str) -> Option<Name> {
     Name::from_ascii(format!("{text}.")).ok()
 }
 

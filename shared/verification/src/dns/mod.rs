@@ -7,14 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::Name;
 use hickory_resolver::system_conf::read_system_conf;
 use shared::{
     config::{Config, DnsConfig, DnsMode},
     models::hostname::HostPolicy,
     random,
 };
-use tokio::join;
 
 pub(crate) mod caa;
 mod client;
@@ -29,6 +28,7 @@ pub(crate) mod wire;
 
 use client::Client;
 pub(crate) use evidence::CheckResult;
+use evidence::fqdn;
 pub use evidence::{Evidence, Proof};
 pub use session::Session;
 pub use wire::Limits;
@@ -117,19 +117,12 @@ impl Dns {
     /// Whether the resolvers find an address of a random name below the operator's target. If not, no DNS query leaves, or the
     /// operator's wildcard record is gone.
     pub async fn resolves_target(&self, operator: &Operator<'_>, session: &Session) -> bool {
-        let target = Name::from_ascii(format!("{}.", operator.names.target));
-        let Some(name) = target.ok().and_then(|target| random_child(&target)) else {
+        let target = fqdn(operator.names.target.as_str());
+        let Some(name) = target.and_then(|target| random_child(&target)) else {
             return false;
         };
-        let client = Client::new(self, session, operator);
-        let find = async |kind| {
-            client
-                .resolve_kind(&name, kind)
-                .await
-                .is_ok_and(|found| !found.is_empty())
-        };
-        let (v4, v6) = join!(find(RecordType::A), find(RecordType::AAAA));
-        v4 || v6
+        let (addresses, _) = Client::new(self, session, operator).resolve_both(&name).await;
+        !addresses.is_empty()
     }
 
     #[must_use]
@@ -138,7 +131,7 @@ impl Dns {
     }
 }
 
-/// A name below `name` that nobody has chosen.
+/// The child of `name` whose label is 128 random bits in hex.
 fn random_child(name: &Name) -> Option<Name> {
     let label = format!("{:032x}", u128::from_be_bytes(random::bits()));
     name.prepend_label(label).ok()
