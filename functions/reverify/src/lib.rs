@@ -38,7 +38,7 @@ pub struct Event {
 pub struct Selection {
     /// The shards of the index, each once.
     pub shards: Vec<u8>,
-    /// Also the domains that are not due yet, if their last check was before this time.
+    /// Instead of what is due: every domain whose last check was before this time.
     pub unchecked_since: Option<Timestamp>,
 }
 
@@ -54,26 +54,31 @@ pub enum SweepError {
 }
 
 impl Event {
+    /// The domains that the event selects.
+    ///
     /// # Errors
     /// [`SweepError::NoSuchShard`]
     pub fn selection(self) -> Result<Selection, SweepError> {
-        let mut shards = self.shards.unwrap_or_else(|| (0..DUE_SHARDS).collect());
-        shards.sort_unstable();
-        shards.dedup();
-        match shards.last() {
-            Some(shard) if *shard >= DUE_SHARDS => Err(SweepError::NoSuchShard(*shard)),
-            _ => Ok(Selection {
-                shards,
-                unchecked_since: self.unchecked_since,
-            }),
+        let mut selection = Selection {
+            unchecked_since: self.unchecked_since,
+            ..Selection::default()
+        };
+        if let Some(mut shards) = self.shards {
+            shards.sort_unstable();
+            shards.dedup();
+            if let Some(shard) = shards.last().filter(|shard| **shard >= DUE_SHARDS) {
+                return Err(SweepError::NoSuchShard(*shard));
+            }
+            selection.shards = shards;
         }
+        Ok(selection)
     }
 }
 
 impl Selection {
     fn excludes(&self, domain: &Domain) -> bool {
         let last = domain.check.as_ref().and_then(|check| check.checked_at);
-        self.unchecked_since.is_some() && last >= self.unchecked_since
+        self.unchecked_since.is_some_and(|since| last >= Some(since))
     }
 }
 
