@@ -332,7 +332,7 @@ impl<'a> Rewrite<'a> {
             Some(json!({"status": domain.status, "routing": domain.routing, "problem": problem}))
         };
         let record = Record {
-            transition: Some((was.status.as_str(), is.status.as_str())),
+            transition: (was.status.as_str(), is.status.as_str()),
             ..Record::of_domain(action, is, (state(was), state(is)))
         };
         audit(transaction, &is.agency_id, by, record)

@@ -248,7 +248,7 @@ fn audit(
         TargetType::Client => entry.target.id.as_str(),
         _ => "",
     };
-    let (from, to) = record.transition.unwrap_or_default();
+    let (from, to) = record.transition;
     for (name, value) in [
         ("organizationId", org.as_str()),
         ("clientOrgId", client),
@@ -272,8 +272,8 @@ struct Record {
     after: Option<serde_json::Value>,
     /// Of a domain, else empty.
     hostname: String,
-    /// The old and the new status of a domain, if it changed.
-    transition: Option<(&'static str, &'static str)>,
+    /// The old and the new status of a domain, if it changed, else empty.
+    transition: (&'static str, &'static str),
 }
 
 impl Record {
@@ -297,7 +297,7 @@ impl Record {
             before,
             after,
             hostname: String::new(),
-            transition: None,
+            transition: ("", ""),
         }
     }
 
