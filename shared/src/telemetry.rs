@@ -87,7 +87,7 @@ pub const OURS: &[&str] = &[
 pub fn init() {
     let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
     let directives = set("RUST_LOG").or_else(|| set("AWS_LAMBDA_LOG_LEVEL"));
-    let function = Function {
+    let function = FunctionVersion {
         name: set("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "local".to_owned()),
         version: set("AWS_LAMBDA_FUNCTION_VERSION"),
     };
@@ -103,7 +103,7 @@ pub fn init() {
 
 /// The function whose log lines these are.
 #[derive(Debug, Clone)]
-pub struct Function {
+pub struct FunctionVersion {
     /// The dimension of the metrics.
     pub name: String,
     /// The version that Lambda runs, to tell the versions of a canary apart.
@@ -111,7 +111,7 @@ pub struct Function {
 }
 
 /// The layer that writes the log lines of `function`. `directives` has the syntax of `RUST_LOG`.
-pub fn layer<S, W>(directives: &str, function: Function, writer: W) -> impl Layer<S>
+pub fn layer<S, W>(directives: &str, function: FunctionVersion, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -131,7 +131,7 @@ where
 }
 
 struct JsonLines {
-    function: Function,
+    function: FunctionVersion,
 }
 
 impl<S, N> FormatEvent<S, N> for JsonLines
@@ -340,7 +340,7 @@ mod tests {
     fn lines(directives: &str, work: impl FnOnce()) -> Vec<Value> {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let function = Function {
+        let function = FunctionVersion {
             name: "api-portal-1".to_owned(),
             version: Some("7".to_owned()),
         };

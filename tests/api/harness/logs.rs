@@ -4,7 +4,7 @@ use std::{cell::RefCell, io, rc::Rc, sync::Once};
 
 use local::environment::SECRET;
 use serde_json::Value;
-use shared::telemetry::{self, Function};
+use shared::telemetry::{self, FunctionVersion};
 use tracing_subscriber::{layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 /// What tests put into tokens, bodies and headers, and what every token begins with.
@@ -17,7 +17,7 @@ const EMULATORS: [&str; 2] = ["\"target\":\"dynoxide", "\"target\":\"hickory_ser
 pub fn watch() {
     static WATCHING: Once = Once::new();
     WATCHING.call_once(|| {
-        let function = Function {
+        let function = FunctionVersion {
             name: "api".to_owned(),
             version: None,
         };
