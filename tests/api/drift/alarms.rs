@@ -279,11 +279,6 @@ fn every_alarm_has_an_action_and_is_on_the_operators_page() {
             assert!(page.contains("`NeverRings`"));
             continue;
         }
-        let name = if name.ends_with("Faults") {
-            "…Faults"
-        } else {
-            name.as_str()
-        };
         let name = format!("`{name}`");
         let row =
             |line: &&str| line.starts_with('|') && line.contains(&name) && line.matches('|').count() == 5;
