@@ -31,7 +31,7 @@ use super::{
 };
 
 /// How long the label of a deleted subdomain is kept for its agency.
-const LABEL_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const LABEL_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The interval between two `verify` requests of a domain.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(5);

@@ -39,7 +39,7 @@ mod portal;
 mod settings;
 mod transaction;
 
-pub use domains::{Author, Change, Checked, DomainRecord, Hold};
+pub use domains::{Author, Change, Checked, DomainRecord, Hold, LABEL_KEPT};
 pub use due::{DueKey, DueLookup};
 pub use idempotency::{Created, IdempotencyKey};
 pub use page::{Cursor, Page, PageRequest};
