@@ -109,7 +109,7 @@ fn samconfig_sets_parameters_that_the_template_has() {
         }
     }
     assert!(parameters > 0);
-    for environment in ["dev", "prod", "local"] {
-        assert!(config.contains(&format!("[{environment}.build.parameters]")));
+    for table in ["dev.deploy", "prod.deploy", "local.build"] {
+        assert!(config.contains(&format!("[{table}.parameters]")), "{table}");
     }
 }
