@@ -9,11 +9,15 @@ use serde_json::{Map, Value};
 use super::{AuthConfig, AuthError, Principal, Tenant, reject};
 use crate::models::{
     id::{ClientOrgId, OrgId},
+    text,
     time::Timestamp,
 };
 
 /// The tolerated difference between the issuer's clock and ours.
 const LEEWAY: Duration = Duration::from_secs(30);
+
+/// The longest `sub`, in characters (OpenID Connect Core 1.0, section 2).
+const MAX_USER: usize = 255;
 
 /// A user's role, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,9 +65,8 @@ pub struct ClaimNames {
     pub client: Option<ClaimName>,
 }
 
-/// The name of a claim. It is tried as a whole first (some names are URLs), then as a path with dots.
-///
-/// In a path, `*` stands for the only member of an object: `organization.*.id`.
+/// The name of a claim: a path with dots. A step is the longest part of the rest that is a member's name, because some names
+/// are URLs. `*` stands for the only member of an object: `organization.*.id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimName(String);
 
@@ -81,31 +84,41 @@ impl FromStr for ClaimName {
 impl ClaimName {
     /// The claim of this name. `null` counts as absent.
     fn find<'a>(&self, claims: &'a Map<String, Value>) -> Result<Option<&'a Value>, AuthError> {
-        let found = match claims.get(&self.0) {
-            Some(value) => Some(value),
-            None => self.follow(claims)?,
-        };
-        Ok(found.filter(|value| !value.is_null()))
-    }
-
-    fn follow<'a>(&self, claims: &'a Map<String, Value>) -> Result<Option<&'a Value>, AuthError> {
-        let mut steps = self.0.split('.').peekable();
-        let mut object = claims;
-        while let Some(step) = steps.next() {
-            let value = match (step, object.len()) {
-                ("*", 2..) => {
-                    return reject("The token names several organizations. Request a token for one.");
-                }
-                ("*", _) => object.values().next(),
-                (name, _) => object.get(name),
-            };
-            match value {
-                Some(Value::Object(inner)) if steps.peek().is_some() => object = inner,
-                value => return Ok(value.filter(|_| steps.peek().is_none())),
+        let (mut object, mut rest) = (claims, self.0.as_str());
+        loop {
+            match step(object, rest)? {
+                Some((value, None)) => return Ok(Some(value).filter(|value| !value.is_null())),
+                Some((Value::Object(inner), Some(remaining))) => (object, rest) = (inner, remaining),
+                _ => return Ok(None),
             }
         }
-        Ok(None)
     }
+
+    /// Whether a claim has the name of the first step and is not `null`, even if the path ends in nothing.
+    fn is_begun(&self, claims: &Map<String, Value>) -> bool {
+        self.0.starts_with('*')
+            || prefixes(&self.0).any(|name| claims.get(name).is_some_and(|value| !value.is_null()))
+    }
+}
+
+/// The member that the first step of a path leads to, and the rest of the path.
+fn step<'a, 'n>(
+    object: &'a Map<String, Value>,
+    path: &'n str,
+) -> Result<Option<(&'a Value, Option<&'n str>)>, AuthError> {
+    if path == "*" || path.starts_with("*.") {
+        if object.len() > 1 {
+            return reject("The token names several organizations. Request a token for one.");
+        }
+        return Ok(object.values().next().map(|value| (value, path.get(2..))));
+    }
+    let mut members = prefixes(path).filter_map(|name| Some((object.get(name)?, path.get(name.len() + 1..))));
+    Ok(members.next())
+}
+
+/// The beginnings of a path that end before a dot or at its end, longest first.
+fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |prefix| Some(prefix.rsplit_once('.')?.0))
 }
 
 /// The identity provider's words for the roles. The default is the names in this API.
@@ -146,6 +159,7 @@ impl RoleMap {
             // A word of the map may contain spaces.
             Some(Value::String(text)) => text.split(' ').chain([text.as_str()]).filter_map(map).max(),
             Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).filter_map(map).max(),
+            Some(Value::Object(words)) => words.keys().map(String::as_str).filter_map(map).max(),
             _ => None,
         }
         .unwrap_or(Role::Member)
@@ -172,11 +186,15 @@ pub(super) fn principal(
         .and_then(Value::as_str)
         .filter(|user| !user.is_empty())
         .ok_or(AuthError::InvalidToken("The token has no sub."))?;
-    let client = match &names.client {
-        Some(name) => name.find(claims)?,
-        None => None,
+    // It is written to the audit log, which people read.
+    if user.chars().count() > MAX_USER || user.chars().any(text::is_control) {
+        return reject("The sub of the token is not 1 to 255 characters of text.");
+    }
+    let org = names.org.find(claims)?;
+    let tenant = match names.client.as_ref().filter(|name| name.is_begun(claims)) {
+        Some(name) => tenant(org, Some(name.find(claims)?))?,
+        None => tenant(org, None)?,
     };
-    let tenant = tenant(names.org.find(claims)?, client)?;
     let role = config.roles.role(names.role.find(claims)?);
     check_times(claims, now)?;
     Ok(Principal {
@@ -200,7 +218,8 @@ fn is_for(audience: Option<&Value>, ours: &str) -> bool {
 const NOT_AN_ORGANIZATION: &str =
     "The organization of the token is not 1 to 64 letters, digits, hyphens and underscores.";
 
-fn tenant(org: Option<&Value>, client: Option<&Value>) -> Result<Tenant, AuthError> {
+/// `client` is the value of the client claim, if the token has this claim; a path may lead to no value.
+fn tenant(org: Option<&Value>, client: Option<Option<&Value>>) -> Result<Tenant, AuthError> {
     let client_id = |text: &str| text.parse::<ClientOrgId>().ok();
     let org = org
         .and_then(Value::as_str)
@@ -213,7 +232,7 @@ fn tenant(org: Option<&Value>, client: Option<&Value>) -> Result<Tenant, AuthErr
     Ok(match client {
         None => tenant,
         Some(client) => client
-            .as_str()
+            .and_then(Value::as_str)
             .and_then(client_id)
             .map_or(Tenant::NoOrganization, Tenant::Client),
     })
@@ -265,6 +284,16 @@ mod tests {
             Ok(Some(json!("whole")))
         );
         assert_eq!(find("o.id", json!({"o.id": null, "o": {"id": "a"}})), Ok(None));
+        let hasura = "https://hasura.io/jwt/claims.x-hasura-org-id";
+        assert_eq!(
+            find(
+                hasura,
+                json!({"https://hasura.io/jwt/claims": {"x-hasura-org-id": "a"}})
+            ),
+            Ok(Some(json!("a")))
+        );
+        assert_eq!(find("a.b.c", json!({"a": {"b.c": 1}})), Ok(Some(json!(1))));
+        assert_eq!(find("a.b.c", json!({"a.b": {}, "a": {"b": {"c": 1}}})), Ok(None));
         for claims in [
             json!({}),
             json!({"o": null}),
@@ -322,7 +351,12 @@ mod tests {
             (json!(""), Role::Member),
             (json!([]), Role::Member),
             (json!(7), Role::Member),
-            (json!({"owner": true}), Role::Member),
+            (
+                json!({"member": {}, "admin": {"286": "acme.example"}}),
+                Role::Admin,
+            ),
+            (json!({"role": "owner"}), Role::Member),
+            (json!({}), Role::Member),
         ] {
             assert_eq!(roles.role(Some(&claim)), role, "{claim}");
         }
@@ -376,12 +410,12 @@ mod tests {
                 "{org}"
             );
         }
-        assert!(tenant(None, Some(&json!(CLIENT))).is_err());
+        assert!(tenant(None, Some(Some(&json!(CLIENT)))).is_err());
     }
 
     #[test]
     fn the_claim_of_a_client_is_never_the_agency() {
-        let of = |client: Value| tenant(Some(&json!("org_1")), Some(&client)).unwrap();
+        let of = |client: Value| tenant(Some(&json!("org_1")), Some(Some(&client))).unwrap();
         assert_eq!(of(json!(CLIENT)), Tenant::Client(CLIENT.parse().unwrap()));
         for client in [
             json!(""),
@@ -394,7 +428,11 @@ mod tests {
         ] {
             assert_eq!(of(client.clone()), Tenant::NoOrganization, "{client}");
         }
-        assert!(tenant(Some(&json!("a b")), Some(&json!(CLIENT))).is_err());
+        assert_eq!(
+            tenant(Some(&json!("org_1")), Some(None)),
+            Ok(Tenant::NoOrganization)
+        );
+        assert!(tenant(Some(&json!("a b")), Some(Some(&json!(CLIENT)))).is_err());
     }
 
     #[test]

@@ -11,8 +11,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa,
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-        RsaPublicKeyComponents,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+        KeyPair, RSA_PKCS1_SHA256, RsaPublicKeyComponents,
     },
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -34,6 +34,7 @@ pub(super) struct TestIssuer {
 enum SigningKey {
     Rsa(rsa::KeyPair),
     Ec(EcdsaKeyPair),
+    Ec384(EcdsaKeyPair),
     Ed(Ed25519KeyPair),
     Mac(String),
 }
@@ -51,6 +52,14 @@ impl TestIssuer {
         static SIGNER: LazyLock<TestIssuer> = LazyLock::new(|| TestIssuer {
             kid: "ec",
             key: SigningKey::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()),
+        });
+        &SIGNER
+    }
+
+    pub(super) fn ec384() -> &'static Self {
+        static SIGNER: LazyLock<TestIssuer> = LazyLock::new(|| TestIssuer {
+            kid: "ec384",
+            key: SigningKey::Ec384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap()),
         });
         &SIGNER
     }
@@ -80,6 +89,7 @@ impl TestIssuer {
         match self.key {
             SigningKey::Rsa(_) => Algorithm::RS256,
             SigningKey::Ec(_) => Algorithm::ES256,
+            SigningKey::Ec384(_) => Algorithm::ES384,
             SigningKey::Ed(_) => Algorithm::EdDSA,
             SigningKey::Mac(_) => Algorithm::HS256,
         }
@@ -97,6 +107,10 @@ impl TestIssuer {
             SigningKey::Ec(key) => {
                 let point = key.public_key().as_ref();
                 json!({"kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..])})
+            }
+            SigningKey::Ec384(key) => {
+                let point = key.public_key().as_ref();
+                json!({"kty": "EC", "crv": "P-384", "x": encode(&point[1..49]), "y": encode(&point[49..])})
             }
             SigningKey::Ed(key) => {
                 json!({"kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref())})
@@ -131,7 +145,7 @@ impl TestIssuer {
                 .unwrap();
                 signature
             }
-            SigningKey::Ec(key) => {
+            SigningKey::Ec(key) | SigningKey::Ec384(key) => {
                 let signature = key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
                 signature.as_ref().to_vec()
             }

@@ -120,23 +120,31 @@ impl RemoteKeys {
 
     /// The keys. They are fetched first if they are old or do not fit, and the minimum time has passed.
     ///
-    /// The returned keys may not fit: then a recent fetch did not bring a fitting key. `None` if there are no keys, or if
-    /// none fits and the last fetch failed.
-    pub(super) async fn get(&self, fits: impl Fn(&Jwks) -> bool, now: Timestamp) -> Option<Arc<Jwks>> {
+    /// The returned keys may not fit: then a recent fetch did not bring a fitting key.
+    ///
+    /// # Errors
+    /// The time until the next fetch, if there are no keys, or if none fits and the last fetch failed.
+    pub(super) async fn get(
+        &self,
+        fits: impl Fn(&Jwks) -> bool,
+        now: Timestamp,
+    ) -> Result<Arc<Jwks>, Duration> {
         let state = self.state();
         if let Some((keys, fetched)) = state.usable(now)
             && age(fetched, now) < REFRESH
             && fits(&keys)
         {
-            return Some(keys);
+            return Ok(keys);
         }
         let _turn = self.turn.lock().await;
-        if self.state().is_due(&fits, now) {
+        if self.state().due_in(&fits, now).is_zero() {
             self.refresh(now).await;
         }
         let state = self.state();
-        let (keys, _) = state.usable(now)?;
-        (fits(&keys) || !state.failed).then_some(keys)
+        match state.usable(now) {
+            Some((keys, _)) if fits(&keys) || !state.failed => Ok(keys),
+            _ => Err(state.due_in(&fits, now)),
+        }
     }
 
     async fn refresh(&self, now: Timestamp) {
@@ -199,13 +207,15 @@ impl CachedKeys {
             .filter(|(_, fetched)| age(*fetched, now) < LIFETIME)
     }
 
-    fn is_due(&self, fits: impl Fn(&Jwks) -> bool, now: Timestamp) -> bool {
+    /// The time until the next fetch, which a request makes.
+    fn due_in(&self, fits: impl Fn(&Jwks) -> bool, now: Timestamp) -> Duration {
         let interval = match self.usable(now) {
             None => INTERVAL_WITHOUT_KEYS,
             Some((keys, fetched)) if age(fetched, now) >= REFRESH || !fits(&keys) => INTERVAL,
-            Some(_) => return false,
+            Some((_, fetched)) => return REFRESH.saturating_sub(age(fetched, now)),
         };
-        self.tried.is_none_or(|tried| age(tried, now) >= interval)
+        self.tried
+            .map_or(Duration::ZERO, |tried| interval.saturating_sub(age(tried, now)))
     }
 }
 
@@ -273,7 +283,7 @@ mod tests {
     async fn keys_are_fetched_once_and_kept() {
         let (endpoint, keys) = endpoint().await;
         for seconds in [0, 1, 599] {
-            assert!(keys.get(has("rsa"), after(seconds)).await.is_some());
+            assert!(keys.get(has("rsa"), after(seconds)).await.is_ok());
         }
         assert_eq!(endpoint.hits(), 1);
     }
@@ -310,7 +320,7 @@ mod tests {
                 tokio::spawn(async move {
                     keys.get(has(&format!("unknown-{n}")), after(seconds))
                         .await
-                        .is_some()
+                        .is_ok()
                 })
             });
             for request in requests.collect::<Vec<_>>() {
@@ -327,7 +337,7 @@ mod tests {
         let requests = (0..50).map(|n| {
             let keys = keys.clone();
             let now = START + Duration::from_millis(n * 40);
-            tokio::spawn(async move { keys.get(has("rsa"), now).await.is_some() })
+            tokio::spawn(async move { keys.get(has("rsa"), now).await.is_ok() })
         });
         for request in requests.collect::<Vec<_>>() {
             assert!(request.await.unwrap());
@@ -342,12 +352,12 @@ mod tests {
         endpoint.answer("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n");
         let day = 24 * 60 * 60;
         for seconds in [600, 601, 629, 630, 3600, day - 1] {
-            assert!(keys.get(has("rsa"), after(seconds)).await.is_some(), "{seconds}");
+            assert!(keys.get(has("rsa"), after(seconds)).await.is_ok(), "{seconds}");
         }
         assert_eq!(endpoint.hits(), 1 + 4);
-        assert!(keys.get(has("rsa"), after(day)).await.is_none());
+        assert!(keys.get(has("rsa"), after(day)).await.is_err());
         endpoint.serve(&document(&[TestIssuer::rsa()]));
-        assert!(keys.get(has("rsa"), after(day + 10)).await.is_some());
+        assert!(keys.get(has("rsa"), after(day + 10)).await.is_ok());
     }
 
     #[tokio::test]
@@ -355,9 +365,10 @@ mod tests {
         let (endpoint, keys) = endpoint().await;
         keys.get(has("rsa"), START).await.unwrap();
         endpoint.answer("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
-        assert!(keys.get(has("ed"), after(30)).await.is_none());
-        assert!(keys.get(has("ed"), after(31)).await.is_none());
-        assert!(keys.get(has("rsa"), after(31)).await.is_some());
+        assert!(keys.get(has("ed"), after(30)).await.is_err());
+        let again = keys.get(has("ed"), after(31)).await;
+        assert_eq!(again.unwrap_err(), Duration::from_secs(29));
+        assert!(keys.get(has("rsa"), after(31)).await.is_ok());
         assert_eq!(endpoint.hits(), 2);
     }
 
@@ -366,11 +377,11 @@ mod tests {
         let (endpoint, keys) = endpoint().await;
         endpoint.answer("");
         for seconds in [0, 1, 4] {
-            assert!(keys.get(has("rsa"), after(seconds)).await.is_none());
+            assert!(keys.get(has("rsa"), after(seconds)).await.is_err());
         }
         assert_eq!(endpoint.hits(), 1);
         endpoint.serve(&document(&[TestIssuer::rsa()]));
-        assert!(keys.get(has("rsa"), after(5)).await.is_some());
+        assert!(keys.get(has("rsa"), after(5)).await.is_ok());
     }
 
     #[tokio::test]
@@ -384,7 +395,7 @@ mod tests {
                 .await
                 .is_err()
         );
-        assert!(keys.get(has("rsa"), after(1)).await.is_none());
+        assert!(keys.get(has("rsa"), after(1)).await.is_err());
     }
 
     #[tokio::test]

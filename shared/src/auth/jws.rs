@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
 use serde_json::Value;
 
-use super::keys::VerificationKey;
+use super::keys::{self, VerificationKey};
 use crate::json;
 
 /// A parsed token. Its content is not trusted before [`Jws::verify`].
@@ -36,13 +36,14 @@ impl<'a> Jws<'a> {
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err("The token uses an extension that is not supported.");
         }
-        let algorithm = match header.get("alg").and_then(Value::as_str) {
-            Some("RS256") => Algorithm::RS256,
-            Some("ES256") => Algorithm::ES256,
-            Some("EdDSA") => Algorithm::EdDSA,
-            Some("HS256") => Algorithm::HS256,
-            _ => return Err("The algorithm of the token is not accepted."),
-        };
+        if !header.get("typ").is_none_or(is_access_token) {
+            return Err("The type of the token is not JWT or at+jwt.");
+        }
+        let algorithm = header
+            .get("alg")
+            .and_then(Value::as_str)
+            .and_then(keys::algorithm)
+            .ok_or("The algorithm of the token is not accepted.")?;
         let kid = match header.get("kid") {
             None => None,
             Some(Value::String(kid)) => Some(kid.clone()),
@@ -72,6 +73,12 @@ impl<'a> Jws<'a> {
     }
 }
 
+/// RFC 8725, section 3.11: a token of another kind, for example a logout token, is not for this API.
+fn is_access_token(typ: &Value) -> bool {
+    let name = typ.as_str().unwrap_or_default().to_ascii_lowercase();
+    ["jwt", "at+jwt"].contains(&name.strip_prefix("application/").unwrap_or(&name))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -92,6 +99,7 @@ mod tests {
         for signer in [
             TestIssuer::rsa(),
             TestIssuer::ec(),
+            TestIssuer::ec384(),
             TestIssuer::ed(),
             TestIssuer::mac(),
         ] {
@@ -158,6 +166,37 @@ mod tests {
         ] {
             let error = payload(&ed.sign_as(header, "{}"), ed).unwrap_err();
             assert!(error.contains(reason), "{header}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_type_is_refused() {
+        let ed = TestIssuer::ed();
+        for typ in [
+            "",
+            r#""typ":"JWT","#,
+            r#""typ":"at+jwt","#,
+            r#""typ":"Application/AT+JWT","#,
+            r#""typ":"application/jwt","#,
+        ] {
+            for alg in ["EdDSA", "Ed25519"] {
+                let header = format!(r#"{{{typ}"alg":"{alg}"}}"#);
+                assert!(payload(&ed.sign_as(&header, "{}"), ed).is_ok(), "{header}");
+            }
+        }
+        for typ in [
+            r#""dpop+jwt""#,
+            r#""logout+jwt""#,
+            r#""application/""#,
+            r#""application/application/jwt""#,
+            r#""""#,
+            "1",
+            "null",
+            r#"["JWT"]"#,
+        ] {
+            let header = format!(r#"{{"typ":{typ},"alg":"EdDSA"}}"#);
+            let error = payload(&ed.sign_as(&header, "{}"), ed).unwrap_err();
+            assert!(error.contains("type"), "{header}: {error}");
         }
     }
 

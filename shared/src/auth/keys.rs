@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, EcdsaVerificationAlgorithm, ParsedPublicKey,
+};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::{Deserialize, de::IgnoredAny};
@@ -120,7 +122,31 @@ struct Jwk {
     e: Option<String>,
     x: Option<String>,
     y: Option<String>,
+    #[serde(flatten)]
+    private: PrivateParts,
+}
+
+/// RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1.
+#[derive(Deserialize)]
+struct PrivateParts {
     d: Option<IgnoredAny>,
+    p: Option<IgnoredAny>,
+    q: Option<IgnoredAny>,
+    dp: Option<IgnoredAny>,
+    dq: Option<IgnoredAny>,
+    qi: Option<IgnoredAny>,
+    oth: Option<IgnoredAny>,
+    k: Option<IgnoredAny>,
+}
+
+impl PrivateParts {
+    fn any(&self) -> bool {
+        [
+            &self.d, &self.p, &self.q, &self.dp, &self.dq, &self.qi, &self.oth, &self.k,
+        ]
+        .into_iter()
+        .any(Option::is_some)
+    }
 }
 
 impl TryFrom<Value> for VerificationKey {
@@ -135,23 +161,45 @@ impl TryFrom<Value> for VerificationKey {
         if !jwk.key_ops.is_none_or(verifies) {
             return Err("its key_ops do not include verify");
         }
-        if jwk.d.is_some() {
-            return Err("it is a private key");
+        if jwk.private.any() {
+            return Err("it has private parts");
         }
-        let (algorithm, name, key) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("RSA", _) => (Algorithm::RS256, "RS256", rsa(jwk.n, jwk.e)?),
-            ("EC", Some("P-256")) => (Algorithm::ES256, "ES256", p256(jwk.x, jwk.y)?),
-            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, "EdDSA", ed25519(jwk.x)?),
-            _ => return Err("its kind is not RSA, P-256 or Ed25519"),
+        let (algorithm, key) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+            ("RSA", _) => (Algorithm::RS256, rsa(jwk.n, jwk.e)?),
+            ("EC", Some("P-256")) => {
+                let key = elliptic(&ECDSA_P256_SHA256_FIXED, 32, jwk.x, jwk.y)?;
+                (Algorithm::ES256, key)
+            }
+            ("EC", Some("P-384")) => {
+                let key = elliptic(&ECDSA_P384_SHA384_FIXED, 48, jwk.x, jwk.y)?;
+                (Algorithm::ES384, key)
+            }
+            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, ed25519(jwk.x)?),
+            _ => return Err("its kind is not RSA, P-256, P-384 or Ed25519"),
         };
-        if jwk.alg.is_some_and(|alg| alg != name) {
-            return Err("its alg does not match its kind, or is not RS256, ES256 or EdDSA");
+        if jwk
+            .alg
+            .is_some_and(|alg| self::algorithm(&alg) != Some(algorithm))
+        {
+            return Err("its alg does not match its kind, or is not RS256, ES256, ES384 or EdDSA");
         }
         Ok(Self {
             kid: jwk.kid,
             algorithm,
             key,
         })
+    }
+}
+
+/// The algorithm with this name, if tokens may have it (RFC 7518, section 3.1; RFC 8037; RFC 9864, section 2.2).
+pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
+    match name {
+        "RS256" => Some(Algorithm::RS256),
+        "ES256" => Some(Algorithm::ES256),
+        "ES384" => Some(Algorithm::ES384),
+        "EdDSA" | "Ed25519" => Some(Algorithm::EdDSA),
+        "HS256" => Some(Algorithm::HS256),
+        _ => None,
     }
 }
 
@@ -174,17 +222,41 @@ fn rsa(n: Option<String>, e: Option<String>) -> Result<DecodingKey, &'static str
     if e.len() > 4 || e == [1] || e.last().is_none_or(|last| last % 2 == 0) {
         return Err("its exponent is out of range");
     }
+    if is_roca(&n) {
+        return Err("its modulus has the form of a vulnerable generator (ROCA)");
+    }
     Ok(DecodingKey::from_rsa_raw_components(&n, &e))
 }
 
-/// RFC 7518, section 6.2.1.
-fn p256(x: Option<String>, y: Option<String>) -> Result<DecodingKey, &'static str> {
+const PRIMES: [u32; 17] = [
+    11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157,
+];
+
+/// Whether a modulus has the fingerprint of CVE-2017-15361: modulo each of these primes it is a power of 65537. By chance, that
+/// is so for less than one modulus in 2^27 (Nemec and others, “The Return of Coppersmith's Attack”, section 2).
+fn is_roca(n: &[u8]) -> bool {
+    PRIMES.iter().all(|prime| {
+        let rest = n
+            .iter()
+            .fold(0, |rest, octet| (rest * 256 + u32::from(*octet)) % prime);
+        let powers = std::iter::successors(Some(1), |power| Some(power * 65_537 % prime));
+        powers.take(*prime as usize).any(|power| power == rest)
+    })
+}
+
+/// RFC 7518, section 6.2.1. `size` is that of a coordinate, in octets.
+fn elliptic(
+    curve: &'static EcdsaVerificationAlgorithm,
+    size: usize,
+    x: Option<String>,
+    y: Option<String>,
+) -> Result<DecodingKey, &'static str> {
     let (x, y) = (octets(x)?, octets(y)?);
-    if x.len() != 32 || y.len() != 32 {
-        return Err("its coordinates do not have 32 octets each");
+    if x.len() != size || y.len() != size {
+        return Err("its coordinates do not have the length of its curve");
     }
     let point = [&[4], x.as_slice(), &y].concat();
-    ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).map_err(|_| "its point is not on the curve")?;
+    ParsedPublicKey::new(curve, &point).map_err(|_| "its point is not on the curve")?;
     Ok(DecodingKey::from_ec_der(&point))
 }
 
@@ -192,12 +264,52 @@ fn p256(x: Option<String>, y: Option<String>) -> Result<DecodingKey, &'static st
 fn ed25519(x: Option<String>) -> Result<DecodingKey, &'static str> {
     let x = octets(x)?;
     ParsedPublicKey::new(&ED25519, &x).map_err(|_| "its x is not an Ed25519 key")?;
+    if has_small_order(&x) {
+        return Err("its point has a small order");
+    }
     Ok(DecodingKey::from_ed_der(&x))
 }
 
+/// Whether an Ed25519 point is one of the eight whose order divides 8, for which signatures of any message can be found. They have
+/// these y coordinates, little-endian and with either sign (RFC 8032, section 5.1.2; some are not canonical).
+fn has_small_order(point: &[u8]) -> bool {
+    const fn near_p(first: u8) -> [u8; 32] {
+        let mut y = [0xff; 32];
+        y[0] = first;
+        y[31] = 0x7f;
+        y
+    }
+    const fn small(first: u8) -> [u8; 32] {
+        let mut y = [0; 32];
+        y[0] = first;
+        y
+    }
+    const Y: [[u8; 32]; 7] = [
+        small(0),
+        small(1),
+        near_p(0xec), // p - 1
+        near_p(0xed), // p, that is 0
+        near_p(0xee), // p + 1, that is 1
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+            0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+            0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        ],
+    ];
+    let mut y = point.to_vec();
+    if let Some(last) = y.last_mut() {
+        *last &= 0x7f;
+    }
+    Y.iter().any(|small| *small == *y)
+}
+
+/// Padding is ignored, because some issuers write it.
 fn octets(text: Option<String>) -> Result<Vec<u8>, &'static str> {
     let text = text.ok_or("a member is missing")?;
-    let octets = BASE64_URL_SAFE_NO_PAD.decode(text);
+    let octets = BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
     octets.map_err(|_| "a member is not base64url")
 }
 
@@ -226,7 +338,12 @@ mod tests {
 
     #[test]
     fn a_key_is_for_its_algorithm_or_its_kinds() {
-        for signer in [TestIssuer::rsa(), TestIssuer::ec(), TestIssuer::ed()] {
+        for signer in [
+            TestIssuer::rsa(),
+            TestIssuer::ec(),
+            TestIssuer::ec384(),
+            TestIssuer::ed(),
+        ] {
             assert_eq!(
                 VerificationKey::try_from(signer.jwk()).unwrap().algorithm,
                 signer.algorithm()
@@ -236,12 +353,18 @@ mod tests {
                 VerificationKey::try_from(silent).unwrap().algorithm,
                 signer.algorithm()
             );
-            for alg in ["HS256", "none", "RS512", "PS256", "ES384", "RSA-OAEP", ""] {
+            for alg in ["HS256", "none", "RS512", "PS256", "ES512", "RSA-OAEP", ""] {
                 let reason = reason(changed(signer, json!({"alg": alg})));
                 assert!(reason.starts_with("its alg"), "{reason}");
             }
         }
         assert!(reason(changed(TestIssuer::rsa(), json!({"alg": "ES256"}))).starts_with("its alg"));
+        assert!(reason(changed(TestIssuer::ec(), json!({"alg": "ES384"}))).starts_with("its alg"));
+        let named = changed(TestIssuer::ed(), json!({"alg": "Ed25519"}));
+        assert_eq!(
+            VerificationKey::try_from(named).unwrap().algorithm,
+            Algorithm::EdDSA
+        );
     }
 
     #[test]
@@ -255,20 +378,26 @@ mod tests {
             );
         }
         assert!(VerificationKey::try_from(changed(rsa, json!({"key_ops": ["sign", "verify"]}))).is_ok());
-        assert_eq!(reason(changed(rsa, json!({"d": "AQAB"}))), "it is a private key");
+        for part in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+            assert_eq!(
+                reason(changed(rsa, json!({part: "AQAB"}))),
+                "it has private parts",
+                "{part}"
+            );
+        }
     }
 
     #[test]
     fn keys_of_another_kind_are_skipped() {
         for jwk in [
-            json!({"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA", "alg": "HS256"}),
+            json!({"kty": "oct", "alg": "HS256"}),
             json!({"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"}),
             json!({"kty": "EC", "crv": "Ed25519", "x": "AA", "y": "AA"}),
             json!({"kty": "OKP", "crv": "X25519", "x": "AA"}),
             json!({"kty": "EC"}),
             json!({"kty": "rsa"}),
         ] {
-            assert_eq!(reason(jwk), "its kind is not RSA, P-256 or Ed25519");
+            assert_eq!(reason(jwk), "its kind is not RSA, P-256, P-384 or Ed25519");
         }
     }
 
@@ -301,6 +430,50 @@ mod tests {
             changed(TestIssuer::ed(), json!({"x": null})),
         ] {
             assert!(VerificationKey::try_from(jwk.clone()).is_err(), "{jwk}");
+        }
+    }
+
+    #[test]
+    fn padding_is_no_fault() {
+        for signer in [TestIssuer::rsa(), TestIssuer::ec(), TestIssuer::ed()] {
+            let mut jwk = signer.jwk();
+            for name in ["n", "e", "x", "y"] {
+                if let Some(Value::String(text)) = jwk.get_mut(name) {
+                    text.push_str(&"=".repeat((4 - text.len() % 4) % 4));
+                }
+            }
+            assert!(VerificationKey::try_from(jwk.clone()).is_ok(), "{jwk}");
+        }
+    }
+
+    #[test]
+    fn weak_keys_are_skipped() {
+        // The largest odd number of 2,048 bits that is 1, a power of 65537, modulo every prime.
+        let product: u128 = PRIMES.iter().map(|prime| u128::from(*prime)).product();
+        let rest = (0..256).fold(0, |rest, _| (rest * 256 + 0xff) % product);
+        let low = u128::MAX - rest + 1;
+        let low = if low % 2 == 0 { low - product } else { low };
+        let modulus = [[0xff; 240].as_slice(), &low.to_be_bytes()].concat();
+        let n = BASE64_URL_SAFE_NO_PAD.encode(&modulus);
+        assert_eq!(
+            reason(changed(TestIssuer::rsa(), json!({"n": n}))),
+            "its modulus has the form of a vulnerable generator (ROCA)"
+        );
+        for y in [
+            [0; 32],
+            [
+                0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+                0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+                0x03, 0x7a,
+            ],
+        ] {
+            for sign in [0, 0x80] {
+                let mut point = y;
+                point[31] |= sign;
+                let x = BASE64_URL_SAFE_NO_PAD.encode(point);
+                assert!(VerificationKey::try_from(changed(TestIssuer::ed(), json!({"x": x}))).is_err());
+                assert!(has_small_order(&point));
+            }
         }
     }
 

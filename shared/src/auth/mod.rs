@@ -3,7 +3,7 @@
 //! `jws` parses the token and verifies its signature, `keys` and `jwks_url` provide the keys, and `claims` reads the
 //! verified payload.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use serde_json::Value;
@@ -63,9 +63,9 @@ pub enum AuthError {
     /// The token is valid except for its expired `exp`.
     #[error("The token has expired.")]
     ExpiredToken,
-    /// The identity provider's keys are unavailable, so the token cannot be verified.
+    /// The identity provider's keys are unavailable, so the token cannot be verified. They are fetched again after this time.
     #[error("The keys of the identity provider are unavailable.")]
-    KeysUnavailable,
+    KeysUnavailable(Duration),
 }
 
 /// An [`AuthError::InvalidToken`] as a result.
@@ -115,7 +115,8 @@ impl Auth {
     /// Fetches the keys before the first request, within 2 s. If the fetch fails, a request retries it.
     pub async fn warm(&self, now: Timestamp) {
         if let Keys::Remote(keys) = &self.keys {
-            keys.get(|_| true, now).await;
+            // Without keys, requests get an error that says so.
+            let _ = keys.get(|_| true, now).await;
         }
     }
 
@@ -136,7 +137,7 @@ impl Auth {
         let fits = |keys: &Jwks| kid.is_none() || keys.named(kid).next().is_some();
         let keys = match &self.keys {
             Keys::Fixed(keys) => keys.clone(),
-            Keys::Remote(keys) => keys.get(fits, now).await.ok_or(AuthError::KeysUnavailable)?,
+            Keys::Remote(keys) => keys.get(fits, now).await.map_err(AuthError::KeysUnavailable)?,
         };
         let mut reason = match kid {
             Some(_) => "The kid of the token does not match any key.",
@@ -175,8 +176,6 @@ fn token(headers: &HeaderMap) -> Result<&str, AuthError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
-
     use http::HeaderValue;
     use proptest::prelude::*;
     use serde_json::json;
@@ -275,9 +274,15 @@ mod tests {
         let auth = Auth::new(config(KeySource::Document(jwks(&[
             TestIssuer::rsa(),
             TestIssuer::ec(),
+            TestIssuer::ec384(),
             TestIssuer::ed(),
         ]))));
-        for signer in [TestIssuer::rsa(), TestIssuer::ec(), TestIssuer::ed()] {
+        for signer in [
+            TestIssuer::rsa(),
+            TestIssuer::ec(),
+            TestIssuer::ec384(),
+            TestIssuer::ed(),
+        ] {
             assert_eq!(
                 authenticate(&auth, &signer.sign(&claims(json!({})))).await,
                 expected
@@ -483,6 +488,95 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_claim_that_is_begun_is_never_the_agencys() {
+        for (name, claim) in [
+            ("client.id", json!({"client": CLIENT})),
+            ("client.id", json!({"client": [CLIENT]})),
+            ("client.id", json!({"client": {"ID": CLIENT}})),
+            ("client.id", json!({"client": {}})),
+            ("client.id", json!({"client": {"id": null}})),
+            ("client.id", json!({"client": 7})),
+            ("client.id", json!({"client": false})),
+            ("client.id", json!({"client": [{"id": CLIENT}]})),
+            ("clients.*.id", json!({"clients": {"acme": {}}})),
+            ("clients.*.id", json!({"clients": ["acme"]})),
+            ("clients.*.id", json!({"clients": {}})),
+        ] {
+            let auth = provider(&[("client", name)]);
+            let tenant = with_claims(&auth, claim.clone()).await.map(|user| user.tenant);
+            assert_eq!(tenant, Ok(Tenant::NoOrganization), "{name} {claim}");
+        }
+        let auth = provider(&[("client", "client.id")]);
+        // `claims` takes a `null` away.
+        for (more, expected) in [
+            (
+                r#"{"client.id":null,"client":{"id":"cli_01890a5d-ac96-774b-bcce-b302099a8057"},"#,
+                Tenant::NoOrganization,
+            ),
+            (r#"{"client":{"id":null},"#, Tenant::NoOrganization),
+            (r#"{"client":null,"#, Tenant::Agency("org_1".parse().unwrap())),
+            (
+                r#"{"client.id":null,"client":null,"#,
+                Tenant::Agency("org_1".parse().unwrap()),
+            ),
+        ] {
+            let token = TestIssuer::rsa().sign(&claims(json!({})).replacen('{', more, 1));
+            assert_eq!(
+                authenticate(&auth, &token).await.unwrap().tenant,
+                expected,
+                "{more}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sub_is_text_of_at_most_255_characters() {
+        let auth = provider(&[]);
+        for sub in ["é".repeat(255), "auth0|5f7c8ec7 c33c".to_owned()] {
+            assert!(with_claims(&auth, json!({"sub": sub})).await.is_ok(), "{sub}");
+        }
+        for sub in [
+            "x".repeat(256),
+            "a\u{202E}b".to_owned(),
+            "\u{1b}[2J".to_owned(),
+            "a\nb".to_owned(),
+            "a\u{2028}b".to_owned(),
+        ] {
+            let reason = invalid(with_claims(&auth, json!({"sub": sub})).await);
+            assert!(reason.contains("sub"), "{reason}");
+        }
+    }
+
+    #[tokio::test]
+    async fn tokens_as_zitadel_makes_them() {
+        let auth = provider(&[
+            ("org", "urn:zitadel:iam:user:resourceowner:id"),
+            ("role", "urn:zitadel:iam:org:project:roles"),
+        ]);
+        let changes = json!({
+            "sub": "168096859532001537",
+            "org_id": null,
+            "role": null,
+            "urn:zitadel:iam:user:resourceowner:id": "286",
+            "urn:zitadel:iam:org:project:roles": {"admin": {"286": "acme.zitadel.cloud"}},
+        });
+        assert_eq!(
+            with_claims(&auth, changes).await,
+            agency("168096859532001537", Role::Admin, "286")
+        );
+    }
+
+    #[tokio::test]
+    async fn tokens_as_hasura_makes_them() {
+        let auth = provider(&[("org", "https://hasura.io/jwt/claims.x-hasura-org-id")]);
+        let changes = json!({"org_id": null, "https://hasura.io/jwt/claims": {"x-hasura-org-id": "acme"}});
+        assert_eq!(
+            with_claims(&auth, changes).await,
+            agency("user_1", Role::Admin, "acme")
+        );
+    }
+
+    #[tokio::test]
     async fn tokens_as_auth0_makes_them() {
         let auth = provider(&[("role", "https://acme.example/roles")]);
         let changes = json!({
@@ -641,7 +735,7 @@ mod tests {
         auth.warm(NOW).await;
         assert_eq!(
             with_claims(&auth, json!({})).await,
-            Err(AuthError::KeysUnavailable)
+            Err(AuthError::KeysUnavailable(Duration::from_secs(5)))
         );
         invalid(authenticate(&auth, "a.b.c").await);
     }
@@ -653,7 +747,7 @@ mod tests {
         auth.warm(NOW).await;
         assert_eq!(
             with_claims(&auth, json!({})).await,
-            Err(AuthError::KeysUnavailable)
+            Err(AuthError::KeysUnavailable(Duration::from_secs(5)))
         );
     }
 

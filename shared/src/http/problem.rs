@@ -1,6 +1,6 @@
 //! Problem details (RFC 9457): the table of statuses, codes and sentences.
 
-use std::{borrow::Cow, collections::BTreeMap, iter};
+use std::{borrow::Cow, collections::BTreeMap, iter, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{
@@ -162,9 +162,11 @@ impl Problem {
         }
     }
 
-    fn retry_after(self, seconds: u64) -> Self {
+    /// Rounded up to whole seconds, and at least one.
+    fn retry_after(self, wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
         Self {
-            retry_after: Some(seconds),
+            retry_after: u64::try_from(seconds).ok(),
             ..self
         }
     }
@@ -228,7 +230,7 @@ impl From<ProblemCode> for Problem {
     fn from(code: ProblemCode) -> Self {
         let problem = Self::new(code, code.about().1);
         if code == P::Unavailable {
-            problem.retry_after(1)
+            problem.retry_after(Duration::from_secs(1))
         } else {
             problem
         }
@@ -241,9 +243,9 @@ impl From<AuthError> for Problem {
             AuthError::MissingToken => P::MissingToken.into(),
             AuthError::InvalidToken(reason) => Self::new(P::InvalidToken, reason),
             AuthError::ExpiredToken => P::ExpiredToken.into(),
-            AuthError::KeysUnavailable => {
-                Self::from(P::Unavailable).because("identity provider keys are unavailable", &error)
-            }
+            AuthError::KeysUnavailable(wait) => Self::from(P::Unavailable)
+                .retry_after(wait)
+                .because("identity provider keys are unavailable", &error),
         }
     }
 }
@@ -259,9 +261,7 @@ impl From<store::Error> for Problem {
             E::SlugTaken => P::SlugTaken.into(),
             E::HostnameTaken => P::HostnameTaken.into(),
             E::LimitReached => P::LimitReached.into(),
-            E::TooSoon(wait) => {
-                Self::from(P::TooManyRequests).retry_after(wait.as_millis().div_ceil(1000).max(1) as u64)
-            }
+            E::TooSoon(wait) => Self::from(P::TooManyRequests).retry_after(wait),
             E::IdempotencyMismatch => P::IdempotencyMismatch.into(),
             E::InvalidCursor => P::InvalidCursor.into(),
             E::Conflict => P::Unavailable.into(),

@@ -80,7 +80,7 @@ impl FromStr for FooterText {
 /// overrides and isolates of the bidirectional algorithm (UAX #9, section 2). The latter reorder the text after them,
 /// so that a name could rewrite the page around it. The marks LRM, RLM and ALM and the joiners are allowed: Hebrew,
 /// Arabic and Persian names and emoji need them, and they affect only their neighbours.
-pub(super) fn is_control(c: char) -> bool {
+pub(crate) fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
