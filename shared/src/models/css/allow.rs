@@ -13,6 +13,30 @@ pub const AT_RULES: &[&str] = &[
     "supports",
 ];
 
+/// The at-rules of a page's margin boxes, which `@page` contains (CSS Paged Media Level 3, section 4.2).
+pub const MARGIN_BOXES: &[&str] = &[
+    "bottom-center",
+    "bottom-left",
+    "bottom-left-corner",
+    "bottom-right",
+    "bottom-right-corner",
+    "left-bottom",
+    "left-middle",
+    "left-top",
+    "right-bottom",
+    "right-middle",
+    "right-top",
+    "top-center",
+    "top-left",
+    "top-left-corner",
+    "top-right",
+    "top-right-corner",
+];
+
+/// Custom properties with an image as value, which `theme.css` sets. A style sheet that used one under a selector would tell the
+/// image's host that, and when, the selector matches.
+pub const IMAGE_PROPERTIES: &[&str] = &["--portal-login-bg", "--portal-logo"];
+
 /// Functions of values. None of them can load a file, whatever its arguments.
 #[rustfmt::skip]
 pub const VALUES: &[&str] = &[
@@ -85,7 +109,7 @@ pub fn runs(name: &str) -> bool {
 /// The name in the list, ignoring ASCII case and the prefixes that autoprefixer writes.
 pub fn find(list: &'static [&'static str], name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    let plain = ["-webkit-", "-moz-"]
+    let plain = ["-webkit-", "-moz-", "-o-"]
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix));
     let plain = plain.unwrap_or(&name);
@@ -99,7 +123,16 @@ mod tests {
 
     #[test]
     fn the_lists_are_sorted_and_lower_case() {
-        for list in [AT_RULES, VALUES, SELECTORS, CONDITIONS, LOADS, RUN] {
+        for list in [
+            AT_RULES,
+            MARGIN_BOXES,
+            IMAGE_PROPERTIES,
+            VALUES,
+            SELECTORS,
+            CONDITIONS,
+            LOADS,
+            RUN,
+        ] {
             assert!(list.is_sorted());
             assert!(list.iter().all(|name| *name == name.to_ascii_lowercase()));
         }
@@ -114,7 +147,8 @@ mod tests {
         // U+212A and U+017F fold to `k` and `s` in Unicode.
         assert_eq!(at_rule("\u{212A}eyframes"), None);
         assert_eq!(value("\u{17F}in"), None);
-        assert_eq!(value("-o-linear-gradient"), None);
+        assert_eq!(value("-o-linear-gradient"), Some("linear-gradient"));
+        assert_eq!(value("-o-link"), None);
         assert_eq!(value("-webkit--moz-calc"), None);
         assert_eq!(value("-webkit-image-set"), None);
         for list in [VALUES, SELECTORS, CONDITIONS] {

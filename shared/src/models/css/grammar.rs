@@ -6,7 +6,7 @@ use cssparser::{ParseError, ParseErrorKind, Parser, ToCss, Token};
 
 use super::{
     Code, Refusal,
-    allow::{AT_RULES, CONDITIONS, LOADS, SELECTORS, VALUES, find, runs},
+    allow::{AT_RULES, CONDITIONS, IMAGE_PROPERTIES, LOADS, MARGIN_BOXES, SELECTORS, VALUES, find, runs},
     forbidden, malformed, quoted,
 };
 
@@ -77,6 +77,9 @@ fn tokenize<'i>(input: &mut Parser<'i>, nodes: &mut Vec<Node<'i>>) -> Result<(),
             continue;
         }
         admit(&token, at).map_err(ParseError::custom)?;
+        if token == Token::ParenthesisBlock {
+            joins(nodes).map_err(ParseError::custom)?;
+        }
         let opens = matches!(
             token,
             Token::Function(_)
@@ -107,16 +110,33 @@ fn admit(token: &Token, at: usize) -> Accepted {
         {
             unknown_function(name, at)
         }
+        Token::Ident(name)
+            if IMAGE_PROPERTIES
+                .iter()
+                .any(|image| name.eq_ignore_ascii_case(image)) =>
+        {
+            let reason = "is not allowed: it would tell the image's host which selector matches";
+            forbidden(at, format!("{} {reason}", quoted(name)))
+        }
         Token::AtKeyword(name) if name.eq_ignore_ascii_case("charset") => {
             let reason = "`@charset` is only allowed as `@charset \"utf-8\";` at the very start";
             forbidden(at, reason)
         }
-        Token::AtKeyword(name) if find(AT_RULES, name).is_none() => {
+        Token::AtKeyword(name) if find(AT_RULES, name).is_none() && find(MARGIN_BOXES, name).is_none() => {
             let (shown, allowed) = (quoted(&format!("@{name}")), AT_RULES.join(", @"));
             forbidden(at, format!("{shown} is not allowed; allowed are: @{allowed}"))
         }
         Token::CDO | Token::CDC => forbidden(at, "HTML comments are not allowed"),
         token if token.is_parse_error() => malformed(at, "this is not a CSS token"),
+        _ => Ok(()),
+    }
+}
+
+/// Rejects `url (` and `url/**/(`: a program that removes the blank or the comment makes the function of it.
+fn joins(before: &[Node]) -> Accepted {
+    let last = before.iter().rfind(|node| !is_space(&node.token));
+    match last.and_then(|node| Some((node.ident()?, node.at))) {
+        Some((name, at)) if find(LOADS, name).is_some() => unknown_function(name, at),
         _ => Ok(()),
     }
 }
@@ -227,13 +247,15 @@ enum Context {
     Style,
     /// `@keyframes`.
     Keyframes,
+    /// `@page`, which contains declarations and margin boxes.
+    Page,
     /// A rule that contains only declarations.
     Declarations,
 }
 
 impl Context {
     fn has_declarations(self) -> bool {
-        matches!(self, Self::Scope | Self::Style | Self::Declarations)
+        matches!(self, Self::Scope | Self::Style | Self::Page | Self::Declarations)
     }
 
     /// The context inside a conditional rule or a layer.
@@ -280,7 +302,7 @@ fn item(at: usize, rest: &mut Siblings, context: Context) -> Accepted {
     });
     match stop {
         Some((node, body)) if node.token == Token::CurlyBracketBlock => match context {
-            Context::Declarations => malformed(at, "only declarations are allowed here"),
+            Context::Page | Context::Declarations => malformed(at, "only declarations are allowed here"),
             Context::Keyframes => {
                 keyframe(head, at)?;
                 block(body, Context::Declarations)
@@ -305,8 +327,11 @@ fn item(at: usize, rest: &mut Siblings, context: Context) -> Accepted {
 fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Accepted {
     let (prelude, stop) = rest.until(|token| matches!(token, Token::Semicolon | Token::CurlyBracketBlock));
     // `admit` has rejected the other at-rules.
-    let name = find(AT_RULES, name).unwrap_or_default();
+    let margin_box = find(MARGIN_BOXES, name);
+    let name = margin_box.or_else(|| find(AT_RULES, name)).unwrap_or_default();
     let fits = match context {
+        Context::Page => margin_box.is_some(),
+        _ if margin_box.is_some() => false,
         Context::Keyframes | Context::Declarations => false,
         Context::Style => !matches!(name, "keyframes" | "page" | "counter-style"),
         _ => true,
@@ -331,15 +356,17 @@ fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Acce
             [Token::QuotedString(_)] if name == "keyframes" => {}
             _ => return malformed(at, format!("`@{name}` needs one name")),
         },
-        "starting-style" if !is_blank(prelude) => {
-            return malformed(at, "`@starting-style` is followed by its block");
+        name if !is_blank(prelude) && (name == "starting-style" || margin_box.is_some()) => {
+            return malformed(at, format!("`@{name}` is followed by its block"));
         }
         _ => {}
     }
     let content = match name {
         "scope" => Context::Scope,
         "keyframes" => Context::Keyframes,
-        "page" | "counter-style" => Context::Declarations,
+        "page" => Context::Page,
+        "counter-style" => Context::Declarations,
+        _ if margin_box.is_some() => Context::Declarations,
         _ => context.group(),
     };
     block(body, content)

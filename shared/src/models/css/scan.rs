@@ -7,15 +7,14 @@ use super::{Refusal, forbidden, malformed};
 /// The maximum depth of braces, brackets, parentheses and functions together.
 const MAX_DEPTH: usize = 16;
 
-/// The longest name that an error message quotes, in characters.
-const MAX_SUGGESTION: usize = 100;
-
 /// Checks the sheet and returns it with its comments emptied.
 pub fn scan(text: &str) -> Result<String, Refusal> {
     characters(text)?;
     let mut stored = String::with_capacity(text.len());
     let mut open: Vec<(char, usize)> = Vec::with_capacity(MAX_DEPTH);
     let mut chars = text.chars();
+    // Inside a name that begins with `.` or `#`: a class or an id, if it is in a selector.
+    let mut in_name = false;
     loop {
         let rest = chars.as_str();
         let at = text.len() - rest.len();
@@ -26,13 +25,18 @@ pub fn scan(text: &str) -> Result<String, Refusal> {
             // An empty comment stays, because it can separate two tokens.
             stored.push_str("/**/");
             chars = after.chars();
+            in_name = false;
             continue;
         }
         let Some(c) = chars.next() else { break };
         stored.push(c);
         match c {
             '"' | '\'' => string(text, at, c, &mut chars, &mut stored)?,
-            '\\' => backslash(text, at)?,
+            '\\' if in_name => escaped(at, &mut chars, &mut stored)?,
+            '\\' => {
+                let reason = "a backslash is only allowed in a string and in the name of a class or id";
+                return forbidden(at, reason);
+            }
             '<' => less_than(at, &chars)?,
             '(' | '[' | '{' if open.len() == MAX_DEPTH => {
                 return forbidden(
@@ -52,6 +56,8 @@ pub fn scan(text: &str) -> Result<String, Refusal> {
             },
             _ => {}
         }
+        let continues = c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '\\') || !c.is_ascii();
+        in_name = matches!(c, '.' | '#') || in_name && continues;
     }
     match open.pop() {
         Some((closer, at)) => malformed(at, format!("the `{closer}` for this bracket is missing")),
@@ -92,8 +98,8 @@ fn string(
                 return malformed(start, "this string is not closed on its line");
             }
             Some('\\') if !is_escape(chars.as_str()) => {
-                let reason = "a backslash in a string must be the hexadecimal escape of a character above U+009F, \
-                              as in `\"\\201C\"`";
+                let reason = "a backslash in a string must be the hexadecimal escape of a line feed, `\"\\A\"`, or of a \
+                              character above U+009F, as in `\"\\201C\"`";
                 return forbidden(at, reason);
             }
             Some(c) => {
@@ -110,7 +116,7 @@ fn string(
 
 /// Whether the text after a backslash is a hexadecimal escape of an allowed character.
 fn is_escape(rest: &str) -> bool {
-    hexadecimal(rest).is_some_and(|(c, _)| c > '\u{9F}' && c != '\u{FEFF}')
+    hexadecimal(rest).is_some_and(|(c, _)| c == '\n' || c > '\u{9F}' && c != '\u{FEFF}')
 }
 
 /// The character of one to six hexadecimal digits, and the number of digits.
@@ -128,48 +134,24 @@ fn less_than(at: usize, after: &Chars) -> Result<(), Refusal> {
     }
 }
 
-/// The error for a backslash outside strings. For an escaped class or id it suggests an equivalent selector.
-fn backslash(text: &str, at: usize) -> Result<(), Refusal> {
-    let reason = "a backslash is only allowed in a string";
-    match equivalent_selector(text, at) {
-        Some((escaped, plain)) => forbidden(at, format!("{reason}; write `{plain}` instead of `{escaped}`")),
-        None => forbidden(at, reason),
-    }
-}
-
-/// The escaped selector around the first backslash, and an attribute selector that matches the same elements.
-fn equivalent_selector(text: &str, at: usize) -> Option<(&str, String)> {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii();
-    let before = text.get(..at)?.trim_end_matches(is_name);
-    let (outside, attribute) = match before.strip_suffix('.') {
-        Some(outside) => (outside, "class~"),
-        None => (before.strip_suffix('#')?, "id"),
-    };
-    let mut name = String::new();
-    let mut chars = text.get(before.len()..)?.chars();
-    for _ in 0..MAX_SUGGESTION {
-        let rest = chars.as_str();
-        let c = match chars.next() {
-            Some('\\') => match hexadecimal(chars.as_str()) {
-                Some((c, digits)) => {
-                    let after = chars.as_str().get(digits..)?;
-                    chars = after.strip_prefix([' ', '\t', '\n']).unwrap_or(after).chars();
-                    c
-                }
-                None => chars.next()?,
-            },
-            Some(c) if is_name(c) => c,
-            _ => {
-                let end = text.len() - rest.len();
-                let escaped = text.get(outside.len()..end)?;
-                return Some((escaped, format!("[{attribute}=\"{name}\"]")));
-            }
-        };
-        // These characters are not allowed in a string either.
-        if c.is_control() || c.is_whitespace() || matches!(c, '"' | '\\' | '<') {
-            return None;
+/// Reads the escaped character after a backslash in the name of a class or id, as Tailwind writes them: `.lg\:w-full`.
+///
+/// Of these escapes, no tag can begin, and no control character comes out.
+fn escaped(at: usize, chars: &mut Chars, stored: &mut String) -> Result<(), Refusal> {
+    let rest = chars.as_str();
+    let length = match hexadecimal(rest) {
+        Some((c, digits)) if !c.is_control() && c != '<' && c != '\u{FEFF}' => {
+            let after = rest.get(digits..).unwrap_or_default();
+            digits + usize::from(after.starts_with([' ', '\t', '\n']))
         }
-        name.push(c);
-    }
-    None
+        None => match rest.chars().next() {
+            Some(c) if !c.is_control() && c != '<' && c != '\u{FEFF}' => c.len_utf8(),
+            _ => return forbidden(at, "this character cannot be escaped"),
+        },
+        Some(_) => return forbidden(at, "this character cannot be escaped"),
+    };
+    let (character, after) = rest.split_at(length);
+    stored.push_str(character);
+    *chars = after.chars();
+    Ok(())
 }
