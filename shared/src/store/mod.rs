@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     time::{Duration, Instant},
 };
 
@@ -179,9 +178,24 @@ impl Store {
     }
 
     /// The first `limit` items between two sort keys, strongly consistent.
-    async fn between(&self, org: &OrgId, bounds: (&str, &str), limit: i32) -> Result<Vec<Item>> {
-        let call = self.query(org, bounds).limit(limit);
-        Ok(call.send().await.map_err(sdk_error)?.items.unwrap_or_default())
+    async fn between(&self, org: &OrgId, bounds: (&str, &str), limit: u8) -> Result<Vec<Item>> {
+        let call = self.query(org, bounds).limit(limit.into());
+        Ok(rows(call, limit.into()).await?.0)
+    }
+}
+
+/// The rows of a query, and whether there can be more. DynamoDB may end a page at any time, even before its first row, so the query
+/// goes on until it has at least `enough` rows.
+async fn rows(query: QueryFluentBuilder, enough: usize) -> Result<(Vec<Item>, bool)> {
+    let mut rows = Vec::new();
+    let mut next = query.clone();
+    loop {
+        let answer = next.send().await.map_err(sdk_error)?;
+        rows.extend(answer.items.unwrap_or_default());
+        match answer.last_evaluated_key {
+            Some(last) if rows.len() < enough => next = query.clone().set_exclusive_start_key(Some(last)),
+            last => return Ok((rows, last.is_some())),
+        }
     }
 }
 
@@ -411,21 +425,21 @@ impl Error {
 }
 
 /// Classifies a failed call. The SDK has already retried transient failures.
-fn sdk_error<E, R>(failure: SdkError<E, R>) -> Error
+fn sdk_error<E>(failure: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    R: fmt::Debug + Send + Sync + 'static,
 {
+    let status = failure.raw_response().map(|response| response.status());
     match failure.code() {
         Some("TransactionConflictException") => Error::Conflict,
         Some(
             "ProvisionedThroughputExceededException"
             | "ThrottlingException"
             | "RequestLimitExceeded"
-            | "InternalServerError"
-            | "ServiceUnavailable"
             | "TransactionInProgressException",
         ) => Error::Unavailable(failure.into()),
+        // Whatever its code: DynamoDB has more than its documentation lists.
+        _ if status.is_some_and(|status| status.is_server_error()) => Error::Unavailable(failure.into()),
         None if !matches!(failure, SdkError::ConstructionFailure(_)) => Error::Unavailable(failure.into()),
         _ => Error::Internal(failure.into()),
     }

@@ -10,7 +10,7 @@ use crate::models::id::OrgId;
 use super::{
     Agency, Error, Result,
     keys::{self, List},
-    parse, sdk_error,
+    parse, rows,
 };
 
 /// The requested page.
@@ -97,8 +97,8 @@ impl Cursor {
 }
 
 impl Agency<'_> {
-    /// One page, in one query. The first page includes the list's head, which exists only if agency mode is enabled. On
-    /// later pages the cursor shows that.
+    /// One page, in one query. The first page includes the list's head, which exists only if agency mode is enabled. An empty
+    /// later page takes one more request, for the head.
     pub(super) async fn page<T: DeserializeOwned>(&self, list: List, page: &PageRequest) -> Result<Page<T>> {
         let decode = |cursor: &str| Cursor::decode(self.org, list, cursor);
         let after = page.cursor.as_deref().map(decode).transpose()?;
@@ -111,14 +111,18 @@ impl Agency<'_> {
             // One more item than requested shows whether there is a next page.
             .limit(i32::from(page.limit) + 1 + i32::from(first))
             .set_exclusive_start_key(after.map(|sk| keys::of(self.org, sk).item()));
-        let answer = call.send().await.map_err(sdk_error)?;
-        let mut rows = answer.items.unwrap_or_default().into_iter();
-        if first && rows.next().is_none() {
+        let (rows, more) = rows(call, 1 + usize::from(first)).await?;
+        let mut rows = rows.into_iter();
+        let is_enabled = match first {
+            true => rows.next().is_some(),
+            // A client can make up a cursor.
+            false => rows.len() > 0 || self.store.get(list.head(self.org)).await?.is_some(),
+        };
+        if !is_enabled {
             return Err(Error::NotEnabled);
         }
         let mut rows: Vec<_> = rows.collect();
-        // DynamoDB ends a page early at 1 MB.
-        let more = rows.len() > limit || answer.last_evaluated_key.is_some();
+        let more = more || rows.len() > limit;
         rows.truncate(limit);
         let last = rows.last().and_then(|row| row.get(keys::SK)?.as_s().ok());
         let next_cursor = last.filter(|_| more).map(|sk| Cursor::encode(self.org, list, sk));

@@ -18,6 +18,7 @@ use axum::{
 };
 use http::{Method, Request};
 use local::{fault::Fault, system::System};
+use serde_json::json;
 use tower::ServiceExt;
 
 use super::{Convention, assert_departures};
@@ -75,6 +76,28 @@ async fn an_unavailable_table_is_503_and_the_next_request_succeeds() {
         }
     }
     assert_departures(Convention::ReadsTheTable, unaffected);
+}
+
+#[tokio::test]
+async fn every_server_error_of_the_table_is_503() {
+    for (status, code) in [
+        (500, "InternalFailure"),
+        (503, "ServiceUnavailableException"),
+        (500, "Unlisted"),
+        (505, "Unlisted"),
+    ] {
+        for writes in [false, true] {
+            let api = Api::counted().await;
+            let owner = api.agency("org_acme").await;
+            api.inject(Fault::server_error(status, code).times(4));
+            let answer = match writes {
+                true => owner.put(BRANDING, json!({})).await,
+                false => owner.get(BRANDING).await,
+            };
+            assert_discreet(&answer, 503, "unavailable");
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use local::fault::Fault;
 use serde_json::{Value, json};
 use shared::store::{Cursor, keys::List};
 use uuid::Uuid;
 
 use crate::harness::{
-    Api, CLIENTS, NO_CLIENT, User, id,
+    Api, CLIENTS, CONTEXT, DOMAINS, NO_CLIENT, User, id,
     operations::{Operation, operations_where},
     path,
 };
@@ -203,6 +204,55 @@ async fn a_forged_cursor_does_not_leave_its_list() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_made_up_cursor_is_no_way_into_a_list_without_agency_mode() {
+    let api = Api::start().await;
+    let stranger = api.user("org_none", "owner");
+    let owner = api.agency("org_acme").await;
+    for (path, list, sk) in [
+        (CLIENTS, List::Clients, "CLIENT#cli_x"),
+        (DOMAINS, List::Domains, "DOMAIN#dom_x"),
+        ("/agency/audit", List::Audit, "LOG#a"),
+    ] {
+        let cursor = |org: &str| Cursor::encode(&org.parse().unwrap(), list, sk);
+        let answer = stranger
+            .get(&format!("{path}?cursor={}", cursor("org_none")))
+            .await;
+        answer.problem(403, "agency-not-enabled");
+        let page = owner.get(&format!("{path}?cursor={}", cursor("org_acme"))).await;
+        assert_eq!(page.expect(200), json!({"items": [], "nextCursor": null}));
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_dynamodb_ends_early_goes_on() {
+    let api = Api::counted().await;
+    let owner = filled(&api, "org_acme").await;
+    owner.subdomain("acme").await;
+    for path in [CLIENTS, DOMAINS, "/agency/audit", "/agency/overview", CONTEXT] {
+        let is_list = lists().iter().any(|list| list.path == path);
+        let expected = owner.get(path).await.expect(200);
+        for rows in 0..4 {
+            api.inject(Fault::end_page(rows));
+            let answer = owner.get(path).await.expect(200);
+            if !is_list {
+                assert_eq!(answer, expected, "{path} {rows}");
+                continue;
+            }
+            // A page may be short, but it is not the end.
+            let mut items = answer["items"].as_array().unwrap().clone();
+            let mut cursor = answer["nextCursor"].clone();
+            while let Some(next) = cursor.as_str() {
+                let page = owner.get(&format!("{path}?cursor={next}")).await.expect(200);
+                items.extend(page["items"].as_array().unwrap().clone());
+                cursor = page["nextCursor"].clone();
+            }
+            assert_eq!(json!(items), expected["items"], "{path} {rows}");
+        }
+    }
+    api.assert_faults_met();
 }
 
 #[tokio::test]

@@ -22,11 +22,12 @@ use crate::dns::ANY_PORT;
 enum Effect {
     Conflict,
     Throttle,
-    InternalError,
+    ServerError(u16, &'static str),
     LoseRequest,
     LoseAnswer,
     Stall,
     Unprocessed,
+    EndPage(usize),
 }
 
 /// A fault. By default it applies to the next request, once.
@@ -59,7 +60,12 @@ impl Fault {
 
     /// `InternalServerError` with status 500; nothing is applied.
     pub fn internal_error() -> Self {
-        Self::new(Effect::InternalError)
+        Self::server_error(500, "InternalServerError")
+    }
+
+    /// An error with this status and code; nothing is applied.
+    pub fn server_error(status: u16, code: &'static str) -> Self {
+        Self::new(Effect::ServerError(status, code))
     }
 
     /// The connection closes before anything is applied.
@@ -80,6 +86,11 @@ impl Fault {
     /// A `BatchGetItem` returns the first key's item only. The other keys are `UnprocessedKeys`.
     pub fn unprocessed() -> Self {
         Self::new(Effect::Unprocessed).on("BatchGetItem")
+    }
+
+    /// A `Query` ends after this many rows, with a `LastEvaluatedKey`, as DynamoDB may do at any time.
+    pub fn end_page(rows: usize) -> Self {
+        Self::new(Effect::EndPage(rows)).on("Query")
     }
 
     fn new(effect: Effect) -> Self {
@@ -289,7 +300,9 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<ProxyState>
     client.get_ref().set_nodelay(true)?;
     server.get_ref().set_nodelay(true)?;
     while let Some(request) = HttpMessage::read(&mut client).await? {
-        let response = match state.record(&request) {
+        let effect = state.record(&request);
+        let request = begin_again(request);
+        let response = match effect {
             None => request.exchange(&mut server).await?,
             Some(Effect::LoseRequest) => return Ok(()),
             Some(Effect::LoseAnswer) => {
@@ -308,6 +321,10 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<ProxyState>
                 body["UnprocessedKeys"] = unprocessed;
                 response.with(&body)
             }
+            Some(Effect::EndPage(rows)) => {
+                let response = request.exchange(&mut server).await?;
+                response.with(&end_page(response.json(), rows, &request.json()))
+            }
             Some(Effect::Conflict) if request.action() == "TransactWriteItems" => {
                 transaction_conflict(&request.json())
             }
@@ -325,10 +342,10 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<ProxyState>
                     "message": "Rate of requests exceeds the allowed throughput.",
                 }),
             ),
-            Some(Effect::InternalError) => error_response(
-                500,
+            Some(Effect::ServerError(status, code)) => error_response(
+                status,
                 json!({
-                    "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError",
+                    "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"),
                     "message": "The request processing has failed because of an unknown error",
                 }),
             ),
@@ -336,6 +353,34 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<ProxyState>
         response.write(client.get_mut()).await?;
     }
     Ok(())
+}
+
+/// The sort key of a page's end before its first row.
+const BEFORE_FIRST: &str = "before the first row";
+
+/// A page of a query with at most this many rows, and the key of the last one.
+fn end_page(mut page: Value, rows: usize, request: &Value) -> Value {
+    let mut items: Vec<Value> = serde_json::from_value(page["Items"].take()).unwrap_or_default();
+    items.truncate(rows);
+    page["LastEvaluatedKey"] = match items.last() {
+        Some(last) => json!({"PK": last["PK"], "SK": last["SK"]}),
+        None => json!({"PK": request["ExpressionAttributeValues"][":pk"], "SK": {"S": BEFORE_FIRST}}),
+    };
+    page["Count"] = items.len().into();
+    page["Items"] = items.into();
+    page
+}
+
+/// The request without an `ExclusiveStartKey` that [`end_page`] made up.
+fn begin_again(request: HttpMessage) -> HttpMessage {
+    let mut body = request.json();
+    if body["ExclusiveStartKey"]["SK"]["S"] != BEFORE_FIRST {
+        return request;
+    }
+    if let Some(body) = body.as_object_mut() {
+        body.remove("ExclusiveStartKey");
+    }
+    request.with(&body)
 }
 
 /// A `BatchGetItem` of the first key of each table, and the keys that it leaves out.
