@@ -366,7 +366,7 @@ mod tests {
                 "after 10 to 11 minutes".to_owned(),
             ),
             (
-                "the label of a deleted subdomain is kept for its agency for",
+                "the label of a deleted subdomain that existed for a day is kept for its agency for",
                 days(LABEL_KEPT),
             ),
             (

@@ -55,7 +55,7 @@ impl Response {
     ///
     /// # Errors
     /// [`Failure::Lame`]: the server is not authoritative. [`Failure::Malformed`]: there are two `CNAME` records (RFC 2181,
-    /// section 10.1).
+    /// section 10.1), or `NXDOMAIN` with a record of the name.
     fn classify(
         message: &Message,
         zone: Option<&Name>,
@@ -99,14 +99,19 @@ impl Response {
                 _ => {}
             }
         }
+        let exists = message.metadata.response_code == ResponseCode::NoError;
         if !records.is_empty() {
+            // With an alias, `NXDOMAIN` is about the last name of the chain (RFC 6604).
+            if !exists {
+                return Err(Failure::Malformed);
+            }
             records.sort_by_cached_key(ToString::to_string);
             records.dedup();
             return Ok(Self::Answer(records));
         }
         Ok(match cname.or(dname) {
             Some(target) => Self::Cname(target),
-            None if message.metadata.response_code == ResponseCode::NoError => Self::NoData,
+            None if exists => Self::NoData,
             None => Self::NxDomain,
         })
     }

@@ -99,6 +99,7 @@ fn mnemonic(code: ResponseCode) -> String {
         ResponseCode::Refused => "REFUSED",
         ResponseCode::YXDomain => "YXDOMAIN",
         ResponseCode::NotAuth => "NOTAUTH",
+        ResponseCode::BADVERS | ResponseCode::BADSIG => "BADVERS",
         code => return format!("RCODE {}", u16::from(code)),
     };
     name.to_owned()
@@ -316,7 +317,7 @@ async fn udp_then_tcp(
 ) -> Result<Message, Failure> {
     let mut edns = true;
     let received = match udp(server, &question.message(edns), deadline, sender).await {
-        Err(Failure::Code(ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS)) => {
+        Err(Failure::Code(code)) if lacks_edns(code) => {
             edns = false;
             udp(server, &question.message(edns), deadline, sender).await?
         }
@@ -331,6 +332,12 @@ async fn udp_then_tcp(
             failure => failure,
         }),
     }
+}
+
+/// Whether a server without EDNS, or without its version, answers so. The library parses 16, `BADVERS`, as `BADSIG`.
+fn lacks_edns(code: ResponseCode) -> bool {
+    use ResponseCode::{BADSIG, BADVERS, FormErr, NotImp};
+    matches!(code, FormErr | NotImp | BADVERS | BADSIG)
 }
 
 /// A response, or a reason to repeat the query by TCP.
@@ -418,11 +425,14 @@ fn read(bytes: &[u8], question: &Message, any_case: bool) -> Option<Result<Recei
     {
         return None;
     }
-    let code = header.metadata.response_code;
-    let decides = matches!(code, ResponseCode::NoError | ResponseCode::NXDomain);
     // A server that cannot parse the query sends its response code without the question.
-    if header.counts.queries == 0 && !decides {
-        return Some(Err(Failure::Code(code)));
+    if header.counts.queries == 0 {
+        // EDNS extends the header's response code.
+        let code = Message::from_vec(bytes).map_or(header.metadata.response_code, |message| {
+            message.metadata.response_code
+        });
+        let is_error = !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain);
+        return is_error.then_some(Err(Failure::Code(code)));
     }
     let repeated = Query::read(&mut decoder).ok()?;
     if header.counts.queries != 1

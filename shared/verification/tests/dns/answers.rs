@@ -411,16 +411,62 @@ async fn what_is_cut_short_is_asked_by_tcp() {
 
 #[tokio::test]
 async fn a_server_without_edns_is_asked_without_it() {
-    let world = World::new("").await;
-    for server in [NS1, NS2] {
-        world
-            .serve(server, |asked| match asked.message.edns {
-                Some(_) => asked.code(ResponseCode::FormErr),
-                None => Reaction::Say(Zone::parse("acme.test.", &cname()).answer(asked)),
-            })
-            .await;
+    for (code, questions) in [
+        (ResponseCode::FormErr, 1),
+        (ResponseCode::NotImp, 1),
+        (ResponseCode::BADVERS, 1),
+        (ResponseCode::FormErr, 0),
+        (ResponseCode::BADVERS, 0),
+    ] {
+        let world = World::new("").await;
+        for server in [NS1, NS2] {
+            world
+                .serve(server, move |asked| match asked.message.edns {
+                    Some(_) => match asked.code(code) {
+                        Reaction::Say(mut reply) => {
+                            reply.queries.truncate(questions);
+                            Reaction::Say(reply)
+                        }
+                        other => other,
+                    },
+                    None => Reaction::Say(Zone::parse("acme.test.", &cname()).answer(asked)),
+                })
+                .await;
+        }
+        let proof = world.see(&portal(), Depth::Scheduled).await.proof;
+        assert_eq!(proof, Proof::Cname, "{code} {questions}");
     }
-    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
+}
+
+#[tokio::test]
+async fn a_record_of_a_name_that_does_not_exist_proves_nothing() {
+    for records in [txt(), cname()] {
+        let world = World::new("").await;
+        for server in [NS1, NS2] {
+            let records = records.clone();
+            world
+                .serve(server, move |asked| {
+                    let mut reply = Zone::parse("acme.test.", &records).answer(asked);
+                    if asked.kind() == RecordType::TXT {
+                        reply.metadata.response_code = ResponseCode::NXDomain;
+                    }
+                    Reaction::Say(reply)
+                })
+                .await;
+        }
+        let seen = world.see(&portal(), Depth::Scheduled).await;
+        let expected = if records == txt() {
+            Proof::Unknown
+        } else {
+            Proof::Cname
+        };
+        assert_eq!(seen.proof, expected, "{seen:#?}");
+        assert_eq!(
+            codes(&seen).contains(&Code::DnsMalformed),
+            records == txt(),
+            "{seen:#?}"
+        );
+    }
 }
 
 #[tokio::test]

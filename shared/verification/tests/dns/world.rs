@@ -8,7 +8,7 @@ use std::{
 };
 
 use hickory_proto::{
-    op::{Message, ResponseCode},
+    op::{Edns, Message, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
         rdata::{A, AAAA, CAA, CNAME, MX, NS, NULL, SOA, TXT},
@@ -71,6 +71,10 @@ impl Asked {
     pub fn code(&self, code: ResponseCode) -> Reaction {
         let mut reply = self.reply();
         reply.metadata.response_code = code;
+        if code.high() > 0 {
+            // The part of the code that does not fit into the header.
+            reply.set_edns(Edns::new());
+        }
         Reaction::Say(reply)
     }
 }
