@@ -4,10 +4,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{
-    HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
-};
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use serde::Serialize;
 use shared::{
     app::App,
@@ -129,7 +126,7 @@ async fn get_portal_context(
 )]
 async fn get_public_branding(State(app): State<App>, query: Query) -> Result<Response, Problem> {
     let branding = public_branding(&app, &query).await?;
-    Ok(([(CACHE_CONTROL, PUBLIC)], Json(branding)).into_response())
+    Ok((PUBLIC, Json(branding)).into_response())
 }
 
 /// Get the branding of the portal at a host name as a style sheet
@@ -150,7 +147,7 @@ async fn get_public_branding(State(app): State<App>, query: Query) -> Result<Res
 async fn get_theme_css(State(app): State<App>, query: Query) -> Result<Response, Problem> {
     let css = theme::stylesheet(&public_branding(&app, &query).await?);
     let kind = HeaderValue::from_static("text/css; charset=utf-8");
-    Ok(([(CACHE_CONTROL, PUBLIC), (CONTENT_TYPE, kind)], css).into_response())
+    Ok((PUBLIC, [(CONTENT_TYPE, kind)], css).into_response())
 }
 
 /// Check whether a certificate may be issued for a host name
@@ -176,7 +173,7 @@ async fn check_tls(State(app): State<App>, query: Query) -> Result<Response, Pro
         Err(_) => false,
     };
     Ok(match served {
-        true => ([(CACHE_CONTROL, PUBLIC)], StatusCode::OK).into_response(),
+        true => (PUBLIC, StatusCode::OK).into_response(),
         false => StatusCode::NOT_FOUND.into_response(),
     })
 }

@@ -5,8 +5,8 @@ use axum::{
     extract::{FromRequest, Request},
 };
 use http::{
-    HeaderMap, HeaderName,
-    header::{CONTENT_TYPE, IF_MATCH},
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
@@ -87,6 +87,10 @@ async fn read(request: Request) -> Result<(Value, HeaderMap), Problem> {
     if !is_json(&parts.headers) {
         return Err(ProblemCode::UnsupportedMediaType.into());
     }
+    if !parts.headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
+        let detail = "The body must not be encoded: send it without Content-Encoding.";
+        return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail));
+    }
     let bytes = collect(body).await?;
     let value = json::parse(&bytes).map_err(|error| {
         // The parser's message without its position, which the detail shows first.
@@ -107,6 +111,11 @@ async fn collect(body: RawBody) -> Result<Vec<u8>, Problem> {
         Err(error) if error.is::<LengthLimitError>() => Err(ProblemCode::BodyTooLarge.into()),
         Err(_) => Err(Problem::new(ProblemCode::InvalidJson, "The body is incomplete.")),
     }
+}
+
+/// RFC 9110, section 8.4.1.
+fn is_identity(encoding: &HeaderValue) -> bool {
+    encoding.as_bytes().eq_ignore_ascii_case(b"identity")
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

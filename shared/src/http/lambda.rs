@@ -4,12 +4,13 @@ use std::convert::Infallible;
 
 use axum::Router;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{Extensions, header::HOST};
+use http::{Extensions, HeaderName, header::HOST};
 use lambda_http::{
     Adapter, LambdaEvent,
     request::{LambdaRequest, RequestContext},
 };
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_json::{Value, value::RawValue};
 use tower::{Service, ServiceBuilder};
 
 use crate::app::App;
@@ -24,11 +25,37 @@ pub async fn run(router: Router<App>, app: App) -> Result<(), lambda_http::Error
     lambda_runtime::run(handler(router, app)).await
 }
 
+/// An event of the gateway. Its headers may have characters that HTTP forbids.
+pub struct Event(LambdaRequest);
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let event = Box::<RawValue>::deserialize(deserializer)?;
+        let request = serde_json::from_str(event.get()).or_else(|_| with_valid_headers(event.get()));
+        request.map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// Parses an event after replacing each control character in a header's value by U+FFFD. So the header stays, and is invalid: a
+/// condition does not hold, and a token is not accepted.
+fn with_valid_headers(event: &str) -> serde_json::Result<LambdaRequest> {
+    let mut event: Value = serde_json::from_str(event)?;
+    if let Some(headers) = event.get_mut("headers").and_then(Value::as_object_mut) {
+        headers.retain(|name, _| HeaderName::from_bytes(name.as_bytes()).is_ok());
+        for value in headers.values_mut() {
+            if let Value::String(text) = value {
+                *text = text.replace(|c: char| c.is_ascii_control() && c != '\t', "\u{FFFD}");
+            }
+        }
+    }
+    serde_json::from_value(event)
+}
+
 /// The service that answers the gateway's events.
 pub fn handler(
     router: Router<App>,
     app: App,
-) -> impl Service<LambdaEvent<LambdaRequest>, Response: Serialize, Error = Infallible, Future: Send> + Clone {
+) -> impl Service<LambdaEvent<Event>, Response: Serialize, Error = Infallible, Future: Send> + Clone {
     let edge = super::service(router, app);
     let edge = ServiceBuilder::new()
         .map_request(|request: lambda_http::Request| request.map(into_body))
@@ -72,8 +99,9 @@ pub(super) fn trace(extensions: &Extensions) -> Option<&str> {
 ///
 /// Invalid characters of the query are percent-encoded. The host and the protocol are removed: the adapter builds a URL of
 /// them that no code reads. A body that is not valid base64 is passed as text. The path gets its leading slash.
-fn sanitize_event(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
-    if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
+fn sanitize_event(event: LambdaEvent<Event>) -> LambdaEvent<LambdaRequest> {
+    let Event(mut payload) = event.payload;
+    if let LambdaRequest::ApiGatewayV2(request) = &mut payload {
         if let Some(query) = &mut request.raw_query_string
             && query.bytes().any(needs_encoding)
         {
@@ -96,7 +124,7 @@ fn sanitize_event(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRe
             path.insert(0, '/');
         }
     }
-    event
+    LambdaEvent::new(payload, event.context)
 }
 
 fn needs_encoding(byte: u8) -> bool {

@@ -32,7 +32,7 @@ mod origin;
 pub mod problem;
 pub mod reply;
 
-pub use lambda::{handler, run};
+pub use lambda::{Event, handler, run};
 pub use origin::OriginSecrets;
 pub use problem::{Problem, ProblemCode};
 

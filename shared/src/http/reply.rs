@@ -17,8 +17,12 @@ use crate::store::Created;
 /// The header of a response to an earlier request with the same idempotency key.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// The `cache-control` of public responses.
-pub const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");
+/// The headers of a public response, which caches may store. With `vary: origin`, a cache does not give a response without CORS
+/// headers to a page of another origin.
+pub const PUBLIC: [(HeaderName, HeaderValue); 2] = [
+    (CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")),
+    (VARY, HeaderValue::from_static("origin")),
+];
 
 /// A JSON body.
 pub struct Json<T>(pub T);

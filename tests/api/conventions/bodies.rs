@@ -103,6 +103,34 @@ async fn a_body_is_json_by_its_media_type() {
 }
 
 #[tokio::test]
+async fn a_body_is_not_encoded() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let put = async |encodings: &[&str]| {
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(encodings.iter().map(|encoding| ("content-encoding", *encoding)));
+        owner.raw(Method::PUT, BRANDING, &headers, "{}").await
+    };
+    for encodings in [&[][..], &["identity"], &["Identity"]] {
+        put(encodings).await.expect(200);
+    }
+    for encodings in [
+        &["gzip"][..],
+        &["br"],
+        &[""],
+        &["identity, gzip"],
+        &["identity", "gzip"],
+    ] {
+        put(encodings).await.problem(415, "unsupported-media-type");
+    }
+    let headers = [("content-encoding", "gzip")];
+    owner
+        .raw(Method::POST, "/agency/enable", &headers, "x")
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
 async fn a_body_has_at_most_64_kib() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;

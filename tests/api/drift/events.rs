@@ -91,10 +91,23 @@ async fn events_that_are_no_valid_http_requests_get_a_response() {
         let answer = invoke(&system.app, "portal", event).await;
         assert_eq!(answer.status, 404, "{host:?}");
     }
+    invoke(&system.app, "agency", json("agency/enableAgency.json")).await;
     let mut event = json("branding/putBranding.json");
     event["isBase64Encoded"] = true.into();
     event["body"] = "%%%".into();
     assert_eq!(invoke(&system.app, "branding", event).await.status, 400);
+    for (header, value, status) in [
+        ("authorization", "Bearer a\u{7f}", 401),
+        ("if-match", "\"a\u{7f}\"", 412),
+        ("content-type", "application/json\u{7f}", 415),
+        ("user-agent", "curl\u{1}", 200),
+        ("x-\u{7f}", "x", 200),
+    ] {
+        let mut event = json("branding/putBranding.json");
+        event["headers"][header] = value.into();
+        let answer = invoke(&system.app, "branding", event).await;
+        assert_eq!(answer.status, status, "{header}: {}", answer.body);
+    }
     for path in [
         "/agency/clients/../overview",
         "/agency/clients/a/b",

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, fs};
 
-use lambda_http::{Context, LambdaEvent, aws_lambda_events::encodings::Body, request::LambdaRequest};
+use lambda_http::{Context, LambdaEvent, aws_lambda_events::encodings::Body};
 use local::system::{Builder, System};
 use serde_json::Value;
-use shared::{app::App, http::handler};
+use shared::{
+    app::App,
+    http::{Event, handler},
+};
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -52,7 +55,7 @@ pub fn router(app: &App, function: &str) -> OpenApiRouter<App> {
 
 pub async fn invoke(app: &App, function: &str, event: Value) -> Returned {
     let router = router(app, function);
-    let request: LambdaRequest = serde_json::from_value(event).unwrap();
+    let request: Event = serde_json::from_str(&event.to_string()).unwrap();
     let event = LambdaEvent::new(request, Context::default());
     let response = handler(router.into(), app.clone()).oneshot(event).await.unwrap();
     let response = serde_json::to_value(response).unwrap();
