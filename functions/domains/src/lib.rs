@@ -110,7 +110,8 @@ async fn get_portal_domain(
 
 /// Delete a domain
 ///
-/// The records that remain in DNS prove nothing any more. The label of a subdomain is kept for the agency for 30 days.
+/// The records that remain in DNS prove nothing any more. The label of a subdomain that existed for a day is kept for the
+/// agency for 30 days.
 #[utoipa::path(
     delete,
     path = "/agency/portal-domains/{domainId}",

@@ -30,6 +30,9 @@ use super::{
     transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Transaction, number, text},
 };
 
+/// The age from which the label of a subdomain is kept after its deletion. So creating and deleting does not collect labels.
+const LABEL_IN_USE: Duration = Duration::from_secs(24 * 3600);
+
 /// How long the label of a deleted subdomain is kept for its agency.
 pub const LABEL_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -432,7 +435,8 @@ impl Agency<'_> {
             .await
     }
 
-    /// Deletes a domain, its token and its hold on the hostname. The label of a subdomain is kept for the agency for 30 days.
+    /// Deletes a domain, its token and its hold on the hostname. The label of a subdomain that existed for a day is kept for
+    /// the agency for 30 days.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
@@ -454,17 +458,15 @@ impl Agency<'_> {
                 transaction.delete(keys::prime(self.org, rank, id), None)?;
             }
             match domain.kind {
-                DomainType::Subdomain => {
+                DomainType::Subdomain if self.caller.now.since(domain.created_at) >= LABEL_IN_USE => {
                     let until = (self.caller.now + LABEL_KEPT).seconds();
                     let mut kept = holds(domain)?;
                     kept.insert("keepUntil".to_owned(), number(until));
                     kept.insert(keys::TTL.to_owned(), number(until));
                     transaction.put(kept, None)?;
                 }
-                DomainType::Custom if domain.status.serves() => {
-                    transaction.delete(keys::holder(&domain.hostname), None)?;
-                }
-                DomainType::Custom => {}
+                _ if domain.status.serves() => transaction.delete(keys::holder(&domain.hostname), None)?,
+                _ => {}
             }
             let was = snapshot(&config.show(domain.clone()));
             let record = Record::of_domain(Action::DomainDeleted, domain, (was, None));

@@ -82,7 +82,10 @@ fn map_from_json(map: &Map<String, Value>) -> Item {
 /// All items of an agency that has one of everything.
 async fn written() -> Vec<Value> {
     let api = Api::build(System::builder().at(START)).await;
-    let owner = api.agency("org_acme").await;
+    let deleted = api.agency("org_acme").await.subdomain("initech").await;
+    api.advance(DAY);
+    let owner = api.user("org_acme", "owner");
+    owner.remove(&deleted).await;
     let branding = json!({"primaryColor": "#0a5d3a", "customCss": ".portal { color: red }"});
     owner.put(BRANDING, branding).await.expect(200);
     owner.put(CONFIG, json!({})).await.expect(200);
@@ -93,8 +96,6 @@ async fn written() -> Vec<Value> {
         .await
         .expect(201);
     owner.subdomain("globex").await;
-    let deleted = owner.subdomain("initech").await;
-    owner.remove(&deleted).await;
     owner.custom_domain("pending.acme.test").await;
     let failing = owner.verified_domain("failing.acme.test").await;
     api.advance(MINUTE);

@@ -10,8 +10,10 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn a_deleted_label_stays_its_agencys_for_30_days() {
     let api = Api::stopped().await;
     let acme = api.agency("org_acme").await;
-    let globex = api.agency("org_globex").await;
+    api.agency("org_globex").await;
     let old = acme.subdomain("acme").await;
+    api.advance(DAY);
+    let (acme, globex) = (api.user("org_acme", "owner"), api.user("org_globex", "owner"));
     acme.remove(&old).await;
     let host = "acme.portal.localhost";
     assert!(!api.serves(host).await);
@@ -27,6 +29,8 @@ async fn a_deleted_label_stays_its_agencys_for_30_days() {
     assert_ne!(new["id"], old["id"]);
     acme.get(&path(&old)).await.problem(404, "not-found");
     assert!(api.serves(host).await);
+    api.advance(DAY);
+    let acme = api.user("org_acme", "owner");
     acme.remove(&new).await;
 
     api.advance(30 * DAY - SECOND);
@@ -44,6 +48,22 @@ async fn a_deleted_label_stays_its_agencys_for_30_days() {
     acme.post(DOMAINS, json!({"subdomain": "acme"}))
         .await
         .problem(409, "hostname-taken");
+}
+
+#[tokio::test]
+async fn labels_are_not_collected_by_creating_and_deleting() {
+    let api = Api::stopped().await;
+    let (acme, globex) = (api.agency("org_acme").await, api.agency("org_globex").await);
+    for label in ["one", "two", "three"] {
+        let created = acme.subdomain(label).await;
+        acme.remove(&created).await;
+        assert!(!api.serves(&format!("{label}.portal.localhost")).await);
+        globex.subdomain(label).await;
+    }
+    let young = acme.subdomain("young").await;
+    api.advance(DAY - SECOND);
+    api.user("org_acme", "owner").remove(&young).await;
+    api.user("org_globex", "owner").subdomain("young").await;
 }
 
 #[tokio::test]
