@@ -3,6 +3,7 @@
 use std::{
     env, fmt,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     str::FromStr,
 };
 
@@ -29,7 +30,9 @@ pub struct Config {
     /// `CERTIFICATE_AUTHORITIES`: the issuers that CAA records must allow.
     pub certificate_authorities: Vec<String>,
     /// `MAX_DOMAINS`: the limit of one agency.
-    pub max_domains: u32,
+    pub max_domains: NonZeroU32,
+    /// `MAX_CLIENTS`: the limit of one agency.
+    pub max_clients: NonZeroU32,
     /// `DNS_…`
     pub dns: DnsConfig,
     /// `API_BASE_PATH`: a prefix that paths may have, `/api` for example.
@@ -136,6 +139,7 @@ impl Config {
             addresses: variables.list("PORTAL_ADDRESSES")?,
             certificate_authorities: variables.list("CERTIFICATE_AUTHORITIES")?,
             max_domains: variables.or("MAX_DOMAINS", "100")?,
+            max_clients: variables.or("MAX_CLIENTS", "10000")?,
             dns: DnsConfig {
                 resolvers: variables.list("DNS_RESOLVERS")?,
                 mode: variables.or("DNS_MODE", "authoritative")?,
@@ -272,7 +276,11 @@ mod tests {
         let config = parse(&[("MAX_DOMAINS", ""), ("DNS_MODE", " "), ("API_BASE_PATH", "")]).unwrap();
         assert_eq!(config.names.target.as_str(), "cname.portal.example.com");
         assert!(!config.names.allow_special_use && !config.dns.allow_private);
-        assert_eq!((config.max_domains, config.dns.authority_port), (100, 53));
+        assert_eq!(
+            (config.max_domains.get(), config.max_clients.get()),
+            (100, 10_000)
+        );
+        assert_eq!(config.dns.authority_port, 53);
         assert_eq!(config.dns.mode, DnsMode::Authoritative);
         assert!(config.dns.resolvers.is_empty() && config.addresses.is_empty());
         assert_eq!(
@@ -307,6 +315,8 @@ mod tests {
             ("PORTAL_DOMAIN_TARGET", &long),
             ("PORTAL_ADDRESSES", "192.0.2"),
             ("MAX_DOMAINS", "-1"),
+            ("MAX_DOMAINS", "0"),
+            ("MAX_CLIENTS", "0"),
             ("DNS_RESOLVERS", "192.0.2.53"),
             ("DNS_MODE", "both"),
             ("DNS_AUTHORITY_PORT", "65536"),

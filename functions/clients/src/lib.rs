@@ -27,7 +27,7 @@ pub fn router() -> OpenApiRouter<App> {
 }
 
 problems!(ListProblems: USER AGENCY PAGED);
-problems!(CreateProblems: USER ADMIN AGENCY BODY IDEMPOTENT, [SlugTaken]);
+problems!(CreateProblems: USER ADMIN AGENCY BODY IDEMPOTENT, [SlugTaken, LimitReached]);
 problems!(GetProblems: USER AGENCY, [NotFound]);
 problems!(UpdateProblems: USER ADMIN AGENCY BODY, [NotFound, SlugTaken]);
 problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
@@ -85,7 +85,9 @@ async fn create_client(
     Create { body, key }: Create<ClientOrgCreate>,
 ) -> Result<CreatedAt<ClientOrg>, Problem> {
     let agency = app.store.agency(&caller)?;
-    let created = agency.create_client(&body, key.as_ref()).await?;
+    let created = agency
+        .create_client(&body, app.config.max_clients, key.as_ref())
+        .await?;
     let path = format!("/agency/clients/{}", created.resource.id);
     let location = app.config.path(&path);
     Ok(CreatedAt { created, location })

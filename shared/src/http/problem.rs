@@ -78,7 +78,7 @@ impl ProblemCode {
             P::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "The resource does not support this method."),
             P::SlugTaken => (S::CONFLICT, "Another client of the agency has this slug. Choose another slug."),
             P::HostnameTaken => (S::CONFLICT, "This host name is taken. Choose another host name."),
-            P::LimitReached => (S::CONFLICT, "The agency has the maximum number of portal domains."),
+            P::LimitReached => (S::CONFLICT, "The agency has the maximum number of these."),
             P::Stale => (S::PRECONDITION_FAILED, "The resource has changed since you read it. Read it again."),
             P::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "Send a body of at most 64 KiB."),
             P::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."),

@@ -1,5 +1,7 @@
 //! Client organizations.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 use crate::models::{
@@ -14,7 +16,7 @@ use super::{
     Agency, Created, Error, IdempotencyKey, Page, PageRequest, Record, Result, Store, Stored, item,
     keys::{self, List},
     parse,
-    transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Retry, Transaction},
+    transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Retry, Transaction, number},
 };
 
 /// The agency of a client organization, for requests of the client's users.
@@ -84,10 +86,11 @@ impl Agency<'_> {
     /// Creates a client. If a slug derived from the name is taken, other suffixes are tried.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::SlugTaken`]
+    /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::SlugTaken`], [`Error::LimitReached`]
     pub async fn create_client(
         &self,
         new: &ClientOrgCreate,
+        limit: NonZeroU32,
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<ClientOrg>> {
         let derived = Slug::from_name(&new.name, crate::random::six_bytes);
@@ -100,7 +103,10 @@ impl Agency<'_> {
                 (None, 1) => derived.numbered(2),
                 (None, _) => derived.numbered(100_000 + crate::random::below(900_000)),
             };
-            match self.try_create_client(&new.name, slug, key, &mut retry).await {
+            match self
+                .try_create_client(&new.name, slug, limit, key, &mut retry)
+                .await
+            {
                 Err(Error::SlugTaken) if new.slug.is_none() && taken < 20 => taken += 1,
                 done => return done,
             }
@@ -111,6 +117,7 @@ impl Agency<'_> {
         &self,
         name: &ClientName,
         slug: Slug,
+        limit: NonZeroU32,
         key: Option<&IdempotencyKey>,
         retry: &mut Retry,
     ) -> Result<Created<ClientOrg>> {
@@ -124,7 +131,13 @@ impl Agency<'_> {
             updated_at: now,
         };
         let mut transaction = self.transaction();
-        self.count_clients(&mut transaction, 1)?;
+        let room = Condition::new(
+            Part::Agency,
+            "attribute_exists(PK) AND clientCount < :limit",
+            [(":limit", number(limit.get()))],
+        );
+        let count = AttributeUpdate::add([("clientCount", 1)]);
+        transaction.update(keys::agency(self.org), &count, Some(room))?;
         let absent = Condition::absent(Part::Resource);
         let free = Some(Condition::absent(Part::Slug));
         self.write_client(&mut transaction, &client, absent, free)?;
@@ -135,8 +148,9 @@ impl Agency<'_> {
         )?;
         let operation = ("createClient", key);
         let reason = |refused: &Refused| match refused.by(Part::Agency) {
-            Some(_) => Error::NotEnabled,
-            None => Error::SlugTaken,
+            Some(agency) if agency.is_empty() => Error::NotEnabled,
+            _ if refused.by(Part::Slug).is_some() => Error::SlugTaken,
+            _ => Error::LimitReached,
         };
         self.create(transaction, client, operation, retry, reason).await
     }
@@ -186,7 +200,8 @@ impl Agency<'_> {
         loop {
             let before = self.stored_client(id).await?;
             let mut transaction = self.transaction();
-            self.count_clients(&mut transaction, -1)?;
+            let count = AttributeUpdate::add([("clientCount", -1)]);
+            transaction.update(keys::agency(self.org), &count, None)?;
             let unchanged = Condition::unchanged(Part::Resource, &before.write_id);
             transaction.delete(keys::client(self.org, id), Some(unchanged))?;
             transaction.delete(keys::slug(self.org, &before.value.slug), None)?;
@@ -198,12 +213,6 @@ impl Agency<'_> {
                 Commit::Refused(_) => retry.wait().await?,
             }
         }
-    }
-
-    fn count_clients(&self, transaction: &mut Transaction<'_>, change: i64) -> Result<()> {
-        let enabled = Condition::new(Part::Agency, "attribute_exists(PK)", []);
-        let count = AttributeUpdate::add([("clientCount", change)]);
-        transaction.update(keys::agency(self.org), &count, Some(enabled))
     }
 
     /// Writes the client, its copy under the slug, and its membership.

@@ -1,6 +1,6 @@
 //! The agency's portal domains, and the holders of hostnames.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
@@ -388,14 +388,14 @@ impl Agency<'_> {
         &self,
         domain: &Domain,
         answer: PortalDomain,
-        limit: u32,
+        limit: NonZeroU32,
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<PortalDomain>> {
         let mut transaction = self.transaction();
         let room = Condition::new(
             Part::Agency,
             "attribute_exists(PK) AND domainCount < :limit",
-            [(":limit", number(limit))],
+            [(":limit", number(limit.get()))],
         );
         let counts = AttributeUpdate::add([("domainCount", 1), (counter(domain.status), 1)]);
         transaction.update(keys::agency(self.org), &counts, Some(room))?;

@@ -233,3 +233,23 @@ async fn of_32_clients_with_one_name_each_gets_a_slug_of_its_own() {
         (32, 33)
     );
 }
+
+#[tokio::test]
+async fn the_limit_is_that_of_the_configuration() {
+    let api = Api::with(&[("MAX_CLIENTS", "2")]).await;
+    let owner = api.agency("org_acme").await;
+    let first = owner.client("One").await;
+    let answers = join_all((0..8).map(|_| owner.post(CLIENTS, json!({"name": "Acme"})))).await;
+    let created: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
+    assert_eq!(created.len(), 1);
+    for refused in answers.iter().filter(|answer| answer.status != 201) {
+        refused.problem(409, "limit-reached");
+    }
+    assert_eq!(owner.list(CLIENTS).await.len(), 2);
+    owner.remove(&first).await;
+    owner.client("Three").await;
+    api.user("org_none", "owner")
+        .post(CLIENTS, json!({"name": "Acme"}))
+        .await
+        .problem(403, "agency-not-enabled");
+}

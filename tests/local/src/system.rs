@@ -328,7 +328,7 @@ mod tests {
             .zone("a.test. A 192.0.2.1")
             .start()
             .await;
-        assert_eq!(system.app.config.max_domains, 3);
+        assert_eq!(system.app.config.max_domains.get(), 3);
         let (config, dns) = (&system.app.config.dns, system.dns.address());
         assert_eq!(
             (&config.resolvers[..], config.authority_port),
@@ -336,7 +336,12 @@ mod tests {
         );
         assert_eq!(config.mode, DnsMode::Authoritative);
         assert_eq!(
-            System::with(&[("MAX_DOMAINS", "4")]).await.app.config.max_domains,
+            System::with(&[("MAX_DOMAINS", "4")])
+                .await
+                .app
+                .config
+                .max_domains
+                .get(),
             4
         );
     }
