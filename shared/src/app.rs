@@ -104,7 +104,7 @@ mod tests {
         issuer.set_nonblocking(true).unwrap();
         let url = format!("http://{}/keys", issuer.local_addr().unwrap());
         let config = Config::parse(&|name| match name {
-            "TABLE_NAME" | "AUTH_ISSUER" | "AUTH_AUDIENCE" => Some("x".to_owned()),
+            "TABLE_NAME" | "AUTH_ISSUER" | "AUTH_AUDIENCE" => Some("agency".to_owned()),
             "PORTAL_DOMAIN" => Some("portal.example.com".to_owned()),
             "AUTH_JWKS_URL" => Some(url.clone()),
             _ => None,

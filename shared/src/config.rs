@@ -7,6 +7,8 @@ use std::{
     str::FromStr,
 };
 
+use url::Url;
+
 use crate::{
     auth::{AuthConfig, ClaimNames, KeySource, RoleMap},
     http::OriginSecrets,
@@ -117,8 +119,16 @@ impl Config {
         if target.as_str().len() > 220 {
             return unfit_target("must have at most 220 characters, to leave room for a token's label");
         }
+        if target.is_registry_suffix() && !target.is_special_use() {
+            return unfit_target("must be a host name of the operator, such as cname.portal.example.com");
+        }
+        if portal_domain.is_registry_suffix() && !portal_domain.is_special_use() {
+            let reason = "must be a host name of the operator, such as portal.example.com";
+            return Err(ConfigError::new("PORTAL_DOMAIN", reason));
+        }
+        variables.optional::<LogLevel>("AWS_LAMBDA_LOG_LEVEL")?;
         Ok(Self {
-            table: variables.required("TABLE_NAME")?,
+            table: variables.required::<TableName>("TABLE_NAME")?.0,
             auth: AuthConfig {
                 issuer: variables.required("AUTH_ISSUER")?,
                 audience: variables.required("AUTH_AUDIENCE")?,
@@ -137,11 +147,19 @@ impl Config {
                 allow_special_use: variables.or("ALLOW_SPECIAL_USE_DOMAINS", "false")?,
             },
             addresses: variables.list("PORTAL_ADDRESSES")?,
-            certificate_authorities: variables.list("CERTIFICATE_AUTHORITIES")?,
+            certificate_authorities: variables
+                .list::<CertificateAuthority>("CERTIFICATE_AUTHORITIES")?
+                .into_iter()
+                .map(|authority| authority.0)
+                .collect(),
             max_domains: variables.or("MAX_DOMAINS", "100")?,
             max_clients: variables.or("MAX_CLIENTS", "10000")?,
             dns: DnsConfig {
-                resolvers: variables.list("DNS_RESOLVERS")?,
+                resolvers: variables
+                    .list::<Resolver>("DNS_RESOLVERS")?
+                    .into_iter()
+                    .map(|resolver| resolver.0)
+                    .collect(),
                 mode: variables.or("DNS_MODE", "authoritative")?,
                 authority_port: variables.or("DNS_AUTHORITY_PORT", "53")?,
                 allow_private: variables.or("DNS_ALLOW_PRIVATE", "false")?,
@@ -151,11 +169,11 @@ impl Config {
                 .map(|path| path.0),
             origin_secrets: variables.optional("ORIGIN_SECRET")?,
             dynamodb_endpoint: variables
-                .text("AWS_ENDPOINT_URL_DYNAMODB")
-                .or(variables.text("AWS_ENDPOINT_URL")),
+                .either::<Endpoint>("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")?
+                .map(|endpoint| endpoint.0),
             region: variables
-                .text("AWS_REGION")
-                .or(variables.text("AWS_DEFAULT_REGION")),
+                .either::<Region>("AWS_REGION", "AWS_DEFAULT_REGION")?
+                .map(|region| region.0),
         })
     }
 
@@ -191,9 +209,29 @@ impl Variables<'_> {
     }
 
     fn list<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Vec<T>, ConfigError> {
-        let text = self.text(name).unwrap_or_default();
+        let Some(text) = self.text(name) else {
+            return Ok(Vec::new());
+        };
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        entries.map(|entry| parsed(name, entry)).collect()
+        let entries = entries
+            .map(|entry| parsed(name, entry))
+            .collect::<Result<Vec<_>, _>>()?;
+        if entries.is_empty() {
+            return Err(ConfigError::new(name, "has no entry between its commas"));
+        }
+        Ok(entries)
+    }
+
+    /// The first of two variables that is set.
+    fn either<T: FromStr<Err: fmt::Display>>(
+        &self,
+        name: &'static str,
+        other: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        match self.optional(name)? {
+            None => self.optional(other),
+            found => Ok(found),
+        }
     }
 
     fn keys(&self) -> Result<KeySource, ConfigError> {
@@ -227,6 +265,96 @@ impl FromStr for DnsMode {
             "authoritative" => Ok(Self::Authoritative),
             "recursive" => Ok(Self::Recursive),
             _ => Err("must be authoritative or recursive"),
+        }
+    }
+}
+
+/// A name by the rules of DynamoDB.
+struct TableName(String);
+
+impl FromStr for TableName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+        match (3..=255).contains(&text.len()) && text.bytes().all(is_allowed) {
+            true => Ok(Self(text.to_owned())),
+            false => Err("must be 3 to 255 letters, digits, hyphens, underscores and dots"),
+        }
+    }
+}
+
+/// The domain of a certificate authority, as in a CAA record (RFC 8659, section 4.2).
+struct CertificateAuthority(String);
+
+impl FromStr for CertificateAuthority {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match Hostname::parse(text) {
+            Ok(name) if !name.is_single_label() => Ok(Self(name.to_string())),
+            _ => Err(format!("`{text}` is not a domain such as letsencrypt.org")),
+        }
+    }
+}
+
+struct Resolver(SocketAddr);
+
+impl FromStr for Resolver {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 => Ok(Self(address)),
+            _ => Err(format!(
+                "`{text}` is not an address with a port, such as 1.1.1.1:53"
+            )),
+        }
+    }
+}
+
+struct Endpoint(String);
+
+impl FromStr for Endpoint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match Url::parse(text) {
+            Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err("must be a URL such as http://127.0.0.1:8000"),
+        }
+    }
+}
+
+struct Region(String);
+
+impl FromStr for Region {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
+            true => Ok(Self(text.to_owned())),
+            false => Err("must be a region such as eu-central-1"),
+        }
+    }
+}
+
+/// Only checked here: [`crate::telemetry::init`] reads it.
+struct LogLevel;
+
+impl FromStr for LogLevel {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let levels = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+        match levels.iter().any(|level| text.eq_ignore_ascii_case(level)) {
+            true => Ok(Self),
+            false => Err("must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL"),
         }
     }
 }
@@ -307,10 +435,23 @@ mod tests {
         let long = format!("{}.example.com", ["a"; 110].join("."));
         for (variable, value) in [
             ("TABLE_NAME", ""),
+            ("TABLE_NAME", "a b"),
+            ("TABLE_NAME", "ab"),
+            ("AWS_REGION", "x y"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "127.0.0.1:8000"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "ftp://127.0.0.1"),
+            ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
             ("AUTH_ISSUER", " "),
             ("AUTH_HS256_SECRET", "short"),
             ("AUTH_ROLES", "admin=god"),
             ("PORTAL_DOMAIN", "a b"),
+            ("PORTAL_DOMAIN", "com"),
+            ("PORTAL_DOMAIN", "co.uk"),
+            ("PORTAL_DOMAIN_TARGET", "com"),
+            ("CERTIFICATE_AUTHORITIES", "http://letsencrypt.org"),
+            ("CERTIFICATE_AUTHORITIES", "letsencrypt"),
+            ("CERTIFICATE_AUTHORITIES", "letsencrypt.org pki.goog"),
+            ("PORTAL_ADDRESSES", ","),
             ("PORTAL_DOMAIN_TARGET", "portal.example.com"),
             ("PORTAL_DOMAIN_TARGET", &long),
             ("PORTAL_ADDRESSES", "192.0.2"),
@@ -318,6 +459,8 @@ mod tests {
             ("MAX_DOMAINS", "0"),
             ("MAX_CLIENTS", "0"),
             ("DNS_RESOLVERS", "192.0.2.53"),
+            ("DNS_RESOLVERS", "192.0.2.53:0"),
+            ("DNS_RESOLVERS", ","),
             ("DNS_MODE", "both"),
             ("DNS_AUTHORITY_PORT", "65536"),
             ("DNS_ALLOW_PRIVATE", "yes"),

@@ -153,17 +153,20 @@ fn idempotency_key(headers: &HeaderMap, body: &Value) -> Result<Option<Idempoten
     }
 }
 
-/// The tags of all `If-Match` headers. Weak tags never match (RFC 9110, section 13.1.1). Malformed tags, and a `*` beside
-/// other tags, never match either.
+/// The tags of all `If-Match` headers. Malformed tags, and a `*` beside other tags, never match.
+///
+/// Unlike RFC 9110, section 13.1.1, a weak tag matches: proxies that compress weaken the API's tags, and each tag is that of one
+/// write.
 fn if_match(headers: &HeaderMap) -> IfMatch {
     let tags = headers.get_all(IF_MATCH).iter().flat_map(super::entity_tags);
     match tags.collect::<Vec<_>>()[..] {
         [] | ["*"] => IfMatch::Any,
-        ref tags => IfMatch::Tags(tags.iter().copied().filter_map(strong).collect()),
+        ref tags => IfMatch::Tags(tags.iter().copied().filter_map(opaque).collect()),
     }
 }
 
-fn strong(tag: &str) -> Option<String> {
+fn opaque(tag: &str) -> Option<String> {
+    let tag = tag.strip_prefix("W/").unwrap_or(tag);
     Some(tag.strip_prefix('"')?.strip_suffix('"')?.to_owned())
 }
 

@@ -89,6 +89,15 @@ impl Hostname {
         psl::List.suffix(self.0.as_bytes()).is_some_and(|s| s.is_known())
     }
 
+    /// Whether registries sell names below this one: a single label, or a name of the Public Suffix List's section of registries.
+    pub fn is_registry_suffix(&self) -> bool {
+        let suffix = psl::List.suffix(self.0.as_bytes());
+        let is_suffix = suffix.is_some_and(|suffix| {
+            suffix.typ() == Some(psl::Type::Icann) && suffix.as_bytes() == self.0.as_bytes()
+        });
+        self.is_single_label() || is_suffix
+    }
+
     /// Whether the top-level domain is for special use: names below it cannot be registered (RFC 6761).
     pub fn is_special_use(&self) -> bool {
         let top = self.0.rsplit('.').next().unwrap_or_default();

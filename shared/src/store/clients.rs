@@ -149,8 +149,8 @@ impl Agency<'_> {
         let operation = ("createClient", key);
         let reason = |refused: &Refused| match refused.by(Part::Agency) {
             Some(agency) if agency.is_empty() => Error::NotEnabled,
-            _ if refused.by(Part::Slug).is_some() => Error::SlugTaken,
-            _ => Error::LimitReached,
+            Some(_) => Error::LimitReached,
+            None => Error::SlugTaken,
         };
         self.create(transaction, client, operation, retry, reason).await
     }

@@ -180,7 +180,9 @@ impl Store {
     /// The first `limit` items between two sort keys, strongly consistent.
     async fn between(&self, org: &OrgId, bounds: (&str, &str), limit: u8) -> Result<Vec<Item>> {
         let call = self.query(org, bounds).limit(limit.into());
-        Ok(rows(call, limit.into()).await?.0)
+        let (mut rows, _) = rows(call, limit.into()).await?;
+        rows.truncate(limit.into());
+        Ok(rows)
     }
 }
 

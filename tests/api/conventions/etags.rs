@@ -117,8 +117,11 @@ async fn an_if_match_that_does_not_match_is_412_and_changes_nothing() {
             put(operation, &owner, values).await.expect(200);
         }
 
+        let weak = format!("W/{}", now().await);
+        put(operation, &owner, &[weak.as_bytes()]).await.expect(200);
+
         let current = now().await;
-        let (weak, bare) = (format!("W/{current}"), current.trim_matches('"'));
+        let (lower, bare) = (format!("w/{current}"), current.trim_matches('"'));
         let (unclosed, doubled) = (format!("\"{bare}"), format!("\"{current}\""));
         for value in [
             "",
@@ -127,6 +130,7 @@ async fn an_if_match_that_does_not_match_is_412_and_changes_nothing() {
             "W/*",
             "\"*\"",
             "garbage",
+            &lower,
             &weak,
             bare,
             &unclosed,

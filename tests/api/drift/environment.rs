@@ -19,7 +19,7 @@ fn the_template_sets_the_variables_that_the_code_reads() {
         asked.borrow_mut().insert(name.to_owned());
         match name {
             "AUTH_JWKS" | "AUTH_JWKS_URL" => None,
-            "TABLE_NAME" | "AUTH_ISSUER" | "AUTH_AUDIENCE" => Some("x".to_owned()),
+            "TABLE_NAME" | "AUTH_ISSUER" | "AUTH_AUDIENCE" => Some("agency".to_owned()),
             "AUTH_HS256_SECRET" => Some("0123456789abcdef0123456789abcdef".to_owned()),
             "PORTAL_DOMAIN" => Some("portal.example.com".to_owned()),
             _ => None,
@@ -27,8 +27,13 @@ fn the_template_sets_the_variables_that_the_code_reads() {
     };
     Config::parse(&lookup).unwrap();
     let mut asked = asked.into_inner();
-    // The runtime sets the region, and the secret is for local development.
-    for name in ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"] {
+    // The runtime sets the region and the log level, and the secret is for local development.
+    for name in [
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_ENDPOINT_URL",
+        "AWS_LAMBDA_LOG_LEVEL",
+    ] {
         asked.remove(name);
     }
     asked.remove("AUTH_HS256_SECRET");
