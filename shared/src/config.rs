@@ -126,9 +126,9 @@ impl Config {
             let reason = "must be a host name of the operator, such as portal.example.com";
             return Err(ConfigError::new("PORTAL_DOMAIN", reason));
         }
-        variables.optional::<LogLevel>("AWS_LAMBDA_LOG_LEVEL")?;
+        variables.optional_by("AWS_LAMBDA_LOG_LEVEL", log_level)?;
         Ok(Self {
-            table: variables.required::<TableName>("TABLE_NAME")?.0,
+            table: variables.required_by("TABLE_NAME", table_name)?,
             auth: AuthConfig {
                 issuer: variables.required("AUTH_ISSUER")?,
                 audience: variables.required("AUTH_AUDIENCE")?,
@@ -147,33 +147,25 @@ impl Config {
                 allow_special_use: variables.or("ALLOW_SPECIAL_USE_DOMAINS", "false")?,
             },
             addresses: variables.list("PORTAL_ADDRESSES")?,
-            certificate_authorities: variables
-                .list::<CertificateAuthority>("CERTIFICATE_AUTHORITIES")?
-                .into_iter()
-                .map(|authority| authority.0)
-                .collect(),
+            certificate_authorities: variables.list_by("CERTIFICATE_AUTHORITIES", certificate_authority)?,
             max_domains: variables.or("MAX_DOMAINS", "100")?,
             max_clients: variables.or("MAX_CLIENTS", "10000")?,
             dns: DnsConfig {
-                resolvers: variables
-                    .list::<Resolver>("DNS_RESOLVERS")?
-                    .into_iter()
-                    .map(|resolver| resolver.0)
-                    .collect(),
+                resolvers: variables.list_by("DNS_RESOLVERS", resolver)?,
                 mode: variables.or("DNS_MODE", "authoritative")?,
                 authority_port: variables.or("DNS_AUTHORITY_PORT", "53")?,
                 allow_private: variables.or("DNS_ALLOW_PRIVATE", "false")?,
             },
-            base_path: variables
-                .optional::<BasePath>("API_BASE_PATH")?
-                .map(|path| path.0),
+            base_path: variables.optional_by("API_BASE_PATH", base_path)?,
             origin_secrets: variables.optional("ORIGIN_SECRET")?,
-            dynamodb_endpoint: variables
-                .either::<Endpoint>("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")?
-                .map(|endpoint| endpoint.0),
-            region: variables
-                .either::<Region>("AWS_REGION", "AWS_DEFAULT_REGION")?
-                .map(|region| region.0),
+            dynamodb_endpoint: match variables.optional_by("AWS_ENDPOINT_URL_DYNAMODB", endpoint)? {
+                None => variables.optional_by("AWS_ENDPOINT_URL", endpoint)?,
+                url => url,
+            },
+            region: match variables.optional_by("AWS_REGION", region)? {
+                None => variables.optional_by("AWS_DEFAULT_REGION", region)?,
+                name => name,
+            },
         })
     }
 
@@ -196,11 +188,29 @@ impl Variables<'_> {
     }
 
     fn optional<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Option<T>, ConfigError> {
-        self.text(name).map(|value| parsed(name, &value)).transpose()
+        self.optional_by(name, str::parse)
+    }
+
+    fn optional_by<T, E: fmt::Display>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, ConfigError> {
+        self.text(name)
+            .map(|value| parse(value.trim()).map_err(|error| ConfigError::new(name, error)))
+            .transpose()
     }
 
     fn required<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<T, ConfigError> {
-        self.optional(name)?
+        self.required_by(name, str::parse)
+    }
+
+    fn required_by<T, E: fmt::Display>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<T, ConfigError> {
+        self.optional_by(name, parse)?
             .ok_or_else(|| ConfigError::new(name, "is required"))
     }
 
@@ -209,29 +219,25 @@ impl Variables<'_> {
     }
 
     fn list<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<Vec<T>, ConfigError> {
+        self.list_by(name, str::parse)
+    }
+
+    fn list_by<T, E: fmt::Display>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, ConfigError> {
         let Some(text) = self.text(name) else {
             return Ok(Vec::new());
         };
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        let entries = entries
-            .map(|entry| parsed(name, entry))
-            .collect::<Result<Vec<_>, _>>()?;
+        let entries: Vec<_> = entries
+            .map(|entry| parse(entry).map_err(|error| ConfigError::new(name, error)))
+            .collect::<Result<_, _>>()?;
         if entries.is_empty() {
             return Err(ConfigError::new(name, "has no entry between its commas"));
         }
         Ok(entries)
-    }
-
-    /// The first of two variables that is set.
-    fn either<T: FromStr<Err: fmt::Display>>(
-        &self,
-        name: &'static str,
-        other: &'static str,
-    ) -> Result<Option<T>, ConfigError> {
-        match self.optional(name)? {
-            None => self.optional(other),
-            found => Ok(found),
-        }
     }
 
     fn keys(&self) -> Result<KeySource, ConfigError> {
@@ -270,113 +276,69 @@ impl FromStr for DnsMode {
 }
 
 /// A name by the rules of DynamoDB.
-struct TableName(String);
-
-impl FromStr for TableName {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-        match (3..=255).contains(&text.len()) && text.bytes().all(is_allowed) {
-            true => Ok(Self(text.to_owned())),
-            false => Err("must be 3 to 255 letters, digits, hyphens, underscores and dots"),
-        }
+fn table_name(text: &str) -> Result<String, &'static str> {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    match (3..=255).contains(&text.len()) && text.bytes().all(is_allowed) {
+        true => Ok(text.to_owned()),
+        false => Err("must be 3 to 255 letters, digits, hyphens, underscores and dots"),
     }
 }
 
 /// The domain of a certificate authority, as in a CAA record (RFC 8659, section 4.2).
-struct CertificateAuthority(String);
-
-impl FromStr for CertificateAuthority {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match Hostname::parse(text) {
-            Ok(name) if !name.is_single_label() => Ok(Self(name.to_string())),
-            _ => Err(format!("`{text}` is not a domain such as letsencrypt.org")),
-        }
+fn certificate_authority(text: &str) -> Result<String, String> {
+    match Hostname::parse(text) {
+        Ok(name) if !name.is_single_label() => Ok(name.to_string()),
+        _ => Err(format!("`{text}` is not a domain such as letsencrypt.org")),
     }
 }
 
-struct Resolver(SocketAddr);
-
-impl FromStr for Resolver {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 => Ok(Self(address)),
-            _ => Err(format!(
-                "`{text}` is not an address with a port, such as 1.1.1.1:53"
-            )),
-        }
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        _ => Err(format!(
+            "`{text}` is not an address with a port, such as 1.1.1.1:53"
+        )),
     }
 }
 
-struct Endpoint(String);
-
-impl FromStr for Endpoint {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match Url::parse(text) {
-            Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err("must be a URL such as http://127.0.0.1:8000"),
-        }
+fn endpoint(text: &str) -> Result<String, &'static str> {
+    match Url::parse(text) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => Ok(text.to_owned()),
+        _ => Err("must be a URL such as http://127.0.0.1:8000"),
     }
 }
 
-struct Region(String);
-
-impl FromStr for Region {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        {
-            true => Ok(Self(text.to_owned())),
-            false => Err("must be a region such as eu-central-1"),
-        }
+fn region(text: &str) -> Result<String, &'static str> {
+    match text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        true => Ok(text.to_owned()),
+        false => Err("must be a region such as eu-central-1"),
     }
 }
 
-/// Only checked here: [`crate::telemetry::init`] reads it.
-struct LogLevel;
-
-impl FromStr for LogLevel {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let levels = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
-        match levels.iter().any(|level| text.eq_ignore_ascii_case(level)) {
-            true => Ok(Self),
-            false => Err("must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL"),
-        }
+/// Only a check: [`crate::telemetry::init`] reads the level.
+fn log_level(text: &str) -> Result<(), &'static str> {
+    let levels = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+    match levels.iter().any(|level| text.eq_ignore_ascii_case(level)) {
+        true => Ok(()),
+        false => Err("must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL"),
     }
 }
 
-struct BasePath(String);
-
-impl FromStr for BasePath {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let path = text.trim_end_matches('/');
-        let is_plain_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-        let plain = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain_byte);
-        let mut segments = path.split('/');
-        if segments.next() != Some("") || !segments.clone().all(plain) || segments.clone().count() == 0 {
-            return Err("must be a path such as /api");
-        }
-        if matches!(segments.next(), Some("agency" | "portal" | "health")) {
-            return Err("must not begin with /agency, /portal or /health");
-        }
-        Ok(Self(path.to_owned()))
+fn base_path(text: &str) -> Result<String, &'static str> {
+    let path = text.trim_end_matches('/');
+    let is_plain_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    let plain = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain_byte);
+    let mut segments = path.split('/');
+    if segments.next() != Some("") || !segments.clone().all(plain) || segments.clone().count() == 0 {
+        return Err("must be a path such as /api");
     }
+    if matches!(segments.next(), Some("agency" | "portal" | "health")) {
+        return Err("must not begin with /agency, /portal or /health");
+    }
+    Ok(path.to_owned())
 }
 
 #[cfg(test)]

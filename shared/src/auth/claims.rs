@@ -94,8 +94,8 @@ impl ClaimName {
         }
     }
 
-    /// Whether a claim has the name of the first step and is not `null`, even if the path ends in nothing.
-    fn is_begun(&self, claims: &Map<String, Value>) -> bool {
+    /// Whether the member of the first step is present and not `null`. The path can still lead to no value.
+    fn is_present(&self, claims: &Map<String, Value>) -> bool {
         self.0.starts_with('*')
             || prefixes(&self.0).any(|name| claims.get(name).is_some_and(|value| !value.is_null()))
     }
@@ -191,7 +191,7 @@ pub(super) fn principal(
         return reject("The sub of the token is not 1 to 255 characters of text.");
     }
     let org = names.org.find(claims)?;
-    let tenant = match names.client.as_ref().filter(|name| name.is_begun(claims)) {
+    let tenant = match names.client.as_ref().filter(|name| name.is_present(claims)) {
         Some(name) => tenant(org, Some(name.find(claims)?))?,
         None => tenant(org, None)?,
     };

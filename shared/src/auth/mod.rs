@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_claim_that_is_begun_is_never_the_agencys() {
+    async fn a_present_client_claim_is_never_the_agencys() {
         for (name, claim) in [
             ("client.id", json!({"client": CLIENT})),
             ("client.id", json!({"client": [CLIENT]})),

@@ -136,20 +136,25 @@ fn less_than(at: usize, after: &Chars) -> Result<(), Refusal> {
 
 /// Reads the escaped character after a backslash in the name of a class or id, as Tailwind writes them: `.lg\:w-full`.
 ///
-/// Of these escapes, no tag can begin, and no control character comes out.
+/// An escape cannot begin a tag, and cannot stand for a control character.
 fn escaped(at: usize, chars: &mut Chars, stored: &mut String) -> Result<(), Refusal> {
     let rest = chars.as_str();
-    let length = match hexadecimal(rest) {
-        Some((c, digits)) if !c.is_control() && c != '<' && c != '\u{FEFF}' => {
+    let (c, length) = match hexadecimal(rest) {
+        Some((c, digits)) => {
             let after = rest.get(digits..).unwrap_or_default();
-            digits + usize::from(after.starts_with([' ', '\t', '\n']))
+            (
+                Some(c),
+                digits + usize::from(after.starts_with([' ', '\t', '\n'])),
+            )
         }
-        None => match rest.chars().next() {
-            Some(c) if !c.is_control() && c != '<' && c != '\u{FEFF}' => c.len_utf8(),
-            _ => return forbidden(at, "this character cannot be escaped"),
-        },
-        Some(_) => return forbidden(at, "this character cannot be escaped"),
+        None => {
+            let c = rest.chars().next();
+            (c, c.map_or(0, char::len_utf8))
+        }
     };
+    if c.is_none_or(|c| c.is_control() || c == '<' || c == '\u{FEFF}') {
+        return forbidden(at, "this character cannot be escaped");
+    }
     let (character, after) = rest.split_at(length);
     stored.push_str(character);
     *chars = after.chars();
