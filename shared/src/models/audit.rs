@@ -102,16 +102,24 @@ pub enum Action {
     DomainFailed,
 }
 
-/// A resource as an entry keeps it: without `records` and `check`, and with the length and the hash of a style sheet.
+/// The length in characters over which an entry has a text's length and hash in its place.
+const MOST_TEXT: usize = 256;
+
+/// A resource as an entry keeps it: without `records` and `check`, and with the length and the hash of a style sheet and of
+/// any other long text.
 pub fn snapshot(resource: &impl Serialize) -> Option<Value> {
     let mut value = serde_json::to_value(resource).ok()?;
     let properties = value.as_object_mut()?;
     for left_out in ["records", "check"] {
         properties.remove(left_out);
     }
-    if let Some(Value::String(css)) = properties.get("customCss") {
-        let summary = json!({"length": css.chars().count(), "sha256": sha256_hex(css)});
-        properties.insert("customCss".to_owned(), summary);
+    for (name, value) in properties {
+        if let Value::String(text) = value {
+            let length = text.chars().count();
+            if length > MOST_TEXT || name == "customCss" {
+                *value = json!({"length": length, "sha256": sha256_hex(text)});
+            }
+        }
     }
     Some(value)
 }

@@ -103,6 +103,26 @@ async fn enable_and_settings_leave_an_entry_with_the_changed_properties() {
 }
 
 #[tokio::test]
+async fn a_text_of_more_than_256_characters_is_its_length_and_hash() {
+    let api = Api::stopped().await;
+    let acme = api.agency("org_acme").await;
+    let url = |length: usize| format!("{:x<length$}", "https://cdn.acme.com/");
+    for (length, is_whole) in [(256, true), (257, false), (2048, false)] {
+        acme.put(BRANDING, json!({"logoUrl": url(length)}))
+            .await
+            .expect(200);
+        let entry = acme.audit().await.swap_remove(0);
+        let sha256 = digest::digest(&digest::SHA256, url(length).as_bytes());
+        let sha256: String = sha256.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let after = match is_whole {
+            true => json!(url(length)),
+            false => json!({"length": length, "sha256": sha256}),
+        };
+        assert_eq!(entry["after"], json!({"logoUrl": after}));
+    }
+}
+
+#[tokio::test]
 async fn a_creation_and_a_deletion_leave_an_entry_with_the_resource() {
     let api = Api::stopped().await;
     let acme = api.agency("org_acme").await;
