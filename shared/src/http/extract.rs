@@ -34,6 +34,7 @@ impl FromRequestParts<App> for Member {
             principal,
             request_id: request_id(&parts.extensions),
             now,
+            clock: app.clock.clone(),
             since,
         }))
     }
@@ -185,7 +186,7 @@ pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
 mod tests {
     use http::Request;
 
-    use crate::models::time::Timestamp;
+    use crate::{app::Clock, models::time::Timestamp};
 
     use super::*;
 
@@ -198,6 +199,7 @@ mod tests {
             },
             request_id: String::new(),
             now: Timestamp::from_seconds(1_800_000_000),
+            clock: Clock::System,
             since: Instant::now(),
         };
         let request = Request::get(format!("/agency/clients{query}")).body(()).unwrap();

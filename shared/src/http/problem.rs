@@ -84,9 +84,9 @@ impl ProblemCode {
             P::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."),
             P::InvalidBody => (S::UNPROCESSABLE_ENTITY, "See `errors` for each invalid value."),
             P::IdempotencyMismatch => (S::UNPROCESSABLE_ENTITY, "This idempotency key was used with another body."),
-            P::TooManyRequests => (S::TOO_MANY_REQUESTS, "This domain was checked a moment ago. Wait, and try again."),
+            P::TooManyRequests => (S::TOO_MANY_REQUESTS, "There were too many checks. Wait, and try again."),
             P::Internal => (S::INTERNAL_SERVER_ERROR, "The server had an internal error."),
-            P::Unavailable => (S::SERVICE_UNAVAILABLE, "The service is temporarily unavailable. Try again."),
+            P::Unavailable => (S::SERVICE_UNAVAILABLE, "The service is temporarily unavailable. A write may have taken effect. Try again."),
             P::Timeout => (S::GATEWAY_TIMEOUT, "The request timed out. A write may have taken effect."),
         }
     }

@@ -48,9 +48,30 @@ impl<K: Kind> Id<K> {
     /// checks and the same 404 as an unknown id.
     pub const NIL: Self = Self(Uuid::nil(), PhantomData);
 
-    /// A new id. It sorts after all ids that this process created earlier with the same `now`.
+    /// A new id with the time `now`. It sorts after all ids that this process created earlier with the same `now`.
     pub fn new(now: Timestamp) -> Self {
         Self(now.uuid(), PhantomData)
+    }
+
+    /// The time of the id.
+    pub fn time(self) -> Timestamp {
+        Timestamp::of_uuid(self.0)
+    }
+
+    /// A new id that sorts after this one: at `now`, or at this one's time if that is later, as if a machine whose clock is ahead
+    /// created it.
+    #[must_use]
+    pub fn next(self, now: Timestamp) -> Self {
+        Self(
+            now.max(Timestamp::of_uuid(self.0)).uuid_after(self.0),
+            PhantomData,
+        )
+    }
+
+    /// One of `shards` shards, which must not be zero. It follows from random bits of the id.
+    pub fn shard(self, shards: u8) -> u8 {
+        let [.., last] = self.0.into_bytes();
+        last % shards
     }
 }
 

@@ -1,12 +1,18 @@
 //! Points in time. In text: RFC 3339, UTC, whole seconds, with a `Z`.
 
-use std::{fmt, ops, str::FromStr, sync::Mutex, time::Duration};
+use std::{
+    fmt, ops,
+    str::FromStr,
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
-use uuid::{ContextV7, Uuid};
+use uuid::Uuid;
 
 use super::serde_as_text;
+use crate::random;
 
 /// A point in time with milliseconds. Its text has whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
@@ -15,8 +21,13 @@ pub struct Timestamp(i64);
 
 serde_as_text!(Timestamp);
 
-/// The counter that orders the UUIDs of one millisecond by their creation.
-static ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+/// The 74 bits after the time in the last UUID (RFC 9562, section 6.2, method 2). They do not depend on its time: the scheduled
+/// function can run as of a later time than the other requests of its process, and a clock can be set back.
+static LAST: LazyLock<Mutex<u128>> = LazyLock::new(|| Mutex::new(random_number(73)));
+
+fn random_number(bits: u32) -> u128 {
+    u128::from_be_bytes(random::bits()) >> (128 - bits)
+}
 
 impl Timestamp {
     /// The time of the system's clock.
@@ -54,13 +65,28 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0) as u64)
     }
 
-    /// A new UUIDv7 of this time.
+    /// The time of a UUIDv7.
+    pub(super) fn of_uuid(uuid: Uuid) -> Self {
+        Self::from_millis((uuid.as_u128() >> 80) as i64)
+    }
+
+    /// A new UUIDv7 of this time. It sorts after the UUIDs of this time that this process created earlier.
     pub(super) fn uuid(self) -> Uuid {
-        Uuid::new_v7(uuid::Timestamp::from_unix(
-            &ORDER,
-            self.seconds() as u64,
-            (self.0 % 1000) as u32 * 1_000_000,
-        ))
+        self.uuid_after(Uuid::nil())
+    }
+
+    /// The same. It sorts after `previous`, too, if that is a UUIDv7 of this time, which another process may have created.
+    pub(super) fn uuid_after(self, previous: Uuid) -> Uuid {
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if Self::of_uuid(previous) == self {
+            let (high, low) = previous.as_u64_pair();
+            let bits = u128::from(high & 0xfff) << 62 | u128::from(low) & ((1 << 62) - 1);
+            *last = bits.max(*last);
+        }
+        *last += 1 + random_number(32); // At least 2^41 steps fit into the 74 bits.
+        let nanos = (self.0 % 1000) as u32 * 1_000_000;
+        let time = uuid::Timestamp::from_unix_time(self.seconds() as u64, nanos, *last, 74);
+        Uuid::new_v7(time)
     }
 }
 
@@ -127,5 +153,18 @@ mod tests {
         let now = Timestamp::from_seconds(1_795_453_200);
         let ids: Vec<_> = (0..1000).map(|_| now.uuid()).collect();
         assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn an_id_has_its_own_time_also_after_an_id_of_a_later_time() {
+        let now = Timestamp::from_millis(1_795_453_200_987);
+        let before = now.uuid();
+        for ahead in [Duration::from_millis(1), Duration::from_secs(200 * 24 * 60 * 60)] {
+            assert!((now + ahead).uuid() > before);
+            let after = now.uuid();
+            let time = after.get_timestamp().map(|time| time.to_unix());
+            assert_eq!(time, Some((1_795_453_200, 987_000_000)));
+            assert!(after > before);
+        }
     }
 }

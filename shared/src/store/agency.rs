@@ -11,18 +11,19 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Error, Page, PageRequest, Record, Result, item,
+    Agency, Error, Page, PageRequest, Record, Result, WriteId,
+    clients::ClientCount,
+    item,
     keys::{self, List},
     parse, settings,
     transaction::{Commit, Condition, Part},
 };
 
-/// The agency's item. Its counters change in the same transactions as the items that they count.
+/// The agency's item. Its counters change in the same transactions as the domains that they count.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AgencyItem {
     enabled_at: Timestamp,
-    client_count: u64,
     domain_count: u64,
     verified_count: u64,
     pending_count: u64,
@@ -35,7 +36,6 @@ impl Agency<'_> {
     pub async fn enable(&self) -> Result<AgencyResource> {
         let agency = AgencyItem {
             enabled_at: self.caller.now,
-            client_count: 0,
             domain_count: 0,
             verified_count: 0,
             pending_count: 0,
@@ -43,24 +43,30 @@ impl Agency<'_> {
             failed_count: 0,
         };
         let out = self.show(&agency);
+        let write = WriteId::new(self.caller.now);
         let mut transaction = self.transaction();
-        let absent = Condition::absent(Part::Agency);
+        let absent = Condition::absent(Part::Resource);
         transaction.put(item(keys::agency(self.org), "agency", &agency)?, Some(absent))?;
-        for settings in settings::initial(self.org)? {
+        for shard in 0..keys::CLIENT_SHARDS {
+            let count = ClientCount { client_count: 0 };
+            transaction.put(
+                item(keys::client_count(self.org, shard), "client-count", &count)?,
+                None,
+            )?;
+        }
+        for settings in settings::initial(self.org, write)? {
             transaction.put(settings, None)?;
         }
         for list in List::ALL {
             transaction.put(item(list.head(self.org), "head", &json!({}))?, None)?;
         }
         let changes = (None, snapshot(&out));
-        self.audit(
-            &mut transaction,
-            Record::new(Action::AgencyEnabled, self.org, changes),
-        )?;
+        let record = Record::new(Action::AgencyEnabled, self.org, changes);
+        self.audit(&mut transaction, write, record)?;
         match transaction.commit(&mut self.retry()).await? {
             Commit::Done => Ok(out),
             Commit::Refused(refused) => {
-                let old = refused.by(Part::Agency).ok_or(Error::Conflict)?;
+                let old = refused.by(Part::Resource).ok_or(Error::Conflict)?;
                 Ok(self.show(&parse(old.clone())?))
             }
         }
@@ -74,18 +80,23 @@ impl Agency<'_> {
         }
     }
 
-    /// A summary of the agency, in one query of at most two items.
+    /// A summary of the agency, in one query: its item, the counters and the first candidate for the primary domain.
     ///
     /// # Errors
     /// [`Error::NotEnabled`]
     pub async fn overview(&self) -> Result<Overview> {
-        let mut items = self.store.between(self.org, keys::OVERVIEW, 2).await?.into_iter();
+        let limit = 2 + keys::CLIENT_SHARDS;
+        let items = self.store.between(self.org, keys::OVERVIEW, limit).await?;
+        let mut items = items.into_iter();
         let agency: AgencyItem = parse(items.next().ok_or(Error::NotEnabled)?)?;
+        let shards = items.by_ref().take(keys::CLIENT_SHARDS.into());
+        let shards: Vec<ClientCount> = shards.map(parse).collect::<Result<_>>()?;
+        let clients: i64 = shards.iter().map(|shard| shard.client_count).sum();
         let primary: Option<PrimaryDomain> = items.next().map(parse).transpose()?;
         Ok(Overview {
             organization_id: self.org.clone(),
             enabled_at: agency.enabled_at,
-            client_count: agency.client_count,
+            client_count: u64::try_from(clients).unwrap_or_default(),
             portal_domains: DomainCounts {
                 total: agency.domain_count,
                 verified: agency.verified_count,

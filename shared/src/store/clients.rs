@@ -13,11 +13,28 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Created, Error, IdempotencyKey, Page, PageRequest, Record, Result, Store, Stored, item,
+    Agency, Created, Error, IdempotencyKey, Page, PageRequest, Record, Result, Store, Stored, WriteId, item,
     keys::{self, List},
     parse,
     transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Retry, Transaction, number},
 };
+
+/// The number of the clients in one shard of an agency.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ClientCount {
+    pub(super) client_count: i64,
+}
+
+/// The share of the limit that a shard may reach. The shares add up to the limit.
+fn share(limit: NonZeroU32, shard: u8) -> i64 {
+    let (limit, shards) = (i64::from(limit.get()), i64::from(keys::CLIENT_SHARDS));
+    limit / shards + i64::from(i64::from(shard) < limit % shards)
+}
+
+fn shard(id: ClientOrgId) -> u8 {
+    id.shard(keys::CLIENT_SHARDS)
+}
 
 /// The agency of a client organization, for requests of the client's users.
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,6 +113,7 @@ impl Agency<'_> {
         let derived = Slug::from_name(&new.name, crate::random::six_bytes);
         let mut retry = self.retry();
         let mut taken = 0;
+        let mut id = self.new_client_id(|shard| share(limit, shard) > 0);
         loop {
             let slug = match (&new.slug, taken) {
                 (Some(slug), _) => slug.clone(),
@@ -104,17 +122,53 @@ impl Agency<'_> {
                 (None, _) => derived.numbered(100_000 + crate::random::below(900_000)),
             };
             match self
-                .try_create_client(&new.name, slug, limit, key, &mut retry)
+                .try_create_client(id, &new.name, slug, limit, key, &mut retry)
                 .await
             {
                 Err(Error::SlugTaken) if new.slug.is_none() && taken < 20 => taken += 1,
+                Err(Error::LimitReached) => {
+                    id = self.id_with_room(limit).await?;
+                    retry.wait().await?;
+                }
                 done => return done,
+            }
+        }
+    }
+
+    /// A new id in a shard that has room.
+    ///
+    /// # Errors
+    /// [`Error::LimitReached`] if the agency has `limit` clients.
+    async fn id_with_room(&self, limit: NonZeroU32) -> Result<ClientOrgId> {
+        let counters = self
+            .store
+            .between(self.org, keys::CLIENT_COUNTS, keys::CLIENT_SHARDS)
+            .await?;
+        let counts = counters.into_iter().map(parse::<ClientCount>);
+        let counts: Vec<_> = counts.collect::<Result<_>>()?;
+        let total: i64 = counts.iter().map(|count| count.client_count).sum();
+        let shards = (0..keys::CLIENT_SHARDS).zip(counts);
+        let with_room = shards.filter(|(shard, count)| count.client_count < share(limit, *shard));
+        let with_room: Vec<_> = with_room.map(|(shard, _)| shard).collect();
+        if total >= i64::from(limit.get()) || with_room.is_empty() {
+            return Err(Error::LimitReached);
+        }
+        Ok(self.new_client_id(|shard| with_room.contains(&shard)))
+    }
+
+    /// A new id in one of these shards, of which there must be one.
+    fn new_client_id(&self, is_wanted: impl Fn(u8) -> bool) -> ClientOrgId {
+        loop {
+            let id = ClientOrgId::new(self.caller.now);
+            if is_wanted(shard(id)) {
+                return id;
             }
         }
     }
 
     async fn try_create_client(
         &self,
+        id: ClientOrgId,
         name: &ClientName,
         slug: Slug,
         limit: NonZeroU32,
@@ -123,32 +177,36 @@ impl Agency<'_> {
     ) -> Result<Created<ClientOrg>> {
         let now = self.caller.now;
         let client = ClientOrg {
-            id: ClientOrgId::new(now),
+            id,
             agency_id: self.org.clone(),
             name: name.clone(),
             slug,
             created_at: now,
             updated_at: now,
         };
+        let write = WriteId::new(now);
         let mut transaction = self.transaction();
         let room = Condition::new(
-            Part::Agency,
-            "attribute_exists(PK) AND clientCount < :limit",
-            [(":limit", number(limit.get()))],
+            Part::Counter,
+            "attribute_exists(PK) AND clientCount < :share",
+            [(":share", number(share(limit, shard(id))))],
         );
         let count = AttributeUpdate::add([("clientCount", 1)]);
-        transaction.update(keys::agency(self.org), &count, Some(room))?;
+        transaction.update(keys::client_count(self.org, shard(id)), &count, Some(room))?;
         let absent = Condition::absent(Part::Resource);
         let free = Some(Condition::absent(Part::Slug));
-        self.write_client(&mut transaction, &client, absent, free)?;
-        let changes = (None, snapshot(&client));
-        self.audit(
+        self.write_client(
             &mut transaction,
-            Record::new(Action::ClientCreated, client.id, changes),
+            &Stored::new(client.clone(), write),
+            absent,
+            free,
         )?;
+        let changes = (None, snapshot(&client));
+        let record = Record::new(Action::ClientCreated, id, changes);
+        self.audit(&mut transaction, write, record)?;
         let operation = ("createClient", key);
-        let reason = |refused: &Refused| match refused.by(Part::Agency) {
-            Some(agency) if agency.is_empty() => Error::NotEnabled,
+        let reason = |refused: &Refused| match refused.by(Part::Counter) {
+            Some(counter) if counter.is_empty() => Error::NotEnabled,
             Some(_) => Error::LimitReached,
             None => Error::SlugTaken,
         };
@@ -163,8 +221,9 @@ impl Agency<'_> {
         let mut retry = self.retry();
         loop {
             let before = self.stored_client(id).await?;
+            let write = self.write_after(&before);
             let mut client = before.value.clone();
-            client.updated_at = self.caller.now;
+            client.updated_at = write.time();
             if let Some(name) = &update.name {
                 client.name = name.clone();
             }
@@ -177,12 +236,17 @@ impl Agency<'_> {
                 transaction.delete(keys::slug(self.org, &before.value.slug), None)?;
                 free = Some(Condition::absent(Part::Slug));
             }
-            let unchanged = Condition::unchanged(Part::Resource, &before.write_id);
-            self.write_client(&mut transaction, &client, unchanged, free)?;
-            let changes = changes(&before.value, &client);
-            self.audit(&mut transaction, Record::new(Action::ClientUpdated, id, changes))?;
+            let unchanged = Condition::unchanged(Part::Resource, before.write_id);
+            let after = Stored::new(client, write);
+            self.write_client(&mut transaction, &after, unchanged, free)?;
+            let changes = changes(&before.value, &after.value);
+            self.audit(
+                &mut transaction,
+                write,
+                Record::new(Action::ClientUpdated, id, changes),
+            )?;
             match transaction.commit(&mut retry).await? {
-                Commit::Done => return Ok(client),
+                Commit::Done => return Ok(after.value),
                 Commit::Refused(refused) if refused.by(Part::Resource).is_none() => {
                     return Err(Error::SlugTaken);
                 }
@@ -199,15 +263,20 @@ impl Agency<'_> {
         let mut retry = self.retry();
         loop {
             let before = self.stored_client(id).await?;
+            let write = self.write_after(&before);
             let mut transaction = self.transaction();
             let count = AttributeUpdate::add([("clientCount", -1)]);
-            transaction.update(keys::agency(self.org), &count, None)?;
-            let unchanged = Condition::unchanged(Part::Resource, &before.write_id);
+            transaction.update(keys::client_count(self.org, shard(id)), &count, None)?;
+            let unchanged = Condition::unchanged(Part::Resource, before.write_id);
             transaction.delete(keys::client(self.org, id), Some(unchanged))?;
             transaction.delete(keys::slug(self.org, &before.value.slug), None)?;
             transaction.delete(keys::membership(id), None)?;
             let changes = (snapshot(&before.value), None);
-            self.audit(&mut transaction, Record::new(Action::ClientDeleted, id, changes))?;
+            self.audit(
+                &mut transaction,
+                write,
+                Record::new(Action::ClientDeleted, id, changes),
+            )?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(()),
                 Commit::Refused(_) => retry.wait().await?,
@@ -219,12 +288,13 @@ impl Agency<'_> {
     fn write_client(
         &self,
         transaction: &mut Transaction<'_>,
-        client: &ClientOrg,
+        stored: &Stored<ClientOrg>,
         condition: Condition,
         slug_condition: Option<Condition>,
     ) -> Result<()> {
-        let stored = item(keys::client(self.org, client.id), "client", &Stored::new(client))?;
-        transaction.put(stored, Some(condition))?;
+        let client = &stored.value;
+        let written = item(keys::client(self.org, client.id), "client", stored)?;
+        transaction.put(written, Some(condition))?;
         let copy = item(keys::slug(self.org, &client.slug), "slug", client)?;
         transaction.put(copy, slug_condition)?;
         let membership = MembershipItem {

@@ -24,7 +24,7 @@ use crate::{
 
 use super::{
     Agency, Caller, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Retry, Store,
-    Stored, audit, item,
+    Stored, WriteId, audit, item,
     keys::{self, List},
     parse, sdk_error,
     transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Transaction, number, text},
@@ -36,8 +36,11 @@ const LABEL_IN_USE: Duration = Duration::from_secs(24 * 3600);
 /// How long the label of a deleted subdomain is kept for its agency.
 pub const LABEL_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The interval between two `verify` requests of a domain.
+/// The interval between two `verify` requests of a domain, and the time in which an agency makes at most [`VERIFY_BURST`].
 const VERIFY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The number of `verify` requests of an agency in [`VERIFY_INTERVAL`]. Each may take seconds, while name servers respond.
+const VERIFY_BURST: usize = 10;
 
 /// A domain as it was read, to be written on that condition.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,8 +59,9 @@ pub struct DomainRecord {
 impl DomainRecord {
     /// A domain without a `verify` request.
     pub fn new(domain: Domain) -> Self {
+        let write = WriteId::new(domain.created_at);
         Self {
-            stored: Stored::new(domain),
+            stored: Stored::new(domain, write),
             last_verify_at: None,
             last_verify_id: None,
         }
@@ -93,6 +97,12 @@ pub struct Hold {
     /// Until when a deleted label is kept, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_until: Option<i64>,
+}
+
+/// The times of an agency's last `verify` requests, in milliseconds since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+struct VerifyTimes {
+    times: Vec<i64>,
 }
 
 /// How the write of a check's result ended.
@@ -181,10 +191,13 @@ impl Store {
         retry: &mut Retry,
     ) -> Result<Checked> {
         // All attempts have the same write id, so that a write whose answer was lost is recognized.
-        let write = Rewrite::new(&change)?;
-        let holder = holder.as_ref().map(Rewrite::new).transpose()?;
+        let write = Rewrite::new(&change, now)?;
+        let holder = holder
+            .as_ref()
+            .map(|change| Rewrite::new(change, now))
+            .transpose()?;
         if holder.is_some() || !write.is_alone() {
-            let transaction = self.check_transaction((by, now), &write, holder.as_ref())?;
+            let transaction = self.check_transaction(by, &write, holder.as_ref())?;
             return match transaction.commit(retry).await? {
                 Commit::Done => Ok(write.written()),
                 Commit::Refused(refused) => match refused.by(Part::Resource) {
@@ -228,7 +241,7 @@ impl Store {
 
     fn check_transaction(
         &self,
-        by: (Author<'_>, Timestamp),
+        by: Author<'_>,
         write: &Rewrite<'_>,
         holder: Option<&Rewrite<'_>>,
     ) -> Result<Transaction<'_>> {
@@ -236,7 +249,7 @@ impl Store {
         write.add(&mut transaction, Part::Resource, by)?;
         if let Some(holder) = holder {
             // The other agency's audit log must not name this agency's user or request.
-            holder.add(&mut transaction, Part::HolderDomain, (Author::System, by.1))?;
+            holder.add(&mut transaction, Part::HolderDomain, Author::System)?;
         }
         let (was, is) = (write.before.domain(), write.after());
         let loser = holder.filter(|holder| !holder.after().status.serves());
@@ -267,9 +280,12 @@ struct Rewrite<'a> {
 }
 
 impl<'a> Rewrite<'a> {
-    fn new(change: &Change<'a>) -> Result<Self> {
+    fn new(change: &Change<'a>, now: Timestamp) -> Result<Self> {
+        let mut after = change.after.clone();
+        after.updated_at = after.updated_at.max(change.before.domain().updated_at);
+        let write = change.before.stored.write_id.next(now);
         let record = DomainRecord {
-            stored: Stored::new(change.after.clone()),
+            stored: Stored::new(after, write),
             ..change.before.clone()
         };
         Ok(Self {
@@ -288,7 +304,7 @@ impl<'a> Rewrite<'a> {
     }
 
     fn unchanged(&self, part: Part) -> Condition {
-        Condition::unchanged(part, &self.before.stored.write_id)
+        Condition::unchanged(part, self.before.stored.write_id)
     }
 
     /// Whether no other item changes.
@@ -315,7 +331,7 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Adds everything that changes with the domain, except for the hold on its hostname.
-    fn add(&self, transaction: &mut Transaction<'_>, part: Part, by: (Author<'_>, Timestamp)) -> Result<()> {
+    fn add(&self, transaction: &mut Transaction<'_>, part: Part, by: Author<'_>) -> Result<()> {
         let (was, is) = (self.before.domain(), self.after());
         transaction.update(self.key(), &self.update, Some(self.unchanged(part)))?;
         write_candidate(transaction, Some(was), is)?;
@@ -338,7 +354,12 @@ impl<'a> Rewrite<'a> {
             transition: (was.status.as_str(), is.status.as_str()),
             ..Record::of_domain(action, is, (state(was), state(is)))
         };
-        audit(transaction, &is.agency_id, by, record)
+        audit(
+            transaction,
+            &is.agency_id,
+            (by, self.record.stored.write_id),
+            record,
+        )
     }
 }
 
@@ -399,8 +420,8 @@ impl Agency<'_> {
         );
         let counts = AttributeUpdate::add([("domainCount", 1), (counter(domain.status), 1)]);
         transaction.update(keys::agency(self.org), &counts, Some(room))?;
-        let record = DomainRecord::new(domain.clone());
-        transaction.put(record.item()?, Some(Condition::absent(Part::Resource)))?;
+        let stored = DomainRecord::new(domain.clone());
+        transaction.put(stored.item()?, Some(Condition::absent(Part::Resource)))?;
         write_candidate(&mut transaction, None, domain)?;
         let id = json!({"domain": domain.id});
         let claim = item(keys::name(self.org, &domain.hostname), "name", &id)?;
@@ -420,7 +441,7 @@ impl Agency<'_> {
         }
         let changes = (None, snapshot(&answer));
         let record = Record::of_domain(Action::DomainCreated, domain, changes);
-        self.audit(&mut transaction, record)?;
+        self.audit(&mut transaction, stored.stored.write_id, record)?;
         let operation = ("createPortalDomain", key);
         let reason = |refused: &Refused| {
             if refused.by(Part::Agency).is_some_and(Item::is_empty) {
@@ -445,10 +466,12 @@ impl Agency<'_> {
         loop {
             let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
             let domain = before.domain();
+            let write = self.write_after(&before.stored);
+            let now = write.time();
             let mut transaction = self.transaction();
             let counts = AttributeUpdate::add([("domainCount", -1), (counter(domain.status), -1)]);
             transaction.update(keys::agency(self.org), &counts, None)?;
-            let unchanged = Condition::unchanged(Part::Resource, &before.stored.write_id);
+            let unchanged = Condition::unchanged(Part::Resource, before.stored.write_id);
             transaction.delete(keys::domain(self.org, id), Some(unchanged))?;
             transaction.delete(keys::name(self.org, &domain.hostname), None)?;
             if let Some(token) = &domain.token {
@@ -458,8 +481,8 @@ impl Agency<'_> {
                 transaction.delete(keys::prime(self.org, rank, id), None)?;
             }
             match domain.kind {
-                DomainType::Subdomain if self.caller.now.since(domain.created_at) >= LABEL_IN_USE => {
-                    let until = (self.caller.now + LABEL_KEPT).seconds();
+                DomainType::Subdomain if now.since(domain.created_at) >= LABEL_IN_USE => {
+                    let until = (now + LABEL_KEPT).seconds();
                     let mut kept = holds(domain)?;
                     kept.insert("keepUntil".to_owned(), number(until));
                     kept.insert(keys::TTL.to_owned(), number(until));
@@ -470,7 +493,7 @@ impl Agency<'_> {
             }
             let was = snapshot(&config.show(domain.clone()));
             let record = Record::of_domain(Action::DomainDeleted, domain, (was, None));
-            self.audit(&mut transaction, record)?;
+            self.audit(&mut transaction, write, record)?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(()),
                 Commit::Refused(_) => retry.wait().await?,
@@ -478,11 +501,58 @@ impl Agency<'_> {
         }
     }
 
-    /// Starts a `verify`: checks its rate limit and reads the domain, in one conditional update.
+    /// Starts a `verify`: checks the rate limits of the domain and of the agency, and reads the domain.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::TooSoon`]
     pub async fn begin_check(&self, id: DomainId) -> Result<DomainRecord> {
+        let record = self.begin_check_of_domain(id).await?;
+        self.count_verify().await?;
+        Ok(record)
+    }
+
+    /// Adds this request to those that the agency made in the last [`VERIFY_INTERVAL`].
+    ///
+    /// # Errors
+    /// [`Error::TooSoon`]
+    async fn count_verify(&self) -> Result<()> {
+        let now = self.caller.now.millis();
+        let interval = VERIFY_INTERVAL.as_millis() as i64;
+        let key = keys::verify_times(self.org);
+        let mut retry = self.retry();
+        loop {
+            let existing = self.store.get(key.clone()).await?;
+            let before: Option<Stored<VerifyTimes>> = existing.map(parse).transpose()?;
+            let (mut times, condition) = match before {
+                Some(before) => {
+                    let unchanged = Condition::unchanged(Part::Resource, before.write_id);
+                    (before.value.times, unchanged)
+                }
+                None => (Vec::new(), Condition::absent(Part::Resource)),
+            };
+            times.retain(|time| time + interval > now);
+            if times.len() >= VERIFY_BURST {
+                // The domain itself cannot be checked again before that.
+                return Err(Error::TooSoon(VERIFY_INTERVAL));
+            }
+            times.push(now);
+            let mut transaction = self.transaction();
+            let after = Stored::new(VerifyTimes { times }, WriteId::new(self.caller.now));
+            let mut after = item(key.clone(), "verify-times", &after)?;
+            after.insert(
+                keys::TTL.to_owned(),
+                number((self.caller.now + VERIFY_INTERVAL).seconds()),
+            );
+            transaction.put(after, Some(condition))?;
+            match transaction.commit(&mut retry).await? {
+                Commit::Done => return Ok(()),
+                Commit::Refused(_) => retry.wait().await?,
+            }
+        }
+    }
+
+    /// Checks the rate limit of the domain and reads it, in one conditional update.
+    async fn begin_check_of_domain(&self, id: DomainId) -> Result<DomainRecord> {
         let now = self.caller.now;
         let call = self
             .store

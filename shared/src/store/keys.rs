@@ -3,7 +3,8 @@
 //! | `PK` | `SK` | item |
 //! |---|---|---|
 //! | `A#<org>` | `#1CONFIG`, `#2BRANDING` | settings; `enable` creates them, so absent means not enabled |
-//! | | `#3AGENCY` | the time of `enable`, and the counters |
+//! | | `#3AGENCY` | the time of `enable`, and the counters of the domains |
+//! | | `#3CLIENTS#<shard>` | the number of the clients in this shard |
 //! | | `#4PRIME#<rank>#<domain>` | candidates for the primary domain, best first |
 //! | | `CLIENT#`, `CLIENT#<client>` | the head of the list, then the clients, oldest first |
 //! | | `DOMAIN#`, `DOMAIN#<domain>` | the same for portal domains |
@@ -11,11 +12,12 @@
 //! | | `SLUG#<slug>` | a copy of the client with this slug |
 //! | | `NAME#<hostname>` | the domain of this agency that claims it |
 //! | | `TOKEN#<token>` | the domain of this agency with this token |
+//! | | `VERIFY` | the times of the agency's last `verify` requests |
 //! | | `IDEM#<operation>#<hash>` | the response of a creation, by the SHA-256 of its idempotency key |
 //! | `C#<client>` | `C` | the client's agency, name and slug |
 //! | `H#<hostname>` | `H` | the domain that holds the name, or the agency that a deleted label is kept for |
 //!
-//! The settings, the agency and the candidates sort in this order, so that one query reads them together. A list's head
+//! The settings, the agency, the counters and the candidates sort in this order, so that one query reads them together. A list's head
 //! is part of its first page and exists only if agency mode is enabled.
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -86,10 +88,15 @@ pub(super) fn of(org: &OrgId, sk: impl Into<String>) -> Key {
     }
 }
 
-/// The bounds of the settings, the agency and the candidates for the primary domain.
+/// The number of an agency's counters of clients. With one counter, all creations of an agency would conflict.
+pub const CLIENT_SHARDS: u8 = 8;
+
+/// The bounds of the settings, the agency, the counters and the candidates for the primary domain.
 pub(super) const SUMMARY: (&str, &str) = ("#1CONFIG", "#4PRIME$");
-/// The bounds of the agency and the candidates for the primary domain.
+/// The bounds of the agency, the counters and the candidates for the primary domain.
 pub(super) const OVERVIEW: (&str, &str) = ("#3AGENCY", "#4PRIME$");
+/// The bounds of the counters of clients.
+pub(super) const CLIENT_COUNTS: (&str, &str) = ("#3CLIENTS#", "#3CLIENTS$");
 
 pub(super) fn config(org: &OrgId) -> Key {
     of(org, "#1CONFIG")
@@ -102,6 +109,11 @@ pub(super) fn branding(org: &OrgId) -> Key {
 /// The agency.
 pub fn agency(org: &OrgId) -> Key {
     of(org, "#3AGENCY")
+}
+
+/// The counter of the clients in a shard.
+pub fn client_count(org: &OrgId, shard: u8) -> Key {
+    of(org, format!("{}{shard}", CLIENT_COUNTS.0))
 }
 
 /// A candidate for the primary domain.
@@ -166,6 +178,11 @@ pub(super) fn name(org: &OrgId, hostname: &Hostname) -> Key {
 /// A token of an agency's domain.
 pub(super) fn token(org: &OrgId, token: &Token) -> Key {
     of(org, format!("TOKEN#{}", token.as_str()))
+}
+
+/// The times of an agency's last `verify` requests.
+pub(super) fn verify_times(org: &OrgId) -> Key {
+    of(org, "VERIFY")
 }
 
 pub(super) fn audit(org: &OrgId, entry: AuditId) -> Key {

@@ -15,9 +15,9 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, KeysAndAttributes},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use uuid::Uuid;
 
 use crate::{
+    app::Clock,
     auth::{Principal, Tenant},
     models::{
         audit::{Action, Actor, ActorType, AuditEntry, AuditTarget, TargetType},
@@ -56,7 +56,7 @@ type Result<T> = std::result::Result<T, Error>;
 const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// The time from the start of a request during which writes are retried. A call that begins at its end takes 4 s at
-/// most, and so ends within the request's limit of 14 s.
+/// most (a transaction 1.5 s), and so ends within the request's limit of 14 s.
 const PATIENCE: Duration = Duration::from_millis(9_500);
 
 /// The version of the items' schema.
@@ -79,6 +79,8 @@ pub struct Caller {
     pub request_id: String,
     /// The time of the request.
     pub now: Timestamp,
+    /// The clock, for writes that are attempted again.
+    pub clock: Clock,
     /// The start of the request on the monotonic clock.
     pub since: Instant,
 }
@@ -210,6 +212,11 @@ impl Agency<'_> {
         Transaction::new(self.store)
     }
 
+    /// A write that replaces this version. The clock is read anew, because an earlier attempt may have taken seconds.
+    fn write_after<T>(&self, before: &Stored<T>) -> WriteId {
+        before.write_id.next(self.caller.clock.now())
+    }
+
     /// An item of the agency, strongly consistent. The same request reads the agency's own item, to tell whether agency
     /// mode is enabled. A transactional read would conflict with writes, and is not needed.
     ///
@@ -226,10 +233,9 @@ impl Agency<'_> {
         found.into_iter().next().ok_or(Error::NotFound)
     }
 
-    /// Adds an audit entry of the caller to the transaction. `id` is that of the changed resource.
-    fn audit(&self, transaction: &mut Transaction<'_>, record: Record) -> Result<()> {
-        let by = (Author::User(self.caller), self.caller.now);
-        audit(transaction, self.org, by, record)
+    /// Adds an audit entry of the caller to the transaction.
+    fn audit(&self, transaction: &mut Transaction<'_>, write: WriteId, record: Record) -> Result<()> {
+        audit(transaction, self.org, (Author::User(self.caller), write), record)
     }
 }
 
@@ -237,7 +243,7 @@ impl Agency<'_> {
 fn audit(
     transaction: &mut Transaction<'_>,
     org: &OrgId,
-    (by, now): (Author<'_>, Timestamp),
+    (by, write): (Author<'_>, WriteId),
     record: Record,
 ) -> Result<()> {
     let (kind, caller) = match by {
@@ -245,8 +251,8 @@ fn audit(
         Author::System => (ActorType::System, None),
     };
     let entry = AuditEntry {
-        id: AuditId::new(now),
-        at: now,
+        id: write,
+        at: write.time(),
         actor: Actor {
             kind,
             id: caller.map(|caller| caller.principal.user.clone()),
@@ -258,7 +264,10 @@ fn audit(
         after: record.after,
     };
     let mut item = item(keys::audit(org, entry.id), "audit", &entry)?;
-    item.insert(keys::TTL.to_owned(), number((now + AUDIT_RETENTION).seconds()));
+    item.insert(
+        keys::TTL.to_owned(),
+        number((entry.at + AUDIT_RETENTION).seconds()),
+    );
     // For the pipe to the event bus, which knows strings only and no optional attributes. An empty string is none.
     let client = match entry.target.kind {
         TargetType::Client => entry.target.id.as_str(),
@@ -325,21 +334,22 @@ impl Record {
     }
 }
 
+/// The id of a write: that of its audit entry, if it has one. It tells the time of the write, sorts after that of the write
+/// before, and is the entity tag of settings.
+pub type WriteId = AuditId;
+
 /// A stored resource with the id of its last write, for optimistic locking.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored<T> {
     #[serde(flatten)]
     value: T,
-    write_id: String,
+    write_id: WriteId,
 }
 
 impl<T> Stored<T> {
-    fn new(value: T) -> Self {
-        Self {
-            value,
-            write_id: Uuid::new_v4().simple().to_string(),
-        }
+    fn new(value: T, write_id: WriteId) -> Self {
+        Self { value, write_id }
     }
 }
 

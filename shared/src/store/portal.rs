@@ -42,7 +42,8 @@ impl Store {
             }
             Tenant::NoOrganization => return Err(Error::NoPortal),
         };
-        let mut items = self.between(&agency, keys::SUMMARY, 4).await?.into_iter();
+        let limit = 4 + keys::CLIENT_SHARDS;
+        let mut items = self.between(&agency, keys::SUMMARY, limit).await?.into_iter();
         let (Some(config), Some(branding), Some(_)) = (items.next(), items.next(), items.next()) else {
             return Err(Error::NoPortal);
         };
@@ -50,7 +51,7 @@ impl Store {
             organization,
             branding: settings::<BrandingSettings>(branding)?.into(),
             config: settings(config)?,
-            domain: items.next().map(parse).transpose()?,
+            domain: items.nth(keys::CLIENT_SHARDS.into()).map(parse).transpose()?,
         })
     }
 

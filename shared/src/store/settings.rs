@@ -11,7 +11,7 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Error, Item, Record, Result, Stored, item,
+    Agency, Error, Item, Record, Result, Stored, WriteId, item,
     keys::{self, Key},
     parse,
     transaction::{Commit, Condition, Part},
@@ -51,9 +51,9 @@ const BRANDING: &str = "branding";
 const CONFIG: &str = "portal-config";
 
 /// The items that `enable` creates.
-pub(super) fn initial(org: &OrgId) -> Result<[Item; 2]> {
-    let config = Stored::new(Settings::<PortalSettings>::default());
-    let branding = Stored::new(Settings::<BrandingSettings>::default());
+pub(super) fn initial(org: &OrgId, write: WriteId) -> Result<[Item; 2]> {
+    let config = Stored::new(Settings::<PortalSettings>::default(), write);
+    let branding = Stored::new(Settings::<BrandingSettings>::default(), write);
     Ok([
         item(keys::config(org), CONFIG, &config)?,
         item(keys::branding(org), BRANDING, &branding)?,
@@ -64,9 +64,6 @@ pub(super) fn initial(org: &OrgId) -> Result<[Item; 2]> {
 pub(super) fn settings<S: DeserializeOwned>(item: Item) -> Result<S> {
     Ok(parse::<Settings<S>>(item)?.settings)
 }
-
-/// The id of a resource's last write. It is the resource's entity tag: each write creates a new one.
-type WriteId = String;
 
 impl Agency<'_> {
     /// The branding and its tag.
@@ -90,7 +87,7 @@ impl Agency<'_> {
         let merge = |before: &Settings<BrandingSettings>| Settings {
             id: before.id.or(Some(new_id)),
             settings: update.clone().apply(before.settings.clone()),
-            ..self.touched(before)
+            ..before.clone()
         };
         let id = |after: &Settings<_>| after.id.unwrap_or(new_id).to_string();
         let key = keys::branding(self.org);
@@ -119,7 +116,7 @@ impl Agency<'_> {
     ) -> Result<(PortalConfig, WriteId)> {
         let merge = |before: &Settings<PortalSettings>| Settings {
             settings: update.clone().apply(before.settings.clone()),
-            ..self.touched(before)
+            ..before.clone()
         };
         let id = |_: &_| self.org.to_string();
         let key = keys::config(self.org);
@@ -145,28 +142,29 @@ impl Agency<'_> {
         let mut retry = self.retry();
         loop {
             let before: Stored<Settings<S>> = self.settings(key.clone()).await?;
-            if !if_match.admits(&before.write_id) {
+            if !if_match.admits(&before.write_id.to_string()) {
                 return Err(Error::Stale);
             }
-            let after = Stored::new(merge(&before.value));
+            let write = self.write_after(&before);
+            let settings = Settings {
+                created_at: before.value.created_at.or(Some(write.time())),
+                updated_at: Some(write.time()),
+                ..merge(&before.value)
+            };
+            let after = Stored::new(settings, write);
             let mut transaction = self.transaction();
-            let unchanged = Condition::unchanged(Part::Resource, &before.write_id);
+            let unchanged = Condition::unchanged(Part::Resource, before.write_id);
             transaction.put(item(key.clone(), entity, &after)?, Some(unchanged))?;
             let changes = changes(&before.value.settings, &after.value.settings);
-            self.audit(&mut transaction, Record::new(action, id(&after.value), changes))?;
+            self.audit(
+                &mut transaction,
+                write,
+                Record::new(action, id(&after.value), changes),
+            )?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(after),
                 Commit::Refused(_) => retry.wait().await?,
             }
-        }
-    }
-
-    /// The same settings with the times of an update.
-    fn touched<S: Clone>(&self, before: &Settings<S>) -> Settings<S> {
-        Settings {
-            created_at: before.created_at.or(Some(self.caller.now)),
-            updated_at: Some(self.caller.now),
-            ..before.clone()
         }
     }
 

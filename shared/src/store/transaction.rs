@@ -6,6 +6,8 @@ use std::{
 };
 
 use aws_sdk_dynamodb::{
+    config::{Builder, retry::RetryConfig},
+    error::SdkError,
     operation::transact_write_items::TransactWriteItemsError,
     types::{
         AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
@@ -13,7 +15,7 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use super::{Error, Item, Store, keys::Key, sdk_error};
+use super::{Error, Item, Store, WriteId, keys::Key, sdk_error};
 
 /// The role of an item in a transaction, to tell which condition failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(super) enum Part {
     Idempotency,
     /// The agency.
     Agency,
+    /// The counter of the agency's clients in one of its shards.
+    Counter,
     /// The resource.
     Resource,
     /// The reservation of a client's slug.
@@ -35,6 +39,17 @@ pub(super) enum Part {
     Holder,
     /// Another agency's domain that holds the same host name.
     HolderDomain,
+}
+
+impl Part {
+    /// Whether a condition on this part that failed once fails for ever: write ids do not come back, and an idempotency
+    /// record outlives every request.
+    fn is_final(self) -> bool {
+        match self {
+            Self::AuditEntry | Self::Idempotency | Self::Resource | Self::HolderDomain => true,
+            Self::Agency | Self::Counter | Self::Slug | Self::Name | Self::Holder => false,
+        }
+    }
 }
 
 /// The condition of a write. If it fails, [`Refused::by`] finds it by its part.
@@ -63,7 +78,7 @@ impl Condition {
     }
 
     /// The item is unchanged since it was read (optimistic locking).
-    pub(super) fn unchanged(part: Part, write_id: &str) -> Self {
+    pub(super) fn unchanged(part: Part, write_id: WriteId) -> Self {
         Self::new(part, "writeId = :unchanged", [(":unchanged", text(write_id))])
     }
 
@@ -120,6 +135,10 @@ impl Refused {
     pub(super) fn by(&self, part: Part) -> Option<&Item> {
         self.0.iter().find(|(of, _)| *of == part).map(|(_, item)| item)
     }
+
+    fn is_final(&self) -> bool {
+        self.0.iter().any(|(part, _)| part.is_final())
+    }
 }
 
 pub(super) struct Transaction<'a> {
@@ -129,7 +148,19 @@ pub(super) struct Transaction<'a> {
     parts: Vec<Option<Part>>,
 }
 
+/// Whether a failed attempt may still take effect: no response came, or one that does not tell (status 5xx).
+fn may_take_effect(failure: &SdkError<TransactWriteItemsError>) -> bool {
+    match failure {
+        SdkError::ConstructionFailure(_) => false,
+        SdkError::ServiceError(answer) => answer.raw().status().is_server_error(),
+        _ => true,
+    }
+}
+
 impl<'a> Transaction<'a> {
+    /// How often a transaction is sent again after a fault of DynamoDB or of the network.
+    const MOST_FAULTS: u32 = 3;
+
     pub(super) fn new(store: &'a Store) -> Self {
         Self {
             store,
@@ -196,33 +227,59 @@ impl<'a> Transaction<'a> {
         Condition::split(condition, values)
     }
 
-    /// Sends the transaction. After a conflict with another write it is sent again with the same ids, so that its audit
-    /// entry shows whether an earlier attempt took effect although its response was lost. (The SDK's client request token
-    /// makes only the SDK's own retries of one call safe.)
+    /// Sends the transaction. After a conflict or a fault it is sent again with the same ids, so that its audit entry shows
+    /// whether an earlier attempt took effect although its response was lost.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the conflicts last until the retries end.
+    /// [`Error::Unavailable`] if conflicts or faults last until the retries end, or if a condition failed after an attempt
+    /// without a response: that attempt may be delayed and take effect when the condition holds again.
     pub(super) async fn commit(self, retry: &mut Retry) -> Result<Commit, Error> {
+        let mut faults = 0;
+        let mut is_unanswered = false;
         loop {
-            match self.send().await {
-                Err(Error::Conflict) => retry.wait().await?,
-                done => return done,
+            let failure = match self.send().await {
+                Ok(()) => return Ok(Commit::Done),
+                Err(failure) => failure,
+            };
+            is_unanswered |= may_take_effect(&failure);
+            let error = match self.outcome(failure) {
+                Ok(Commit::Refused(refused)) if is_unanswered && !refused.is_final() => {
+                    let reason = "a condition failed after an attempt without a response";
+                    return Err(Error::Unavailable(reason.into()));
+                }
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            match error {
+                Error::Conflict => retry.wait().await?,
+                Error::Unavailable(_) if faults < Self::MOST_FAULTS => {
+                    faults += 1;
+                    if retry.wait().await.is_err() {
+                        return Err(error);
+                    }
+                }
+                error => return Err(error),
             }
         }
     }
 
-    async fn send(&self) -> Result<Commit, Error> {
+    /// Sends the transaction once. The SDK would hide from [`Self::commit`] that an attempt got no response.
+    async fn send(&self) -> Result<(), SdkError<TransactWriteItemsError>> {
+        let once = Builder::new().retry_config(RetryConfig::disabled());
         let call = self
             .store
             .client
             .transact_write_items()
-            .set_transact_items(Some(self.items.clone()));
-        let Err(failure) = call.send().await else {
-            return Ok(Commit::Done);
-        };
+            .set_transact_items(Some(self.items.clone()))
+            .customize()
+            .config_override(once);
+        call.send().await.map(drop)
+    }
+
+    /// The meaning of a failed attempt.
+    fn outcome(&self, failure: SdkError<TransactWriteItemsError>) -> Result<Commit, Error> {
         let cancelled = match failure.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled,
-            Some(TransactWriteItemsError::TransactionInProgressException(_)) => return Err(Error::Conflict),
             _ => return Err(sdk_error(failure)),
         };
         let refused = Refused::read(cancelled, &self.parts)?;

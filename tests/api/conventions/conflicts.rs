@@ -2,18 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use http::Method;
 use local::{fault::Fault, system::System};
 use serde_json::{Value, json};
+use shared::models::time::Timestamp;
 use uuid::Uuid;
 
 use crate::harness::{
-    Answer, Api, CLIENTS, DOMAINS, User, cname, id,
+    Answer, Api, CLIENTS, DOMAINS, START, User, cname, id,
     operations::{Names, Operation, operations_where},
-    property,
+    path, property,
 };
 
 const TRANSACTION: &str = "TransactWriteItems";
+const HOUR_MS: i64 = 3_600_000;
 
 /// A write: an operation, and how it differs from the document's example.
 #[derive(Clone, Debug)]
@@ -274,6 +277,134 @@ async fn a_write_that_never_succeeds_is_503_in_time_and_changes_nothing() {
             assert_eq!(numbers(&owner).await, before, "{write:?}");
         }
     }
+}
+
+/// A machine's clock may be behind that of the machine that wrote before.
+#[tokio::test]
+async fn a_write_is_later_than_the_write_that_it_replaces() {
+    for write in writes() {
+        let replaces = write.operation.names_a_resource() || write.operation.method == Method::PUT;
+        if !replaces {
+            continue;
+        }
+        let api = Api::build(System::builder().at(START + HOUR_MS)).await;
+        let (owner, names) = write.prepare(&api).await;
+        let before = owner.audit().await;
+        let org = owner.overview().await["organizationId"].clone();
+        api.set_clock(START);
+        let owner = api.user(org.as_str().unwrap(), "owner");
+        let answer = write.perform(&owner, &names).await;
+        assert_eq!(answer.status.as_u16(), write.operation.success, "{answer:?}");
+        let audit = owner.audit().await;
+        assert_eq!(audit[1..], before, "{write:?}");
+        assert_eq!(audit[0]["requestId"].as_str(), answer.header("x-request-id"));
+        let time = |value: &Value| value.as_str().unwrap().parse::<Timestamp>().unwrap();
+        assert!(time(&audit[0]["at"]).millis() >= START + HOUR_MS, "{write:?}");
+        if write.operation.method != Method::DELETE {
+            let updated = time(&answer.json()["updatedAt"]);
+            assert!(updated.millis() >= START + HOUR_MS, "{answer:?}");
+        }
+    }
+}
+
+/// An attempt that the network holds back may arrive when its conditions hold again. Nobody may have been told until then that
+/// the write did not take effect.
+#[tokio::test]
+async fn a_refusal_after_an_attempt_without_a_response_is_503() {
+    let limits = [("MAX_CLIENTS", "2"), ("MAX_DOMAINS", "2")];
+    let named = |name: &str| json!({"name": name});
+    for (method, list, body, code) in [
+        (
+            Method::POST,
+            CLIENTS,
+            json!({"name": "Late", "slug": "taken"}),
+            "slug-taken",
+        ),
+        (Method::POST, CLIENTS, named("Taken"), ""),
+        (Method::PATCH, "", json!({"slug": "taken"}), "slug-taken"),
+        (
+            Method::POST,
+            DOMAINS,
+            json!({"subdomain": "taken"}),
+            "hostname-taken",
+        ),
+        (
+            Method::POST,
+            DOMAINS,
+            json!({"customDomain": "portal.acme.com"}),
+            "hostname-taken",
+        ),
+        (Method::POST, CLIENTS, named("Third"), "limit-reached"),
+        (
+            Method::POST,
+            DOMAINS,
+            json!({"subdomain": "third"}),
+            "limit-reached",
+        ),
+    ] {
+        let builder = limits
+            .iter()
+            .filter(|_| code == "limit-reached")
+            .fold(System::builder().counted(), |builder, (name, value)| {
+                builder.set(name, *value)
+            });
+        let api = Api::build(builder).await;
+        let owner = api.agency("org_acme").await;
+        let (first, taken) = (owner.client("First").await, owner.client("Taken").await);
+        let label = owner.subdomain("taken").await;
+        let custom = owner.custom_domain("portal.acme.com").await;
+        let own = path(&first);
+        let uri = if list.is_empty() { own.as_str() } else { list };
+
+        let refused = owner.call(method.clone(), uri, &[], Some(body.clone())).await;
+        match code {
+            // Another slug is made of the name.
+            "" => drop(refused.expect(201)),
+            code => drop(refused.problem(409, code)),
+        }
+        let count = numbers(&owner).await;
+        api.inject(Fault::delay().on(TRANSACTION));
+        let answer = owner.call(method.clone(), uri, &[], Some(body)).await;
+        answer.problem(503, "unavailable");
+        api.assert_faults_met();
+        assert_eq!(numbers(&owner).await, count, "{uri} {code}");
+
+        // It takes effect in the end, as one write.
+        let others = [&taken, &label, &custom].into_iter();
+        for resource in others.chain((code == "limit-reached").then_some(&first)) {
+            owner.remove(resource).await;
+        }
+        let count = numbers(&owner).await;
+        api.proxy().deliver_delayed().await.unwrap();
+        assert_eq!(numbers(&owner).await.2, count.2 + 1, "{uri} {code}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_replaces_another_version_cannot_take_effect_late() {
+    let api = Api::counted().await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("One").await;
+    api.inject(Fault::delay().on(TRANSACTION));
+    let path = path(&client);
+    owner.patch(&path, property("name", "Two")).await.expect(200);
+    owner.patch(&path, property("name", "Three")).await.expect(200);
+    api.proxy().deliver_delayed().await.unwrap();
+    let now = owner.get(&path).await.expect(200);
+    assert_eq!(now["name"], "Three");
+    assert_eq!(numbers(&owner).await, (1, 0, 4));
+}
+
+#[tokio::test]
+async fn creations_of_one_agency_whose_transactions_overlap_all_succeed() {
+    let api = Api::counted().await;
+    let owner = api.agency("org_acme").await;
+    api.proxy().make_transactions_last(8..=20);
+    let answers = join_all((0..40).map(|_| owner.post(CLIENTS, json!({"name": "Acme"})))).await;
+    for answer in answers {
+        answer.expect(201);
+    }
+    assert_eq!(numbers(&owner).await, (40, 0, 41));
 }
 
 #[tokio::test]

@@ -183,6 +183,7 @@ async fn a_forged_cursor_does_not_leave_its_list() {
                 "#",
                 "#1CONFIG",
                 "#3AGENCY",
+                "#3CLIENTS#0",
                 "A",
                 "CLIENT",
                 "CLIENT#",
@@ -194,6 +195,7 @@ async fn a_forged_cursor_does_not_leave_its_list() {
                 "LOG#",
                 "LOG$",
                 "SLUG#acme",
+                "VERIFY",
                 "Z",
                 "\u{10FFFF}",
             ] {

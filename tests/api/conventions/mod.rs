@@ -15,6 +15,7 @@ mod logs;
 mod methods;
 mod parameters;
 mod precedence;
+mod rate;
 mod requests;
 mod roles;
 mod tenants;

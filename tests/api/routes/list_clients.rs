@@ -79,7 +79,7 @@ async fn add_clients(api: &Api, owner: &User<'_>, count: usize) -> Vec<String> {
         .client
         .update_item()
         .table_name(api.table())
-        .set_key(Some(keys::agency(&org).item()))
+        .set_key(Some(keys::client_count(&org, 0).item()))
         .update_expression("ADD clientCount :count")
         .expression_attribute_values(":count", AttributeValue::N(count.to_string()));
     update.send().await.unwrap();

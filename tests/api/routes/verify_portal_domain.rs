@@ -1,6 +1,9 @@
 //! The DNS that proves a domain, with real packets.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use futures::future::join_all;
 use local::system::System;
@@ -44,7 +47,7 @@ fn states(domain: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn either_record_proves_and_nothing_that_only_resembles_one() {
-    let api = Api::start().await;
+    let api = Api::stopped().await;
     let acme = api.agency("org_acme").await;
     let foreign = api
         .agency("org_globex")
@@ -164,7 +167,11 @@ async fn either_record_proves_and_nothing_that_only_resembles_one() {
         .zip(&claims)
         .map(|((.., records), claim)| records(claim));
     api.dns.set_zone(&records.collect::<String>()).unwrap();
-    let answers = join_all(claims.iter().map(|claim| acme.verify(claim))).await;
+    let mut answers = Vec::new();
+    for claims in claims.chunks(10) {
+        answers.extend(join_all(claims.iter().map(|claim| acme.verify(claim))).await);
+        api.advance(Duration::from_secs(5));
+    }
     for (((name, proven, _), claim), answer) in cases.iter().zip(&claims).zip(answers) {
         let domain = answer.expect(200);
         assert_eq!(
@@ -536,6 +543,41 @@ async fn a_proof_leaves_one_entry_and_a_check_that_changes_nothing_none() {
             "after": {"status": "verified", "routing": "routed", "problem": null},
         })
     );
+}
+
+#[tokio::test]
+async fn an_agency_checks_10_times_in_5_seconds() {
+    let api = Api::stopped().await;
+    let acme = api.agency("org_acme").await;
+    let mut domains = Vec::new();
+    for n in 0..30 {
+        domains.push(match n % 10 {
+            0 => acme.subdomain(&format!("acme{n}")).await,
+            _ => acme.custom_domain(&format!("portal{n}.acme.test")).await,
+        });
+    }
+    let verify = async |range: Range<usize>| {
+        let answers = join_all(domains[range].iter().map(|domain| acme.verify(domain))).await;
+        let (checked, refused): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|answer| answer.status == 200);
+        for answer in &refused {
+            answer.problem(429, "too-many-requests");
+            assert_eq!(answer.header("retry-after"), Some("5"));
+        }
+        checked.len()
+    };
+    assert_eq!(verify(0..4).await, 4);
+    api.advance(Duration::from_secs(2));
+    assert_eq!(verify(4..20).await, 6);
+    // Another agency has its own limit.
+    let other = api.agency("org_globex").await;
+    let theirs = other.custom_domain("portal.globex.test").await;
+    other.verify(&theirs).await.expect(200);
+    // The first four are five seconds ago now, the other six are not.
+    api.advance(Duration::from_secs(3));
+    assert_eq!(verify(20..30).await, 4);
+    api.advance(Duration::from_secs(5));
+    assert_eq!(verify(10..30).await, 10);
 }
 
 #[tokio::test]

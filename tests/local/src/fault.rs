@@ -2,10 +2,12 @@
 //! the emulator never has.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt, io,
     net::SocketAddr,
+    ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use serde_json::{Map, Value, json};
@@ -25,6 +27,7 @@ enum Effect {
     ServerError(u16, &'static str),
     LoseRequest,
     LoseAnswer,
+    Delay,
     Stall,
     Unprocessed,
     EndPage(usize),
@@ -76,6 +79,11 @@ impl Fault {
     /// The request is applied, then the connection closes without a response.
     pub fn lose_answer() -> Self {
         Self::new(Effect::LoseAnswer)
+    }
+
+    /// The connection closes. The request is applied by [`Proxy::deliver_delayed`], as one that the network held back.
+    pub fn delay() -> Self {
+        Self::new(Effect::Delay)
     }
 
     /// Nothing is applied, and no response comes until the client times out.
@@ -147,6 +155,7 @@ impl fmt::Debug for Fault {
 /// A running proxy. Dropping it closes it and its connections.
 pub struct Proxy {
     address: SocketAddr,
+    upstream: SocketAddr,
     state: Arc<ProxyState>,
     accepting: AbortHandle,
 }
@@ -196,6 +205,16 @@ impl Request {
 struct ProxyState {
     requests: Mutex<Vec<Request>>,
     faults: Mutex<Vec<Fault>>,
+    delayed: Mutex<Vec<HttpMessage>>,
+    transactions: Mutex<Transactions>,
+}
+
+/// The transactions in progress, if they take time.
+#[derive(Default)]
+struct Transactions {
+    duration_ms: Option<RangeInclusive<u64>>,
+    started: u64,
+    keys: HashSet<String>,
 }
 
 impl Proxy {
@@ -218,6 +237,7 @@ impl Proxy {
         .abort_handle();
         Ok(Self {
             address,
+            upstream,
             state,
             accepting,
         })
@@ -245,6 +265,25 @@ impl Proxy {
     /// The requests, oldest first. Resets the count.
     pub fn take_requests(&self) -> Vec<Request> {
         std::mem::take(&mut lock(&self.state.requests))
+    }
+
+    /// Makes each transaction last this long, in milliseconds. As in DynamoDB, a write of an item that is in a transaction in
+    /// progress conflicts with it. (The emulator applies a transaction at once.)
+    pub fn make_transactions_last(&self, duration_ms: RangeInclusive<u64>) {
+        lock(&self.state.transactions).duration_ms = Some(duration_ms);
+    }
+
+    /// Sends the requests with the fault [`Fault::delay`] to the database.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub async fn deliver_delayed(&self) -> io::Result<()> {
+        let delayed = std::mem::take(&mut *lock(&self.state.delayed));
+        for request in delayed {
+            let mut server = BufReader::new(TcpStream::connect(self.upstream).await?);
+            request.exchange(&mut server).await?;
+        }
+        Ok(())
     }
 
     /// Adds a fault. If several match a request, only the oldest one counts and applies.
@@ -290,6 +329,72 @@ impl ProxyState {
     }
 }
 
+impl ProxyState {
+    /// Starts a transaction that takes time, and tells how long. `None` for any other request.
+    ///
+    /// # Errors
+    /// The response to a write of an item that is in a transaction in progress.
+    fn begin(self: &Arc<Self>, request: &HttpMessage) -> Result<Option<(InProgress, Duration)>, HttpMessage> {
+        let mut transactions = lock(&self.transactions);
+        let Some(duration_ms) = transactions.duration_ms.clone() else {
+            return Ok(None);
+        };
+        let keys = written_keys(request);
+        if keys.iter().any(|key| transactions.keys.contains(key)) {
+            return Err(conflict(request));
+        }
+        if request.action() != TRANSACTION {
+            return Ok(None);
+        }
+        transactions.keys.extend(keys.iter().cloned());
+        transactions.started += 1;
+        // Multiples of the golden ratio are spread evenly, and the same in each run.
+        let fraction = (transactions.started as f64 * 0.618_034).fract();
+        let length = duration_ms.end() - duration_ms.start() + 1;
+        let duration = duration_ms.start() + (fraction * length as f64) as u64;
+        let state = Arc::clone(self);
+        Ok(Some((
+            InProgress { state, keys },
+            Duration::from_millis(duration),
+        )))
+    }
+}
+
+/// A transaction in progress. It ends when this is dropped.
+struct InProgress {
+    state: Arc<ProxyState>,
+    keys: Vec<String>,
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        let mut transactions = lock(&self.state.transactions);
+        for key in &self.keys {
+            transactions.keys.remove(key);
+        }
+    }
+}
+
+const TRANSACTION: &str = "TransactWriteItems";
+
+/// The keys of the items that a request writes.
+fn written_keys(request: &HttpMessage) -> Vec<String> {
+    let body = request.json();
+    let key = |write: &Value| {
+        let item = write.get("Key").or(write.get("Item"))?;
+        Some(format!("{} {}", item["PK"]["S"], item["SK"]["S"]))
+    };
+    match request.action() {
+        TRANSACTION => {
+            let writes = body["TransactItems"].as_array().into_iter().flatten();
+            let writes = writes.filter_map(|write| write.as_object()?.values().next());
+            writes.filter_map(key).collect()
+        }
+        "PutItem" | "UpdateItem" | "DeleteItem" => key(&body).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -303,7 +408,20 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<ProxyState>
         let effect = state.record(&request);
         let request = begin_again(request);
         let response = match effect {
-            None => request.exchange(&mut server).await?,
+            None => match state.begin(&request) {
+                Ok(Some((transaction, duration))) => {
+                    let response = request.exchange(&mut server).await?;
+                    tokio::time::sleep(duration).await;
+                    drop(transaction);
+                    response
+                }
+                Ok(None) => request.exchange(&mut server).await?,
+                Err(conflict) => conflict,
+            },
+            Some(Effect::Delay) => {
+                lock(&state.delayed).push(request);
+                return Ok(());
+            }
             Some(Effect::LoseRequest) => return Ok(()),
             Some(Effect::LoseAnswer) => {
                 request.exchange(&mut server).await?;
@@ -325,16 +443,7 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<ProxyState>
                 let response = request.exchange(&mut server).await?;
                 response.with(&end_page(response.json(), rows, &request.json()))
             }
-            Some(Effect::Conflict) if request.action() == "TransactWriteItems" => {
-                transaction_conflict(&request.json())
-            }
-            Some(Effect::Conflict) => error_response(
-                400,
-                json!({
-                    "__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
-                    "message": "Transaction is ongoing for the item",
-                }),
-            ),
+            Some(Effect::Conflict) => conflict(&request),
             Some(Effect::Throttle) => error_response(
                 400,
                 json!({
@@ -401,6 +510,20 @@ fn split_batch(mut request: Value) -> (Value, Value) {
         }
     }
     (request, unprocessed)
+}
+
+/// The response to a write that conflicts with a transaction.
+fn conflict(request: &HttpMessage) -> HttpMessage {
+    if request.action() == TRANSACTION {
+        return transaction_conflict(&request.json());
+    }
+    error_response(
+        400,
+        json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
+            "message": "Transaction is ongoing for the item",
+        }),
+    )
 }
 
 /// The response to a transaction whose first item is in another transaction.

@@ -210,6 +210,17 @@ impl System {
         );
     }
 
+    /// Sets the clock of a system that was built with [`Builder::at`], in milliseconds since 1970.
+    ///
+    /// # Panics
+    /// The system uses the real clock.
+    pub fn set_clock(&self, millis: i64) {
+        let Clock::Set(clock) = &self.app.clock else {
+            panic!("this system uses the real clock")
+        };
+        clock.store(millis, Ordering::SeqCst);
+    }
+
     /// Runs the scheduled function once, at the time of the system's clock.
     ///
     /// # Panics
