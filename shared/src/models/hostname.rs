@@ -84,11 +84,6 @@ impl Hostname {
         psl::domain_str(&self.0).unwrap_or(&self.0)
     }
 
-    /// Whether the Public Suffix List has a rule for the top-level domain.
-    pub fn has_known_suffix(&self) -> bool {
-        psl::List.suffix(self.0.as_bytes()).is_some_and(|s| s.is_known())
-    }
-
     /// Whether registries sell names below this one: a single label, or a name of the Public Suffix List's section of registries.
     pub fn is_registry_suffix(&self) -> bool {
         let suffix = psl::List.suffix(self.0.as_bytes());
@@ -98,7 +93,7 @@ impl Hostname {
         self.is_single_label() || is_suffix
     }
 
-    /// Whether the top-level domain is for special use: names below it cannot be registered (RFC 6761).
+    /// Whether the top-level domain is for special or private use: names below it cannot be registered (RFC 6761).
     pub fn is_special_use(&self) -> bool {
         let top = self.0.rsplit('.').next().unwrap_or_default();
         SPECIAL_USE.contains(&top)
@@ -180,7 +175,7 @@ impl HostPolicy {
     ///
     /// # Errors
     /// Those of [`Hostname::parse`]; then, in this order: too long for the challenge's name, a single label, a name of
-    /// the portal itself, a special-use name, an unknown suffix, a public suffix.
+    /// the portal itself, a special-use name, a public suffix.
     pub fn custom_domain(&self, text: &str) -> Result<Hostname, Invalid> {
         let name = Hostname::parse(text)?;
         if name.challenge().len() > Hostname::MAX {
@@ -205,10 +200,8 @@ impl HostPolicy {
                 "Use another domain. This one is for special use, and names below it cannot be registered.";
             return reject(Code::SpecialUse, detail);
         }
-        if !name.has_known_suffix() {
-            let detail = "This top-level domain does not exist. Check the end of the name.";
-            return reject(Code::UnknownSuffix, detail);
-        }
+        // The list's rule `*` makes every other top-level domain a public suffix: TLDs are delegated faster than the list is
+        // updated. If there is no such TLD, the first check finds the domain unregistered.
         if psl::suffix_str(name.as_str()) == Some(name.as_str()) {
             let detail = "This is a public suffix. Enter a name below it that belongs to you.";
             return reject(Code::PublicSuffix, detail);
@@ -239,16 +232,23 @@ impl HostPolicy {
     }
 }
 
-/// Top-level domains for special use: IANA's registry of special-use domain names, and `internal`.
+/// Top-level domains that are never delegated: those for special use (IANA's registry), those that private networks use, and
+/// those that ICANN withholds for that reason. An internal resolver may have names below them.
 const SPECIAL_USE: &[&str] = &[
     "alt",       // RFC 9476
     "arpa",      // RFC 3172; home.arpa: RFC 8375
+    "corp",      // ICANN Board resolution 2018.02.04.12
     "example",   // RFC 6761, section 6.5
+    "home",      // ICANN Board resolution 2018.02.04.12
     "internal",  // ICANN Board resolution 2024.07.29.06
+    "intranet",  // RFC 6762, appendix G
     "invalid",   // RFC 6761, section 6.4
+    "lan",       // RFC 6762, appendix G
     "local",     // RFC 6762
     "localhost", // RFC 6761, section 6.3
+    "mail",      // ICANN Board resolution 2018.02.04.12
     "onion",     // RFC 7686
+    "private",   // RFC 6762, appendix G
     "test",      // RFC 6761, section 6.2
 ];
 
@@ -447,6 +447,9 @@ mod tests {
             ("otherportal.agency.com", "otherportal.agency.com"),
             ("portal.agency.com.acme.com", "portal.agency.com.acme.com"),
             ("www.ck", "www.ck"), // an exception of the list
+            // Top-level domains that the list does not have.
+            ("acme.notatld", "acme.notatld"),
+            ("acme.c0m", "acme.c0m"),
             ("myexample.com", "myexample.com"),
             ("so\u{AD}ft.com", "soft.com"),
         ] {
@@ -542,6 +545,7 @@ mod tests {
             ("acme", Code::SingleLabel),
             ("com", Code::SingleLabel),
             ("com.", Code::SingleLabel),
+            ("notatld", Code::SingleLabel),
             ("localhost", Code::SingleLabel),
             ("test", Code::SingleLabel),
             ("portal.agency.com", Code::PortalDomain),
@@ -562,10 +566,8 @@ mod tests {
             ("router.home.arpa", Code::SpecialUse),
             ("1.0.168.192.in-addr.arpa", Code::SpecialUse),
             ("acme.alt", Code::SpecialUse),
-            ("acme.corp", Code::UnknownSuffix),
-            ("acme.lan", Code::UnknownSuffix),
-            ("acme.c0m", Code::UnknownSuffix),
-            ("acme.notatld", Code::UnknownSuffix),
+            ("acme.corp", Code::SpecialUse),
+            ("nas.lan", Code::SpecialUse),
             ("co.uk", Code::PublicSuffix),
             ("CO.UK", Code::PublicSuffix),
             ("github.io", Code::PublicSuffix),
@@ -637,7 +639,6 @@ mod tests {
         for (text, expected) in [
             ("test", Code::SingleLabel),
             ("localhost", Code::SingleLabel),
-            ("acme.notatld", Code::UnknownSuffix),
             ("x.portal.agency.com", Code::PortalDomain),
         ] {
             assert_eq!(code(policy.custom_domain(text)), Some(expected), "{text}");

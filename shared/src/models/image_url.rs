@@ -33,7 +33,7 @@ impl ImageUrl {
     pub const MAX: usize = 2048;
 }
 
-/// A stored URL. Only its form is checked: the host's top-level domain may have left the Public Suffix List since.
+/// A stored URL. Only its form is checked: the list of top-level domains for special use may have grown since.
 impl TryFrom<String> for ImageUrl {
     type Error = Invalid;
 
@@ -99,8 +99,7 @@ fn authority(text: &str) -> &str {
 /// Whether the public DNS can have this host name.
 fn is_public(host: Host<&str>) -> bool {
     let Host::Domain(name) = host else { return false };
-    Hostname::parse(name)
-        .is_ok_and(|name| !name.is_single_label() && !name.is_special_use() && name.has_known_suffix())
+    Hostname::parse(name).is_ok_and(|name| !name.is_single_label() && !name.is_special_use())
 }
 
 #[cfg(test)]
@@ -158,6 +157,8 @@ mod tests {
                 "https://acme.github.io/logo.png",
                 "https://acme.github.io/logo.png",
             ),
+            // A top-level domain that the Public Suffix List does not have, as of a custom domain.
+            ("https://acme.notatld/logo.png", "https://acme.notatld/logo.png"),
         ] {
             assert_eq!(
                 ImageUrl::from_str(text).map(|u| u.0).as_deref(),
@@ -250,7 +251,6 @@ mod tests {
             "https://router.home.arpa/",
             "https://acme.onion/",
             "https://nas.lan/",
-            "https://acme.notatld/",
             "https://my_bucket.acme.com/",
             "https://a\"b.com/",
             "https://a'b.com/",

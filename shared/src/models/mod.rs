@@ -78,8 +78,6 @@ pub enum Code {
     SingleLabel,
     /// A public suffix, such as `co.uk`: anyone can register names below it.
     PublicSuffix,
-    /// The top-level domain does not exist.
-    UnknownSuffix,
     /// A host name with a wildcard.
     Wildcard,
     /// A host name with an underscore.
