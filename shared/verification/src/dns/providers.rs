@@ -3,7 +3,8 @@
 //! Sources: each provider's own instructions for delegating a domain to it, as of 2026; Route 53's form is in
 //! <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/GetInfoAboutHostedZone.html>, Cloudflare's in
 //! <https://developers.cloudflare.com/dns/nameservers/>, Azure's in
-//! <https://learn.microsoft.com/azure/dns/dns-delegate-domain-azure-dns>.
+//! <https://learn.microsoft.com/azure/dns/dns-delegate-domain-azure-dns>. Where two providers use the same names, both are
+//! named: Squarespace took over Google Domains with its name servers, and Netlify's are at NS1.
 
 use hickory_proto::rr::Name;
 
@@ -18,7 +19,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("domaincontrol.com", "GoDaddy"),
     ("registrar-servers.com", "Namecheap"),
     ("namecheaphosting.com", "Namecheap"),
-    ("googledomains.com", "Google Cloud DNS"),
+    ("googledomains.com", "Google Cloud DNS or Squarespace"),
     ("azure-dns.com", "Azure DNS"),
     ("azure-dns.net", "Azure DNS"),
     ("azure-dns.org", "Azure DNS"),
@@ -48,7 +49,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("dnsmadeeasy.com", "DNS Made Easy"),
     ("constellix.com", "Constellix"),
     ("constellix.net", "Constellix"),
-    ("nsone.net", "NS1"),
+    ("nsone.net", "NS1 or Netlify"),
     ("dynect.net", "Oracle Dyn"),
     ("ultradns.com", "UltraDNS"),
     ("ultradns.net", "UltraDNS"),
@@ -134,6 +135,11 @@ mod tests {
         assert_eq!(of("Ada.NS.cloudflare.com."), Some("Cloudflare"));
         assert_eq!(of("ns-2048.awsdns-64.co.uk."), Some("Route 53"));
         assert_eq!(of("ns01.domaincontrol.com."), Some("GoDaddy"));
+        assert_eq!(
+            of("ns-cloud-d1.googledomains.com."),
+            Some("Google Cloud DNS or Squarespace")
+        );
+        assert_eq!(of("dns1.p01.nsone.net."), Some("NS1 or Netlify"));
         assert_eq!(of("ns1.notdomaincontrol.com."), None);
         assert_eq!(of("ns1.acme.com."), None);
     }
