@@ -112,12 +112,25 @@ pub(super) fn is_under_private_suffix(name: &Name) -> bool {
     suffix == Some(psl::Type::Private)
 }
 
-/// The name in lower case, without the trailing dot, at most 255 characters: an escaped octet takes four, and the item of
-/// a domain must stay small.
+/// The name in presentation format (RFC 1035, section 5.1), in lower case, without the trailing dot, at most 255 characters:
+/// an escaped octet takes four, and the item of a domain must stay small.
 pub(crate) fn text(name: &Name) -> String {
-    let mut text = name.to_ascii().to_ascii_lowercase();
+    let mut text = String::new();
+    for label in name.iter() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for byte in label {
+            match byte.to_ascii_lowercase() {
+                // They have a meaning in a zone file, or separate labels.
+                byte if b".\\\";()@$".contains(&byte) => text.extend(['\\', char::from(byte)]),
+                byte if byte.is_ascii_graphic() => text.push(char::from(byte)),
+                byte => text += &format!("\\{byte:03}"),
+            }
+        }
+    }
     text.truncate(255);
-    text.strip_suffix('.').map(str::to_owned).unwrap_or(text)
+    text
 }
 
 impl Client<'_> {
@@ -309,5 +322,24 @@ fn shuffle<T>(items: &mut [T]) {
     for last in (1..items.len()).rev() {
         let bound = u32::try_from(last + 1).unwrap_or(u32::MAX);
         items.swap(last, random::below(bound) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_a_meaning_in_a_zone_file_is_escaped() {
+        let of = |labels: &[&[u8]]| text(&Name::from_labels(labels.iter().copied()).unwrap());
+        assert_eq!(of(&[]), "");
+        assert_eq!(
+            of(&[b"https://Portal", b"acme", b"test"]),
+            "https://portal.acme.test"
+        );
+        assert_eq!(of(&[b"a=1,*_-!'#&+~", b"test"]), "a=1,*_-!'#&+~.test");
+        assert_eq!(of(&[b"a.b", b"c\\\"d"]), r#"a\.b.c\\\"d"#);
+        assert_eq!(of(&[b"(a;b)@$"]), r"\(a\;b\)\@\$");
+        assert_eq!(of(&[b" \t\x7f", "é".as_bytes()]), r"\032\009\127.\195\169");
     }
 }

@@ -144,18 +144,25 @@ impl Display for Response {
 }
 
 fn presentation(record: &RData) -> String {
-    let RData::TXT(txt) = record else {
-        return record.to_string();
-    };
-    let quoted = txt.txt_data.iter().map(|string| {
-        let escaped = string.iter().map(|byte| match byte {
-            b'"' | b'\\' => format!("\\{}", char::from(*byte)),
-            b' '..=b'~' => char::from(*byte).to_string(),
-            _ => format!("\\{byte:03}"),
-        });
-        format!("\"{}\"", escaped.collect::<String>())
+    match record {
+        RData::TXT(txt) => {
+            let strings: Vec<_> = txt.txt_data.iter().map(|string| quoted(string)).collect();
+            strings.join(" ")
+        }
+        RData::CAA(caa) => format!("{} {} {}", caa.flags(), caa.tag, quoted(&caa.value)),
+        RData::MX(mx) => format!("{} {}.", mx.preference, text(&mx.exchange)),
+        other => other.to_string(),
+    }
+}
+
+/// A character string in quotes.
+fn quoted(string: &[u8]) -> String {
+    let escaped = string.iter().map(|byte| match byte {
+        b'"' | b'\\' => format!("\\{}", char::from(*byte)),
+        b' '..=b'~' => char::from(*byte).to_string(),
+        _ => format!("\\{byte:03}"),
     });
-    quoted.collect::<Vec<_>>().join(" ")
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 /// Why a lookup has no result.
