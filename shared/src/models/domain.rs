@@ -295,7 +295,7 @@ impl Token {
     }
 
     /// The key of the `TXT` record's value, before its equals sign.
-    const TXT_KEY: &str = "agency-verification";
+    pub const TXT_KEY: &str = "agency-verification";
 
     /// The value of the `TXT` record that proves ownership.
     pub fn txt_value(&self) -> String {
@@ -341,8 +341,11 @@ pub struct Domain {
     pub token: Option<Token>,
     /// The state of the `TXT` record.
     pub ownership: RecordState,
-    /// The state of the `CNAME`, or of the addresses of an apex.
+    /// The state of the `CNAME`, or of the `ALIAS` of an apex.
     pub route: RecordState,
+    /// `None` before the first check, and if the hostname is not the apex of its zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apex: Option<ApexAddresses>,
     pub check: Option<Check>,
     pub verified_at: Option<Timestamp>,
     pub created_at: Timestamp,
@@ -350,6 +353,17 @@ pub struct Domain {
     /// What the next check must know of the earlier checks.
     #[serde(default)]
     pub history: History,
+}
+
+/// What the last check found of the addresses of an apex. Not in the API: the states of `A` and `AAAA` records follow from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApexAddresses {
+    /// The addresses that are the edge's.
+    pub found: Vec<IpAddr>,
+    /// The state of every other `A` record.
+    pub a: RecordState,
+    /// The state of every other `AAAA` record.
+    pub aaaa: RecordState,
 }
 
 /// The counters and times of earlier checks that decide what the next one means. Not in the API.
@@ -399,6 +413,7 @@ impl Domain {
             token: None,
             ownership: RecordState::Unchecked,
             route: RecordState::Unchecked,
+            apex: None,
             check: None,
             verified_at: Some(now),
             created_at: now,
@@ -458,6 +473,15 @@ impl Domain {
         }
     }
 
+    fn address_state(&self, address: &IpAddr) -> RecordState {
+        match (&self.apex, address) {
+            (None, _) => self.route,
+            (Some(apex), address) if apex.found.contains(address) => RecordState::Found,
+            (Some(apex), IpAddr::V4(_)) => apex.a,
+            (Some(apex), IpAddr::V6(_)) => apex.aaaa,
+        }
+    }
+
     fn records(&self, names: &HostPolicy, addresses: &[IpAddr]) -> Vec<DnsRecord> {
         let Some(token) = &self.token else {
             return Vec::new();
@@ -467,29 +491,38 @@ impl Domain {
             Some(zone) => zone.as_str(),
             None => self.hostname.registrable(),
         };
-        let record = |kind, name: String, value, purpose| DnsRecord {
+        let record = |kind, name: String, value, purpose, state| DnsRecord {
             kind,
             host: relative_host(&name, zone).to_owned(),
             name,
             value,
             purpose,
-            state: match purpose {
-                Purpose::Ownership => self.ownership,
-                Purpose::Routing => self.route,
-            },
+            state,
         };
-        let route = |kind, value| record(kind, self.hostname.to_string(), value, Purpose::Routing);
         let (challenge, proof) = (self.hostname.challenge(), token.txt_value());
-        let mut records = vec![record(RecordType::Txt, challenge, proof, Purpose::Ownership)];
+        let mut records = vec![record(
+            RecordType::Txt,
+            challenge,
+            proof,
+            Purpose::Ownership,
+            self.ownership,
+        )];
+        let route = |kind, value, state| {
+            let name = self.hostname.to_string();
+            record(kind, name, value, Purpose::Routing, state)
+        };
         // A zone's apex has an SOA record, so it cannot have a CNAME (RFC 1034, section 3.6.2).
         if self.hostname.as_str() != zone {
-            records.push(route(RecordType::Cname, token.cname_target(names)));
+            records.push(route(RecordType::Cname, token.cname_target(names), self.route));
         } else if addresses.is_empty() {
-            records.push(route(RecordType::Alias, token.cname_target(names)));
+            records.push(route(RecordType::Alias, token.cname_target(names), self.route));
         } else {
-            records.extend(addresses.iter().map(|address| match address {
-                IpAddr::V4(_) => route(RecordType::A, address.to_string()),
-                IpAddr::V6(_) => route(RecordType::Aaaa, address.to_string()),
+            records.extend(addresses.iter().map(|address| {
+                let kind = match address {
+                    IpAddr::V4(_) => RecordType::A,
+                    IpAddr::V6(_) => RecordType::Aaaa,
+                };
+                route(kind, address.to_string(), self.address_state(address))
             }));
         }
         records

@@ -40,14 +40,15 @@ pub(crate) fn outcome(input: &CheckInput<'_>, names: &HostPolicy) -> Outcome {
         history: decision.history.clone(),
         routing: decision.routing,
         ownership: known(evidence.txt_state, before.ownership),
-        route: known(evidence.routing_state(), before.route),
+        route: known(evidence.route_state(), before.route),
+        apex: evidence.apex_addresses(),
         ..before.clone()
     };
     if domain.status == Status::Verified && !before.status.serves() {
         domain.verified_at = Some(now);
     }
-    let shown = |domain: &Domain| (domain.status, domain.routing, domain.ownership, domain.route);
-    if shown(before) != shown(&domain) {
+    let states = |domain: &Domain| (domain.status, domain.routing, domain.ownership, domain.route);
+    if states(before) != states(&domain) || before.apex != domain.apex {
         domain.updated_at = now;
     }
     let is_held = matches!(decision.holder, HolderChange::Keeps { .. });

@@ -7,7 +7,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use shared::{
     config::DnsMode,
     models::{
-        domain::{Domain, RecordState, Routing, Status, Token},
+        domain::{ApexAddresses, Domain, RecordState, Routing, Status, Token},
         hostname::{HostPolicy, Hostname},
     },
 };
@@ -23,6 +23,9 @@ use super::{
     wire::Failure,
 };
 use crate::Busy;
+
+/// The types of address records.
+const ADDRESS_TYPES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
 
 /// What DNS shows of a domain. [`Self::proof`] and the other methods say what it comes to.
 #[derive(Debug, Clone)]
@@ -41,7 +44,7 @@ pub struct Evidence {
     pub(crate) traffic: Traffic,
     /// The `CNAME` leads to the target of this token, which is not the domain's own.
     pub other_token: Option<Token>,
-    /// Whether it is the token of another domain of the same agency, so that the traffic arrives. Only the table says so.
+    /// Whether it is the token of another domain of the same agency. Only the table says so.
     pub token_of_same_agency: bool,
     pub(crate) location: ZoneLocation,
     /// `None`: not made.
@@ -102,6 +105,8 @@ pub(crate) struct Traffic {
     pub ours: Vec<IpAddr>,
     /// Whether the others certainly do not.
     pub is_edge_known: bool,
+    /// The types of address records that DNS gave no definite answer for.
+    pub unknown: Vec<RecordType>,
 }
 
 impl From<Routing> for Traffic {
@@ -111,6 +116,10 @@ impl From<Routing> for Traffic {
             addresses: Vec::new(),
             ours: Vec::new(),
             is_edge_known: true,
+            unknown: match routing {
+                Routing::Unknown => ADDRESS_TYPES.to_vec(),
+                _ => Vec::new(),
+            },
         }
     }
 }
@@ -170,10 +179,11 @@ impl Evidence {
         }
     }
 
-    /// Whether there is no proof, but the hostname's addresses are the operator's: the provider flattened the `CNAME`, or an
-    /// apex lost its `TXT` record.
+    /// Whether there is neither a proof nor a `CNAME`, but the hostname's own addresses are the operator's: the provider
+    /// flattened the `CNAME`, or an apex lost its `TXT` record.
     pub fn is_flattened(&self) -> bool {
-        self.proof() == Proof::Missing && self.traffic.routing == Routing::Routed
+        let is_alias = !self.cname.aliases.is_empty();
+        self.proof() == Proof::Missing && self.traffic.routing == Routing::Routed && !is_alias
     }
 
     /// Whether the hostname is the apex of its zone.
@@ -191,23 +201,51 @@ impl Evidence {
     }
 
     pub fn routing(&self) -> Routing {
-        match self.token_of_same_agency {
-            true => Routing::Routed,
-            false => self.traffic.routing,
+        self.traffic.routing
+    }
+
+    /// The state of the `CNAME`, or of the `ALIAS` of an apex.
+    pub fn route_state(&self) -> RecordState {
+        if !self.is_apex() || !self.cname.aliases.is_empty() {
+            return self.cname_state;
+        }
+        match self.traffic.routing {
+            Routing::Routed => RecordState::Found,
+            Routing::Unknown => RecordState::Unreachable,
+            _ if self.traffic.addresses.is_empty() => RecordState::Missing,
+            _ => RecordState::Wrong,
         }
     }
 
-    /// The state of the record that routes traffic: the `CNAME`, or the addresses of an apex or of a flattened name.
-    pub fn routing_state(&self) -> RecordState {
-        match (self.traffic.routing, self.cname_state) {
-            (_, RecordState::Found) | (Routing::Routed, _) => RecordState::Found,
-            (Routing::Elsewhere | Routing::Proxied, RecordState::Missing)
-                if self.is_apex() && !self.traffic.addresses.is_empty() =>
-            {
+    /// The states of the address records, if the hostname is the apex of its zone.
+    pub fn apex_addresses(&self) -> Option<ApexAddresses> {
+        let traffic = &self.traffic;
+        let is_alias = !self.cname.aliases.is_empty();
+        let state = |kind, is_of_kind: fn(&IpAddr) -> bool| {
+            let others = || {
+                traffic
+                    .addresses
+                    .iter()
+                    .filter(|address| !traffic.ours.contains(address))
+            };
+            if traffic.unknown.contains(&kind) {
+                RecordState::Unreachable
+            } else if is_alias || others().any(is_of_kind) {
                 RecordState::Wrong
+            } else {
+                RecordState::Missing
             }
-            (_, state) => state,
-        }
+        };
+        self.is_apex().then(|| ApexAddresses {
+            // The addresses behind a CNAME record are not the hostname's own.
+            found: if is_alias {
+                Vec::new()
+            } else {
+                traffic.ours.clone()
+            },
+            a: state(RecordType::A, IpAddr::is_ipv4),
+            aaaa: state(RecordType::AAAA, IpAddr::is_ipv6),
+        })
     }
 
     /// The zone into which the records must be entered.
@@ -324,7 +362,7 @@ impl Gatherer<'_> {
             Some(evidence) => evidence,
             None => Box::pin(self.full()).await,
         };
-        evidence.location = self.location(&evidence).await;
+        evidence.location = self.location(&evidence, depth).await;
         let is_explained = match depth {
             Depth::Holder => false,
             Depth::Scheduled => evidence.changes(self.domain.status),
@@ -474,8 +512,9 @@ impl Gatherer<'_> {
                 Some(Routing::Elsewhere)
             }
             Ok(Response::Cname(_)) if cname.is_unconfirmed() => Some(Routing::Unknown),
-            // For a target of the same agency `settle` corrects it.
-            Ok(Response::Cname(_)) | Err(_) => Some(Routing::Elsewhere),
+            // The operator's wildcard record leads every name below the target to the edge, whatever its token.
+            Ok(Response::Cname(_)) => Some(Routing::Routed),
+            Err(_) => Some(Routing::Elsewhere),
             Ok(_) if cname.aliases.iter().any(proxies::is_proxy_name) => Some(Routing::Proxied),
             Ok(_) => None,
         };
@@ -490,7 +529,13 @@ impl Gatherer<'_> {
         let follow = |kind| self.client.follow(name, kind, ServerCount::Two);
         let (v4, v6) = join!(follow(RecordType::A), follow(RecordType::AAAA));
         let known = [addresses(&v4), addresses(&v6)];
-        let complete = known.iter().all(Option::is_some) && !v4.is_unconfirmed() && !v6.is_unconfirmed();
+        let is_unknown =
+            |(lookup, addresses): &(&Lookup, &Option<_>)| addresses.is_none() || lookup.is_unconfirmed();
+        let unknown = ADDRESS_TYPES.into_iter().zip([&v4, &v6].into_iter().zip(&known));
+        let unknown: Vec<_> = unknown
+            .filter(|(_, found)| is_unknown(found))
+            .map(|(kind, _)| kind)
+            .collect();
         let addresses: Vec<_> = known.into_iter().flatten().flatten().collect();
         let are_ours = |ours: &[IpAddr]| -> Vec<_> {
             let ours = addresses.iter().filter(|address| ours.contains(address));
@@ -504,7 +549,7 @@ impl Gatherer<'_> {
             ours = are_ours(&[configured, &edge].concat());
             is_edge_known = is_complete;
         }
-        let routing = match complete && is_edge_known {
+        let routing = match unknown.is_empty() && is_edge_known {
             _ if !ours.is_empty() => Routing::Routed,
             // An address that is not known yet may be the edge's, and the edge may be in a proxy's network.
             false => Routing::Unknown,
@@ -516,6 +561,7 @@ impl Gatherer<'_> {
             addresses,
             ours,
             is_edge_known,
+            unknown,
         }
     }
 
@@ -550,7 +596,7 @@ impl Gatherer<'_> {
     }
 
     /// The zone that was queried. If this check did not find it, it is that of the last check.
-    async fn location(&self, evidence: &Evidence) -> ZoneLocation {
+    async fn location(&self, evidence: &Evidence, depth: Depth) -> ZoneLocation {
         let hostname = &self.expected.hostname;
         let before = || {
             let check = self.domain.check.as_ref()?;
@@ -558,9 +604,15 @@ impl Gatherer<'_> {
             Some((fqdn(check.zone.as_ref()?.as_str())?, names.collect()))
         };
         let txt = evidence.txt.as_ref().and_then(|txt| txt.steps.first());
-        let steps = || evidence.at_hostname().into_iter().chain(txt);
+        let is_negative = |step: &Step| matches!(step.result, Ok(Response::NoData | Response::NxDomain));
         // Servers that host a child zone too show it only in their negative responses.
-        let negative = steps().any(|step| matches!(step.result, Ok(Response::NoData | Response::NxDomain)));
+        let mut negative = evidence.at_hostname().into_iter().chain(txt).any(is_negative);
+        let mut below = None;
+        if !negative && depth == Depth::Diagnose && self.client.dns.mode == DnsMode::Authoritative {
+            below = self.question(random_child(hostname), RecordType::SOA).await;
+            negative = below.as_ref().is_some_and(is_negative);
+        }
+        let steps = || evidence.at_hostname().into_iter().chain(txt).chain(&below);
         let queried = steps().filter_map(|step| step.delegation.as_ref());
         let queried = queried
             .filter(|delegation| delegation.zone.zone_of(hostname))
@@ -589,8 +641,12 @@ impl Gatherer<'_> {
         let registrable = registrable(hostname);
         let is_nxdomain = |step: &Step| step.result == Ok(Response::NxDomain);
         let by_registry = cname.steps.first().is_some_and(|step| {
-            let zone = step.delegation.as_ref().map(|delegation| &delegation.zone);
-            is_nxdomain(step) && zone.is_some_and(|zone| zone.iter().len() < registrable.iter().len())
+            // A resolver passes on what the registry answers.
+            let zone = step
+                .delegation
+                .as_ref()
+                .map_or(0, |delegation| delegation.zone.iter().len());
+            is_nxdomain(step) && zone < registrable.iter().len()
         });
         if !by_registry || delegation::is_under_private_suffix(hostname) {
             return false;

@@ -1,10 +1,15 @@
 //! Each finding that DNS can tell, from the records that lead to it.
 
+use std::net::IpAddr;
+
 use hickory_proto::{
     op::ResponseCode,
     rr::{Name, RecordType},
 };
-use shared::models::domain::{Domain, FindingCode as Code, Level, RecordState, Routing, Token};
+use shared::{
+    config::DnsMode,
+    models::domain::{Domain, FindingCode as Code, Level, Purpose, RecordState, Routing, Token},
+};
 use verification::dns::{Depth, Proof, Session};
 
 use crate::world::*;
@@ -226,7 +231,7 @@ async fn a_token_of_the_same_agency_is_not_stale() {
         seen(&portal(), &evidence)
     };
     let foreign = evidence(&records, false).await;
-    assert_eq!((foreign.routing, foreign.flattened), (Routing::Elsewhere, false));
+    assert_eq!((foreign.routing, foreign.flattened), (Routing::Routed, false));
     assert_eq!(codes(&foreign), [Code::StaleToken]);
     let own = evidence(&records, true).await;
     assert_eq!(
@@ -238,7 +243,10 @@ async fn a_token_of_the_same_agency_is_not_stale() {
 
     let proven = format!("{records}\n_agency-challenge.portal.acme.test. TXT \"{VALUE}\"");
     let foreign = evidence(&proven, false).await;
-    assert_eq!(codes(&foreign), [Code::StaleToken, Code::NotRouted]);
+    assert_eq!(
+        (foreign.routing, codes(&foreign)),
+        (Routing::Routed, vec![Code::StaleToken])
+    );
     let own = evidence(&proven, true).await;
     assert_eq!(
         (own.proof, own.routing, codes(&own)),
@@ -255,8 +263,82 @@ async fn a_dangling_token_is_never_a_flattened_cname() {
     .await;
     assert_eq!(
         (seen.proof, seen.flattened, seen.routing),
-        (Proof::Missing, false, Routing::Elsewhere)
+        (Proof::Missing, false, Routing::Routed)
     );
+}
+
+#[tokio::test]
+async fn a_foreign_cname_that_ends_at_the_edge_is_neither_flattened_nor_the_record() {
+    let seen = diagnose(&format!(
+        "portal.acme.test. CNAME x.acme.test.\nx.acme.test. A {EDGE}"
+    ))
+    .await;
+    assert_eq!(codes(&seen), [Code::WrongValue]);
+    assert_eq!(
+        (seen.flattened, seen.routing, seen.route),
+        (false, Routing::Routed, RecordState::Wrong)
+    );
+    // A flattened CNAME is not in DNS.
+    let seen = diagnose(&format!("portal.acme.test. A {EDGE}")).await;
+    assert_eq!(
+        (seen.flattened, seen.routing, seen.route),
+        (true, Routing::Routed, RecordState::Missing)
+    );
+}
+
+#[tokio::test]
+async fn each_address_record_of_an_apex_is_evaluated_by_itself() {
+    use RecordState::{Found, Missing, Unreachable, Wrong};
+    let (v4, other_v4, v6) = ("203.0.113.5", "203.0.113.6", "2001:db8::5");
+    let addresses = [v4, other_v4, v6].map(|address| address.parse::<IpAddr>().unwrap());
+    let acme = domain("acme.test");
+    let states = |seen: &Seen| {
+        let domain = Domain {
+            apex: seen.apex.clone(),
+            route: seen.route,
+            ..acme.clone()
+        };
+        let records = domain.show(&names(), &addresses).records;
+        let routing = records.iter().filter(|record| record.purpose == Purpose::Routing);
+        routing.map(|record| record.state).collect::<Vec<_>>()
+    };
+    for (records, expected) in [
+        (String::new(), [Missing, Missing, Missing]),
+        (format!("acme.test. A {v4}"), [Found, Missing, Missing]),
+        (format!("acme.test. AAAA {v6}"), [Missing, Missing, Found]),
+        ("acme.test. A 192.0.2.9".to_owned(), [Wrong, Wrong, Missing]),
+        (
+            format!("acme.test. A {v4}\nacme.test. A 192.0.2.9\nacme.test. AAAA 2001:db8::9"),
+            [Found, Wrong, Wrong],
+        ),
+        (
+            format!("acme.test. A {v4}\nacme.test. A {other_v4}\nacme.test. AAAA {v6}"),
+            [Found; 3],
+        ),
+        (
+            format!("acme.test. CNAME x.acme.test.\nx.acme.test. A {v4}"),
+            [Wrong; 3],
+        ),
+    ] {
+        let world = World::new(&records).await;
+        let (dns, session) = (world.dns(), Session::default());
+        let seen = look_with(&dns, &acme, Depth::Scheduled, &session, &addresses, &[]).await;
+        assert_eq!(states(&seen), expected, "{records}");
+    }
+    // The servers do not answer for AAAA records.
+    let world = World::new("").await;
+    for server in [NS1, NS2] {
+        let zone = Zone::parse("acme.test.", &format!("acme.test. A {v4}"));
+        world
+            .serve(server, move |asked| match asked.kind() {
+                RecordType::AAAA => asked.code(ResponseCode::ServFail),
+                _ => Reaction::Say(zone.answer(asked)),
+            })
+            .await;
+    }
+    let (dns, session) = (world.dns(), Session::default());
+    let seen = look_with(&dns, &acme, Depth::Scheduled, &session, &addresses, &[]).await;
+    assert_eq!(states(&seen), [Found, Missing, Unreachable]);
 }
 
 #[tokio::test]
@@ -347,19 +429,23 @@ async fn caa_records_are_found_where_a_certificate_authority_looks() {
     for (records, edge, expected) in [
         (String::new(), "", vec![]),
         (
-            "acme.test. CAA other.example".to_owned(),
+            "acme.test. CAA 0 issue \"other.example\"".to_owned(),
             "",
             vec![Code::CaaForbids],
         ),
-        ("acme.test. CAA letsencrypt.org".to_owned(), "", vec![]),
         (
-            "acme.test. CAA letsencrypt.org".to_owned(),
-            "CAA other.example",
+            "acme.test. CAA 0 issue \"letsencrypt.org\"".to_owned(),
+            "",
+            vec![],
+        ),
+        (
+            "acme.test. CAA 0 issue \"letsencrypt.org\"".to_owned(),
+            "CAA 0 issue \"other.example\"",
             vec![Code::CaaForbids],
         ),
         (
-            "acme.test. CAA other.example".to_owned(),
-            "CAA letsencrypt.org",
+            "acme.test. CAA 0 issue \"other.example\"".to_owned(),
+            "CAA 0 issue \"letsencrypt.org\"",
             vec![],
         ),
     ] {
@@ -419,7 +505,7 @@ async fn caa_records_are_found_where_a_certificate_authority_looks() {
 #[tokio::test]
 async fn the_finer_look_is_left_out_of_a_sweep() {
     let world = World::new(&format!(
-        "acme.test. TXT \"{VALUE}\"\nacme.test. CAA other.example"
+        "acme.test. TXT \"{VALUE}\"\nacme.test. CAA 0 issue \"other.example\""
     ))
     .await;
     let seen = world.see(&portal(), Depth::Scheduled).await;
@@ -453,4 +539,36 @@ async fn findings_and_answers_have_their_caps() {
     let hostname = longest.to_ascii();
     let seen = diagnose_for(&domain(hostname.trim_end_matches('.')), "").await;
     assert_eq!(codes(&seen), [Code::RecordMissing]);
+}
+
+#[tokio::test]
+async fn without_a_top_level_domain_the_domain_is_unregistered() {
+    let root = 72;
+    let world = World::new("").await;
+    world
+        .resolver(&format!(
+            ". NS root.nic.test.\nroot.nic.test. A {}",
+            address(root)
+        ))
+        .await;
+    world.zone(".", "test. NS nic.test.", &[root]).await;
+    let nothing = domain("portal.acme.nosuchtld");
+    for (mode, detail) in [
+        (
+            DnsMode::Authoritative,
+            "The registry answers that the domain acme.nosuchtld does not exist.",
+        ),
+        (
+            DnsMode::Recursive,
+            "The registry answers that the domain acme.nosuchtld does not exist.",
+        ),
+    ] {
+        let dns = world.dns_with(mode, true);
+        let seen = look(&dns, &nothing, Depth::Scheduled, &Session::default()).await;
+        assert_eq!(
+            (seen.proof, seen.routing, codes(&seen)),
+            (Proof::Missing, Routing::Elsewhere, vec![Code::DomainUnregistered])
+        );
+        assert_eq!(seen.findings[0].detail, detail);
+    }
 }

@@ -18,7 +18,7 @@ use hickory_proto::{
 use shared::{
     config::{DnsConfig, DnsMode},
     models::{
-        domain::{Domain, Finding, FindingCode, RecordState, Routing, Status, Token},
+        domain::{ApexAddresses, Domain, Finding, FindingCode, RecordState, Routing, Status, Token},
         hostname::{HostPolicy, Hostname},
         id::DomainId,
         time::Timestamp,
@@ -295,6 +295,7 @@ pub struct Seen {
     pub provider: Option<&'static str>,
     pub ownership: RecordState,
     pub route: RecordState,
+    pub apex: Option<ApexAddresses>,
     pub findings: Vec<Finding>,
     pub packets: u32,
 }
@@ -315,13 +316,14 @@ pub fn seen(domain: &Domain, evidence: &Evidence) -> Seen {
         nameservers: evidence.nameservers().collect(),
         provider: evidence.provider(),
         ownership: evidence.txt_state,
-        route: evidence.routing_state(),
+        route: evidence.route_state(),
+        apex: evidence.apex_addresses(),
         findings: explain(&facts),
         packets: evidence.packets,
     }
 }
 
-fn names() -> HostPolicy {
+pub fn names() -> HostPolicy {
     HostPolicy {
         portal_domain: "portal.example".parse().unwrap(),
         target: "edge.test".parse().unwrap(),
@@ -439,12 +441,20 @@ impl Zone {
             let data = match kind {
                 "A" => RData::A(A(data.parse().unwrap())),
                 "AAAA" => RData::AAAA(AAAA(data.parse::<Ipv6Addr>().unwrap())),
-                "CNAME" => RData::CNAME(CNAME(name(data))),
+                // A server takes characters that the name parser does not.
+                "CNAME" => {
+                    let labels = data.trim_end_matches('.').split('.');
+                    RData::CNAME(CNAME(Name::from_labels(labels.map(str::as_bytes)).unwrap()))
+                }
                 "NS" => RData::NS(NS(name(data))),
                 "MX" => RData::MX(MX::new(10, name(data))),
                 "CAA" => {
-                    let mut caa = CAA::new_issue(false, None, Vec::new());
-                    caa.value = data.as_bytes().to_vec();
+                    let mut words = data.splitn(3, ' ');
+                    let flags: u8 = words.next().unwrap().parse().unwrap();
+                    let mut caa = CAA::new_issue(flags >= 128, None, Vec::new());
+                    caa.reserved_flags = flags % 128;
+                    caa.tag = words.next().unwrap().to_owned();
+                    caa.value = words.next().unwrap().trim_matches('"').as_bytes().to_vec();
                     RData::CAA(caa)
                 }
                 "TXT" => {
