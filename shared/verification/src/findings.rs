@@ -63,12 +63,14 @@ pub fn explain(facts: &Facts<'_>) -> Vec<Finding> {
         found.extend(explainer.txt());
         found.extend(explainer.missing());
     }
-    found.extend(explainer.warnings());
+    found.extend(explainer.warnings(facts.holder.is_none()));
+    let is_finer = |finding: &Finding| finding.level == Level::Error && finding.code != Code::RecordMissing;
     match (proof, domain.status) {
         // A missing record is certain, but it is not what the check failed on.
         (Proof::Unknown, _) => found.retain(|finding| finding.code != Code::RecordMissing),
         // A flattened name renews a verified domain.
         (_, Status::Verified) if flattened => found.retain(|finding| finding.level != Level::Error),
+        _ if found.iter().any(is_finer) => found.retain(|finding| finding.code != Code::RecordMissing),
         _ => {}
     }
     let ended = domain.history.cause.map(|cause| ended(domain, cause));
@@ -105,32 +107,49 @@ pub(crate) fn warn_of_contest(domain: &Domain, findings: &mut Vec<Finding>) {
 fn contest_warning(domain: &Domain) -> Finding {
     let detail = format!("Another account's record for {} is in DNS too.", domain.hostname);
     let challenge = domain.hostname.challenge();
-    let fix = format!("Keep your own record. Remove every other record named {challenge}.");
+    let zone = last_zone(domain);
+    let fix = format!("Keep your own record. Remove from {zone} every other record named {challenge}.");
     finding(Code::Contested, detail, fix)
 }
 
 /// Why a domain has failed.
 pub(crate) fn ended(domain: &Domain, cause: Code) -> Finding {
-    let hostname = &domain.hostname;
+    let (hostname, zone) = (&domain.hostname, last_zone(domain));
     let (detail, fix) = match cause {
         Code::Moved => (
             format!("Another account has proven {hostname} and serves it now."),
             format!(
-                "To take {hostname} back, replace the other account's record with your own, then verify."
+                "To take {hostname} back, replace the other account's record in {zone} with your own, then verify."
             ),
         ),
         Code::Lost => (
             format!(
                 "The records of {hostname} were missing for too long. The portal does not serve it any more."
             ),
-            "Add one of the records again, then verify.".to_owned(),
+            format!("Add one of the records to {zone} again, then verify."),
         ),
         _ => (
             format!("{hostname} was not proven in time. It is checked only once a day now."),
-            "Add one of the records, then verify.".to_owned(),
+            format!("Add one of the records to {zone}, then verify."),
         ),
     };
     finding(cause, detail, fix)
+}
+
+/// Where the records are to be entered.
+fn in_words(zone: Option<&str>, provider: Option<&str>) -> String {
+    let provider = provider.unwrap_or("your DNS provider");
+    match zone {
+        Some(zone) => format!("the zone {zone} at {provider}"),
+        None => format!("the zone at {provider}"),
+    }
+}
+
+/// The zone that the last check found.
+fn last_zone(domain: &Domain) -> String {
+    let check = domain.check.as_ref();
+    let zone = check.and_then(|check| check.zone.as_ref()).map(Hostname::as_str);
+    in_words(zone, check.and_then(|check| check.provider.as_deref()))
 }
 
 fn finding(code: Code, detail: String, fix: impl Into<String>) -> Finding {
@@ -228,26 +247,36 @@ impl<'a> Explainer<'a> {
         self.relative(&self.evidence.expected.hostname)
     }
 
-    /// Where to do something: ` in the zone acme.com at Cloudflare`.
-    fn place(&self) -> String {
+    /// The zone into which the records must be entered: `the zone acme.com at Cloudflare`.
+    fn zone(&self) -> String {
         let location = &self.evidence.location;
-        let zone = location.zone.as_ref();
-        let in_zone = zone.map(|zone| format!(" in the zone {}", text(zone)));
-        let provider = location.provider.unwrap_or("your DNS provider");
-        format!("{} at {provider}", in_zone.unwrap_or_default())
+        in_words(location.zone.as_ref().map(text).as_deref(), location.provider)
     }
 
-    /// The record to be added, with name, value and place.
+    /// `Add to the zone acme.com at Cloudflare a TXT record …`, without a full stop.
+    fn add(&self, record: &str) -> String {
+        format!("Add to {} {record}", self.zone())
+    }
+
     fn cname_record(&self) -> String {
-        let (host, target, place) = (self.host(), self.target, self.place());
-        format!("a CNAME record named {host} with the value {target}{place}")
+        format!(
+            "a CNAME record named {} with the value {}",
+            self.host(),
+            self.target
+        )
     }
 
-    /// The record to be added, with name, value and place.
     fn txt_record(&self) -> String {
-        let (value, place) = (self.value, self.place());
         let host = self.relative(&self.evidence.expected.challenge);
-        format!("a TXT record named {host} with the value {value}{place}")
+        format!("a TXT record named {host} with the value {}", self.value)
+    }
+
+    fn add_cname(&self) -> String {
+        self.add(&self.cname_record())
+    }
+
+    fn add_txt(&self) -> String {
+        self.add(&self.txt_record())
     }
 
     fn proxied(&self) -> Option<Finding> {
@@ -256,7 +285,7 @@ impl<'a> Explainer<'a> {
             return None;
         }
         let detail = format!("{hostname} is behind a proxy, which hides its CNAME record.");
-        let fix = format!("Add {}. Or turn off the proxy for this name.", self.txt_record());
+        let fix = format!("{}. Or turn off the proxy for this name.", self.add_txt());
         let observed = match evidence.cname.aliases.is_empty() {
             true => self.addresses(),
             false => self.at_hostname(),
@@ -269,6 +298,13 @@ impl<'a> Explainer<'a> {
         let domain = text(&registrable(&self.evidence.expected.hostname));
         let detail = format!("The registry answers that the domain {domain} does not exist.");
         let fix = format!("Register or renew {domain}. Or correct the spelling of the host name.");
+        let (detail, fix) = match domain.rsplit_once('.') {
+            Some((_, top)) if self.evidence.has_no_top_level() => {
+                let fix = "Correct the spelling of the host name: remove the domain, and add it again.";
+                (format!("There is no top-level domain {top}."), fix.to_owned())
+            }
+            _ => (detail, fix),
+        };
         finding(Code::DomainUnregistered, detail, fix).with_observed(self.at_hostname())
     }
 
@@ -297,7 +333,7 @@ impl<'a> Explainer<'a> {
         if proof.is_given() || lookup.is_unconfirmed() {
             return Vec::new();
         }
-        let mut found: Vec<_> = self.altered_cname(&text(first)).into_iter().collect();
+        let mut found: Vec<_> = self.altered_cname(first).into_iter().collect();
         match &lookup.result {
             Err(Unresolved::AliasLoop) => {
                 let last = text(last);
@@ -321,30 +357,35 @@ impl<'a> Explainer<'a> {
     }
 
     fn wrong_cname(&self, code: Code, detail: String) -> Finding {
-        let (host, target, place) = (self.host(), self.target, self.place());
-        let fix = format!("Change the value of the CNAME record {host} to {target}{place}.");
+        let (host, target, zone) = (self.host(), self.target, self.zone());
+        let fix = format!("Change the value of the CNAME record {host} in {zone} to {target}.");
         finding(code, detail, fix)
             .with_expected(target)
             .with_observed(self.at_hostname())
     }
 
-    /// The value is right, except for what the provider or a person added to it.
-    fn altered_cname(&self, value: &str) -> Option<Finding> {
-        let (hostname, target) = (self.hostname, self.target);
+    /// The value is right, except for what the provider or a person added to it, or it is that of the other record.
+    fn altered_cname(&self, first: &Name) -> Option<Finding> {
+        let (hostname, target, value) = (self.hostname, self.target, bare(&unescaped(first)));
         let zone = self.evidence.location.zone.as_ref().map(text);
-        if zone.is_some_and(|zone| value == format!("{target}.{zone}")) {
+        if zone.is_some_and(|zone| text(first) == format!("{target}.{zone}")) {
             let detail =
                 format!("The value of the CNAME record of {hostname} ends with the name of the zone.");
             let fix = format!(
-                "Enter the value with a dot at the end: {target}.{}.",
-                self.place()
+                "Enter the value of the CNAME record {} in {} with a dot at the end: {target}.",
+                self.host(),
+                self.zone()
             );
             let wrong = self.wrong_cname(Code::ValueDoubled, detail);
             Some(Finding { fix, ..wrong })
-        } else if bare(value) == target {
+        } else if value == target {
             let detail =
                 format!("The value of the CNAME record of {hostname} contains quotes, spaces or a scheme.");
             Some(self.wrong_cname(Code::ValueAltered, detail))
+        } else if value.starts_with(self.value) {
+            let detail =
+                format!("The CNAME record of {hostname} has the value that the TXT record should have.");
+            Some(self.wrong_cname(Code::WrongType, detail))
         } else {
             None
         }
@@ -355,15 +396,15 @@ impl<'a> Explainer<'a> {
         let evidence = self.evidence;
         let lookup = evidence.txt.as_ref().filter(|txt| !txt.is_unconfirmed())?;
         let name = text(&evidence.expected.challenge);
+        let is_cname = format!("{name} is a CNAME record. It must be a TXT record.");
+        let has_value = |alias: &Name| bare(&unescaped(alias)).contains(self.token());
         let (code, detail) = match &lookup.result {
             Ok(Response::Answer(records)) if evidence.txt_state == RecordState::Wrong => {
                 let (code, what) = self.wrong_text(&texts(records));
                 (code, format!("The TXT record {name} has {what}."))
             }
-            Ok(Response::Cname(_)) => {
-                let detail = format!("{name} is a CNAME record. It must be a TXT record.");
-                (Code::WrongType, detail)
-            }
+            Ok(Response::Cname(_)) => (Code::WrongType, is_cname),
+            Ok(_) if lookup.aliases.first().is_some_and(has_value) => (Code::WrongType, is_cname),
             Err(Unresolved::AliasLoop) => {
                 let detail = format!("The CNAME records that start at {name} form a loop.");
                 (Code::CnameLoop, detail)
@@ -374,32 +415,81 @@ impl<'a> Explainer<'a> {
             }
             _ => return None,
         };
-        let fix = format!("Change the record to {}.", self.txt_record());
+        let by_wildcard = evidence
+            .probes
+            .as_ref()
+            .and_then(|probes| probes.wildcard_txt.as_ref());
+        let (detail, fix) = match by_wildcard {
+            Some(_) => (
+                format!("{detail} It comes from a wildcard record."),
+                format!("{}.", self.add_txt()),
+            ),
+            None => (
+                detail,
+                format!("Change the record in {} to {}.", self.zone(), self.txt_record()),
+            ),
+        };
         let finding = finding(code, detail, fix).with_expected(self.value);
         Some(finding.with_observed(observed(lookup.steps.last()?)))
     }
 
-    /// What a `TXT` record has instead of the value.
+    /// What the `TXT` records have instead of the value.
     fn wrong_text(&self, texts: &[String]) -> (Code, &'static str) {
-        let any = |test: &dyn Fn(&str) -> bool| texts.iter().any(|text| test(text));
-        if any(&|text| bare(text) == self.value) {
-            let what = "the right value, except for quotes, spaces, letter case or a scheme";
-            (Code::ValueAltered, what)
-        } else if any(&|text| Token::from_txt_value(text).is_some()) {
+        let mistakes = texts.iter().filter_map(|text| self.mistake(text));
+        let mistake = mistakes.min_by_key(|(code, _)| *code != Code::ValueAltered);
+        let is_stale = |text: &String| Token::from_txt_value(&bare(text)).is_some();
+        if let Some(mistake) = mistake {
+            mistake
+        } else if texts.iter().any(is_stale) {
             let what = "the token of another domain, or of a domain that was deleted";
             (Code::StaleToken, what)
-        } else if any(&|text| self.is_target(text)) {
-            (Code::WrongType, "the value that the CNAME record should have")
         } else {
             (Code::WrongValue, "another value")
         }
+    }
+
+    /// The mistake in the value of a `TXT` record that has the domain's token.
+    fn mistake(&self, text: &str) -> Option<(Code, &'static str)> {
+        let bare = bare(text);
+        if bare == self.value {
+            let what = match text.contains(INVISIBLE) {
+                true => {
+                    "the right value with an invisible character in it, such as a zero-width space (U+200B)"
+                }
+                false => "the right value, except for quotes, spaces, letter case or a scheme",
+            };
+            return Some((Code::ValueAltered, what));
+        }
+        if bare.contains(self.target) {
+            return Some((Code::WrongType, "the value that the CNAME record should have"));
+        }
+        let is_separator = |rest: &str| !rest.contains(|char: char| char.is_ascii_alphanumeric());
+        let what = match bare.split_once(self.value) {
+            Some(("", ".")) => "the right value with a dot at the end",
+            Some(("", _)) => "the right value with other characters after it",
+            Some((front, _)) if front.ends_with("txt") => "a record type in front of the right value",
+            Some((front, _)) if front.ends_with(['=', ':']) => "a key in front of the right value",
+            Some(_) => "other text in front of the right value",
+            None => match bare.split_once(self.token())? {
+                ("", _) => "only the token, without agency-verification= in front of it",
+                (key, _) if key.strip_prefix(Token::TXT_KEY).is_some_and(is_separator) => {
+                    "another separator than = between agency-verification and the token"
+                }
+                _ => "another key than agency-verification in front of the token",
+            },
+        };
+        Some((Code::WrongValue, what))
+    }
+
+    fn token(&self) -> &'a str {
+        self.value.rsplit('=').next().unwrap_or(self.value)
     }
 
     /// The addresses are the operator's, but there is no proof: only the `TXT` record can prove such a name.
     fn flattened(&self) -> Finding {
         let hostname = self.hostname;
         let detail = format!("{hostname} leads to the portal, but no record proves that it is yours.");
-        let fix = format!("Add {}.", self.txt_record());
+        let fix = format!("{}.", self.add_txt());
         let finding = finding(Code::RecordMissing, detail, fix).with_expected(self.value);
         finding.with_observed(self.addresses())
     }
@@ -413,17 +503,20 @@ impl<'a> Explainer<'a> {
         if !absent || explained || evidence.is_behind_proxy() {
             return None;
         }
-        let (cname, txt) = (self.cname_record(), self.txt_record());
         let (fix, expected) = match self.evidence.is_apex() {
-            true => (format!("Add {txt}."), self.value),
-            false => (format!("Add {cname}. Or add {txt}."), self.target),
+            true => (format!("{}.", self.add_txt()), self.value),
+            false => {
+                let fix = format!("{}. Or add {}.", self.add_cname(), self.txt_record());
+                (fix, self.target)
+            }
         };
         let detail = format!("Neither record of {hostname} was found.");
         let finding = finding(Code::RecordMissing, detail, fix).with_expected(expected);
         Some(finding.with_observed(self.at_hostname()))
     }
 
-    fn warnings(&self) -> Vec<Finding> {
+    /// `is_served`: a domain that is proven is served, because no other agency's domain keeps the hostname.
+    fn warnings(&self, is_served: bool) -> Vec<Finding> {
         let (hostname, evidence) = (self.hostname, self.evidence);
         let traffic = &evidence.traffic;
         let mut found = Vec::new();
@@ -431,7 +524,7 @@ impl<'a> Explainer<'a> {
             let detail = format!(
                 "{hostname} leads to the portal by its addresses alone. Neither record proves that it is yours."
             );
-            let fix = format!("Add {}, and keep it.", self.txt_record());
+            let fix = format!("{}, and keep it.", self.add_txt());
             found.push(finding(Code::CnameFlattened, detail, fix).with_expected(self.value));
         }
         let others = traffic
@@ -443,17 +536,39 @@ impl<'a> Explainer<'a> {
             let others = shorten(&others.join(", "));
             let detail =
                 format!("Some visitors of {hostname} do not reach the portal. They are sent to {others}.");
-            let (host, place) = (self.host(), self.place());
-            let fix = format!("Remove the A and AAAA records of {host} with these addresses{place}.");
+            let (host, zone) = (self.host(), self.zone());
+            let fix = format!("Remove from {zone} the A and AAAA records of {host} with these addresses.");
             found.push(finding(Code::LeftoverAddress, detail, fix));
         }
-        if evidence.proof() == Proof::Txt && evidence.routing() == Routing::Elsewhere {
-            let detail = format!("{hostname} is proven, but its visitors do not reach the portal.");
-            let fix = match self.evidence.is_apex() {
-                true => format!("Add the records for routing to {}{}.", self.host(), self.place()),
-                false => format!("Add {}.", self.cname_record()),
+        if is_served && evidence.proof() == Proof::Txt && evidence.routing() == Routing::Elsewhere {
+            let aliases = &evidence.cname.aliases;
+            let why = match aliases.last().map(text) {
+                _ if matches!(
+                    evidence.cname.result,
+                    Err(Unresolved::AliasLoop | Unresolved::TooManyAliases)
+                ) =>
+                {
+                    "its CNAME records lead to no address".to_owned()
+                }
+                Some(target) if traffic.addresses.is_empty() => {
+                    format!("its CNAME record leads to {target}, which has no address")
+                }
+                Some(target) => format!("its CNAME record leads to {target}, not to the portal"),
+                None if traffic.addresses.is_empty() => "it has no address".to_owned(),
+                None => "its addresses are not those of the portal".to_owned(),
             };
-            found.push(finding(Code::NotRouted, detail, fix).with_expected(self.target));
+            let detail = format!("{hostname} is proven, but {why}.");
+            let fix = match (evidence.is_apex(), aliases.is_empty()) {
+                (true, _) => self.add(&format!("the records for routing, named {}", self.host())),
+                (false, true) if traffic.addresses.is_empty() => self.add_cname(),
+                (false, true) => format!("{}, and remove its A and AAAA records", self.add_cname()),
+                (false, false) => {
+                    let (host, target, zone) = (self.host(), self.target, self.zone());
+                    format!("Change the value of the CNAME record {host} in {zone} to {target}")
+                }
+            };
+            let finding = finding(Code::NotRouted, detail, format!("{fix}."));
+            found.push(finding.with_expected(self.target));
         }
         let observed = |finding: Finding| finding.with_observed(self.addresses());
         found.into_iter().map(observed).collect()
@@ -466,6 +581,14 @@ impl<'a> Explainer<'a> {
         let mut found: Vec<_> = doubled.chain(misplaced).collect();
         found.extend(self.conflict(probes));
         found.extend(probes.wildcard.iter().flat_map(|sibling| self.wildcard(sibling)));
+        if probes.wildcard.is_none() {
+            found.extend(
+                probes
+                    .wildcard_txt
+                    .iter()
+                    .map(|sibling| self.wildcard_txt(sibling)),
+            );
+        }
         found.extend(self.caa(probes));
         found
     }
@@ -479,8 +602,8 @@ impl<'a> Explainer<'a> {
         };
         let name = text(&step.name);
         let detail = format!("The record is at {name}: the provider appended the name of the zone.");
-        let (host, place) = (self.relative(right), self.place());
-        let fix = format!("Enter the name of the record as {host}{place}.");
+        let (host, zone) = (self.relative(right), self.zone());
+        let fix = format!("Enter the name of the record in {zone} as {host}.");
         let finding = finding(Code::NameDoubled, detail, fix).with_expected(text(right));
         finding.with_observed(observed(step))
     }
@@ -493,16 +616,26 @@ impl<'a> Explainer<'a> {
             Ok(Response::Answer(records)) => texts(records),
             _ => return None,
         };
-        let finding = if texts.contains(&expected.value) {
-            let detail = format!("The value is in a TXT record of {name}, where it proves nothing.");
-            let fix = format!("Add {}.", self.txt_record());
-            finding(Code::WrongName, detail, fix).with_expected(text(&expected.challenge))
-        } else if step.name == expected.hostname && texts.iter().any(|text| self.is_target(text)) {
-            let detail = format!("A TXT record of {name} has the value that the CNAME record should have.");
-            let fix = format!("Replace it by {}.", self.cname_record());
-            finding(Code::WrongType, detail, fix).with_expected(self.target)
-        } else {
-            return None;
+        let code = texts.iter().filter_map(|text| match *text == self.value {
+            true => Some(Code::WrongName),
+            false => self.mistake(text).map(|(code, _)| match code {
+                Code::WrongType => code,
+                _ => Code::WrongName,
+            }),
+        });
+        let finding = match code.min_by_key(|code| *code == Code::WrongType)? {
+            Code::WrongType if step.name == expected.hostname => {
+                let detail =
+                    format!("A TXT record of {name} has the value that the CNAME record should have.");
+                let fix = format!("Replace it in {} by {}.", self.zone(), self.cname_record());
+                finding(Code::WrongType, detail, fix).with_expected(self.target)
+            }
+            Code::WrongType => return None,
+            code => {
+                let detail = format!("The value is in a TXT record of {name}, where it proves nothing.");
+                let fix = format!("{}.", self.add_txt());
+                finding(code, detail, fix).with_expected(text(&expected.challenge))
+            }
         };
         Some(finding.with_observed(observed(step)))
     }
@@ -518,11 +651,15 @@ impl<'a> Explainer<'a> {
         let (beside, fix) = match &probes.beside_cname {
             _ if self.evidence.is_apex() => (
                 "the SOA and NS records of the zone".to_owned(),
-                format!("Remove the CNAME record. Add {}.", self.txt_record()),
+                format!("Remove the CNAME record. {}.", self.add_txt()),
             ),
             Some(step) => {
                 shown.extend(observed(step));
-                let fix = format!("Remove all other records of {}{}.", self.host(), self.place());
+                let fix = format!(
+                    "Remove from {} all other records of {}.",
+                    self.zone(),
+                    self.host()
+                );
                 (format!("a record of type {}", step.kind), fix)
             }
             None => return None,
@@ -537,24 +674,33 @@ impl<'a> Explainer<'a> {
         let mut found = Vec::new();
         if !self.evidence.proof().is_given() {
             let detail = format!("{hostname} has no record of its own: a wildcard record answers for it.");
-            let fix = format!("Add {}. The wildcard record may stay.", self.cname_record());
+            let fix = format!("{}. The wildcard record may stay.", self.add_cname());
             found.push(finding(Code::WildcardAnswer, detail, fix).with_expected(self.target));
         }
         if self.evidence.txt_state != RecordState::Found {
             let detail = format!(
                 "A wildcard record answers for {hostname}. It stops when a record below {hostname} exists."
             );
-            let (host, place) = (self.host(), self.place());
-            let fix = format!("Before you add the TXT record, add a record of its own for {host}{place}.");
+            let (host, zone) = (self.host(), self.zone());
+            let fix = format!("Before you add the TXT record, add to {zone} a record of its own for {host}.");
             found.push(finding(Code::WildcardShadowed, detail, fix));
         }
         let observed = |finding: Finding| finding.with_observed(observed(sibling));
         found.into_iter().map(observed).collect()
     }
 
+    /// A wildcard answers for the name of the `TXT` record.
+    fn wildcard_txt(&self, sibling: &Step) -> Finding {
+        let name = text(&self.evidence.expected.challenge);
+        let detail = format!("{name} has no record of its own: a wildcard record answers for it.");
+        let fix = format!("{}. The wildcard record may stay.", self.add_txt());
+        let finding = finding(Code::WildcardAnswer, detail, fix).with_expected(self.value);
+        finding.with_observed(observed(sibling))
+    }
+
     fn caa(&self, probes: &Probes) -> Option<Finding> {
         let problem = probes.caa.as_ref()?;
-        let (name, place) = (text(&problem.name), self.place());
+        let (name, place) = (text(&problem.name), format!(" in {}", self.zone()));
         let finding = match &problem.forbidden {
             Some(authorities) => {
                 let issue = format!("0 issue \"{}\"", authorities.first().map_or("", String::as_str));
@@ -596,17 +742,15 @@ impl<'a> Explainer<'a> {
             }
         };
         let value = value.unwrap_or_default();
-        let fix = format!("Remove the other account's {kind} record {name} with the value {value}.");
+        let zone = self.zone();
+        let fix =
+            format!("Remove from {zone} the other account's {kind} record {name} with the value {value}.");
         let server = holder.evidence.and_then(|evidence| evidence.nameservers().next());
         let server = server.unwrap_or_else(|| "DNS".to_owned());
         held(fix).with_observed(vec![ServerAnswer {
             server,
             answer: value,
         }])
-    }
-
-    fn is_target(&self, text: &str) -> bool {
-        bare(text).trim_end_matches('.') == self.target
     }
 
     fn at_hostname(&self) -> Vec<ServerAnswer> {
@@ -723,13 +867,25 @@ fn shorten(text: &str) -> String {
     text.chars().take(MAX_ANSWER).collect()
 }
 
-/// A value without what people and forms add to it: white space, quotes, a scheme, upper case.
+/// Characters without a width, which people paste without seeing them.
+const INVISIBLE: [char; 8] = [
+    '\u{AD}', '\u{200B}', '\u{200C}', '\u{200D}', '\u{200E}', '\u{200F}', '\u{2060}', '\u{FEFF}',
+];
+
+/// A value without what people and forms add to it: white space, invisible characters, quotes, a scheme, upper case.
 fn bare(value: &str) -> String {
-    let is_added = |char: char| char.is_whitespace() || "\"'`“”\\".contains(char);
+    let is_quote = |char| "\"'`“”„‘’«»\\".contains(char);
+    let is_added = |char: char| char.is_whitespace() || is_quote(char) || INVISIBLE.contains(&char);
     let value = value.replace(is_added, "").to_lowercase();
     let schemes = ["https://", "http://"];
     let bare = schemes.iter().find_map(|scheme| value.strip_prefix(scheme));
     bare.unwrap_or(&value).trim_end_matches('/').to_owned()
+}
+
+/// The labels of a name with dots between them, as a person typed them.
+fn unescaped(name: &Name) -> String {
+    let labels: Vec<_> = name.iter().map(String::from_utf8_lossy).collect();
+    labels.join(".")
 }
 
 /// The strings of the `TXT` records.
@@ -892,29 +1048,29 @@ mod tests {
         use Status::{Pending, Verified};
         let target = nothing().expected.target;
         let elsewhere = || Ok(Response::NoData);
-        let add_txt = "Add a TXT record named _agency-challenge.portal with the value \
-                       agency-verification=05050505050505050505050505050505 in the zone acme.test at Route 53.";
+        let add_txt = "Add to the zone acme.test at Route 53 a TXT record named _agency-challenge.portal with the value \
+                       agency-verification=05050505050505050505050505050505.";
         let rows: Vec<(&str, Status, Evidence, &[Code], &str)> = vec![
             (
                 "neither record",
                 Pending,
                 nothing(),
                 &[Code::RecordMissing],
-                "Add a CNAME record named portal",
+                "Add to the zone acme.test at Route 53 a CNAME record named portal with",
             ),
             (
                 "apex",
                 Pending,
                 with(|e| e.location.zone = Some(name("portal.acme.test."))),
                 &[Code::RecordMissing],
-                "Add a TXT record named _agency-challenge with",
+                "Add to the zone portal.acme.test at Route 53 a TXT record named _agency-challenge with",
             ),
             (
                 "another target",
                 Pending,
                 with_cname(&["other.test."], elsewhere()),
                 &[Code::WrongValue],
-                "Change the value of the CNAME record portal to",
+                "Change the value of the CNAME record portal in the zone acme.test at Route 53 to",
             ),
             (
                 "a target that does not exist",
@@ -942,7 +1098,7 @@ mod tests {
                 Pending,
                 with_cname(&[&format!("{target}.acme.test.")], Ok(Response::NxDomain)),
                 &[Code::ValueDoubled],
-                "Enter the value with a dot at the end",
+                "Enter the value of the CNAME record portal in",
             ),
             (
                 "a foreign token",
@@ -963,7 +1119,7 @@ mod tests {
                 Pending,
                 with_txt("hello"),
                 &[Code::WrongValue],
-                "Change the record to a TXT record",
+                "Change the record in the zone acme.test at Route 53 to a TXT record",
             ),
             (
                 "a quoted value",
@@ -1050,7 +1206,7 @@ mod tests {
                 Verified,
                 with(|e| e.txt_state = RecordState::Found),
                 &[Code::NotRouted],
-                "Add a CNAME record named portal",
+                "Add to the zone acme.test at Route 53 a CNAME record named portal with",
             ),
             (
                 "proven",

@@ -143,6 +143,8 @@ pub(crate) struct Probes {
     pub beside_cname: Option<Step>,
     /// A random sibling of the hostname that has the same answer.
     pub wildcard: Option<Step>,
+    /// A random sibling of the challenge name that has the same answer to a question for `TXT` records.
+    pub wildcard_txt: Option<Step>,
     pub caa: Option<CaaProblem>,
 }
 
@@ -265,6 +267,12 @@ impl Evidence {
     /// The question for the hostname's `CNAME`, before any alias is followed.
     pub(crate) fn at_hostname(&self) -> Option<&Step> {
         self.cname.steps.first()
+    }
+
+    /// Whether the root's servers answer `NXDOMAIN`: there is no such top-level domain.
+    pub(crate) fn has_no_top_level(&self) -> bool {
+        let delegation = self.at_hostname().and_then(|step| step.delegation.as_ref());
+        self.unregistered && delegation.is_some_and(|delegation| delegation.zone.is_root())
     }
 
     /// Whether this alone changes a domain's status.
@@ -697,7 +705,7 @@ impl Gatherer<'_> {
     async fn probe(&self, evidence: &Evidence) -> Probes {
         let zone = evidence.location.zone.clone();
         let zone = zone.unwrap_or_else(|| registrable(&self.expected.hostname));
-        let (misplaced, beside_cname, wildcard, caa) = join!(
+        let (misplaced, beside_cname, wildcard, wildcard_txt, caa) = join!(
             async {
                 match evidence.proof().is_given() {
                     true => (Vec::new(), Vec::new()),
@@ -706,6 +714,7 @@ impl Gatherer<'_> {
             },
             self.record_beside_cname(evidence),
             self.wildcard(evidence, &zone),
+            self.wildcard_txt(evidence),
             self.caa(),
         );
         Probes {
@@ -713,6 +722,7 @@ impl Gatherer<'_> {
             texts: misplaced.1,
             beside_cname,
             wildcard,
+            wildcard_txt,
             caa,
         }
     }
@@ -788,6 +798,21 @@ impl Gatherer<'_> {
             _ => false,
         };
         same.then_some(step)
+    }
+
+    /// A random sibling of the challenge name, if it has the answer of that name, which proves nothing.
+    async fn wildcard_txt(&self, evidence: &Evidence) -> Option<Step> {
+        let txt = evidence
+            .txt
+            .as_ref()
+            .filter(|_| evidence.txt_state == RecordState::Wrong)?;
+        if evidence.proof().is_given() {
+            return None;
+        }
+        let sibling = random_child(&self.expected.hostname);
+        let step = self.question(sibling, RecordType::TXT).await?;
+        let is_same = txt.steps.first().is_some_and(|own| own.result == step.result);
+        is_same.then_some(step)
     }
 }
 

@@ -67,11 +67,11 @@ pub fn mistakes() -> Vec<(String, Vec<Code>)> {
         ),
         (
             format!("{challenge}acme.test. TXT \"{VALUE}\""),
-            vec![Code::NameDoubled, Code::RecordMissing],
+            vec![Code::NameDoubled],
         ),
         (
             format!("portal.acme.test.acme.test. CNAME {TARGET}"),
-            vec![Code::NameDoubled, Code::RecordMissing],
+            vec![Code::NameDoubled],
         ),
         (
             format!("portal.acme.test. CNAME {TARGET}acme.test."),
@@ -79,19 +79,37 @@ pub fn mistakes() -> Vec<(String, Vec<Code>)> {
         ),
         (
             format!("portal.acme.test. TXT \"{VALUE}\""),
-            vec![Code::WrongName, Code::RecordMissing],
+            vec![Code::WrongName],
         ),
-        (
-            format!("acme.test. TXT \"{VALUE}\""),
-            vec![Code::WrongName, Code::RecordMissing],
-        ),
+        (format!("acme.test. TXT \"{VALUE}\""), vec![Code::WrongName]),
         (
             format!("_agency-challenge.acme.test. TXT \"{VALUE}\""),
-            vec![Code::WrongName, Code::RecordMissing],
+            vec![Code::WrongName],
         ),
         (
             format!("portal.acme.test. TXT \"{target}\""),
-            vec![Code::WrongType, Code::RecordMissing],
+            vec![Code::WrongType],
+        ),
+        (format!("acme.test. TXT \"{TOKEN}\""), vec![Code::WrongName]),
+        (
+            format!("portal.acme.test. CNAME {VALUE}.acme.test."),
+            vec![Code::WrongType],
+        ),
+        (
+            format!("{challenge} CNAME {VALUE}.acme.test."),
+            vec![Code::WrongType],
+        ),
+        (
+            format!("portal.acme.test. CNAME https://{TARGET}"),
+            vec![Code::ValueAltered],
+        ),
+        (
+            format!("{challenge} TXT \"v=spf1\"\n*.portal.acme.test. TXT \"v=spf1\""),
+            vec![Code::WildcardAnswer, Code::WrongValue],
+        ),
+        (
+            "*.acme.test. TXT \"v=spf1\"".to_owned(),
+            vec![Code::WildcardAnswer, Code::WrongValue],
         ),
         (format!("{challenge} TXT \"{TARGET}\""), vec![Code::WrongType]),
         (format!("{challenge} CNAME {TARGET}"), vec![Code::WrongType]),
@@ -102,7 +120,7 @@ pub fn mistakes() -> Vec<(String, Vec<Code>)> {
         ),
         (
             "*.acme.test. A 192.0.2.9".to_owned(),
-            vec![Code::WildcardAnswer, Code::RecordMissing, Code::WildcardShadowed],
+            vec![Code::WildcardAnswer, Code::WildcardShadowed],
         ),
         (
             "*.acme.test. CNAME other.acme.test.\nother.acme.test. A 192.0.2.1".to_owned(),
@@ -162,19 +180,14 @@ async fn the_sentence_says_what_to_enter_where() {
     let finding = &seen.findings[0];
     assert_eq!(finding.level, Level::Error);
     assert_eq!(finding.expected.as_deref(), Some(TARGET.trim_end_matches('.')));
-    assert!(
-        finding.fix.contains("a CNAME record named portal with the value"),
-        "{}",
-        finding.fix
+    let target = TARGET.trim_end_matches('.');
+    assert_eq!(
+        finding.fix,
+        format!(
+            "Add to the zone acme.test at your DNS provider a CNAME record named portal with the value {target}. \
+             Or add a TXT record named _agency-challenge.portal with the value {VALUE}."
+        )
     );
-    assert!(
-        finding
-            .fix
-            .contains("a TXT record named _agency-challenge.portal with"),
-        "{}",
-        finding.fix
-    );
-    assert!(finding.fix.contains("at your DNS provider"), "{}", finding.fix);
 
     let seen = diagnose_for(&domain("acme.test"), "acme.test. A 192.0.2.7").await;
     assert_eq!(codes(&seen), [Code::RecordMissing]);
@@ -182,11 +195,9 @@ async fn the_sentence_says_what_to_enter_where() {
         (seen.route, seen.routing),
         (RecordState::Wrong, Routing::Elsewhere)
     );
-    assert!(
-        seen.findings[0]
-            .fix
-            .starts_with("Add a TXT record named _agency-challenge with")
-    );
+    assert!(seen.findings[0].fix.starts_with(
+        "Add to the zone acme.test at your DNS provider a TXT record named _agency-challenge with"
+    ));
 
     let seen = diagnose("portal.acme.test. CNAME ghs.other.test.").await;
     assert_eq!(seen.findings[0].observed[0].answer, "ghs.other.test.");
@@ -339,6 +350,217 @@ async fn each_address_record_of_an_apex_is_evaluated_by_itself() {
     let (dns, session) = (world.dns(), Session::default());
     let seen = look_with(&dns, &acme, Depth::Scheduled, &session, &addresses, &[]).await;
     assert_eq!(states(&seen), [Found, Missing, Unreachable]);
+}
+
+#[tokio::test]
+async fn the_sentence_names_the_mistake_in_a_txt_record() {
+    let challenge = "_agency-challenge.portal.acme.test.";
+    for (text, code, what) in [
+        (TOKEN, Code::WrongValue, "only the token"),
+        (&format!("{VALUE}."), Code::WrongValue, "with a dot at the end"),
+        (
+            &format!("{VALUE};"),
+            Code::WrongValue,
+            "other characters after it",
+        ),
+        (
+            &format!("TXT {VALUE}"),
+            Code::WrongValue,
+            "a record type in front of",
+        ),
+        (
+            &format!("3600 IN TXT '{VALUE}'"),
+            Code::WrongValue,
+            "a record type in front of",
+        ),
+        (
+            &format!("_agency-challenge={VALUE}"),
+            Code::WrongValue,
+            "a key in front of the right value",
+        ),
+        (
+            &format!("_agency-challenge={TOKEN}"),
+            Code::WrongValue,
+            "another key than agency-verification",
+        ),
+        (
+            &format!("_agency-challenge.portal {VALUE}"),
+            Code::WrongValue,
+            "other text in front of",
+        ),
+        (
+            &format!("agency-verification: {TOKEN}"),
+            Code::WrongValue,
+            "another separator than =",
+        ),
+        (
+            &format!("Agency-Verification {TOKEN}"),
+            Code::WrongValue,
+            "another separator than =",
+        ),
+        (
+            &format!("agency-verification;{TOKEN}"),
+            Code::WrongValue,
+            "another separator than =",
+        ),
+        (
+            &format!("\u{200B}{VALUE}"),
+            Code::ValueAltered,
+            "zero-width space (U+200B)",
+        ),
+        (
+            &format!("agency-verification=\u{FEFF}{TOKEN}"),
+            Code::ValueAltered,
+            "an invisible character",
+        ),
+        (
+            &format!(" {VALUE}"),
+            Code::ValueAltered,
+            "except for quotes, spaces",
+        ),
+        (
+            &format!("'agency-verification={OTHER}'"),
+            Code::StaleToken,
+            "the token of another domain",
+        ),
+        (OTHER, Code::WrongValue, "another value"),
+    ] {
+        // The mistake is found among other records.
+        let seen = diagnose(&format!("{challenge} TXT \"{text}\"\n{challenge} TXT \"v=spf1\"")).await;
+        assert_eq!(codes(&seen), [code], "{text}");
+        assert!(
+            seen.findings[0].detail.contains(what),
+            "{text}: {:?}",
+            seen.findings[0]
+        );
+        assert!(seen.findings[0].fix.contains(VALUE));
+    }
+    let seen = diagnose("*.acme.test. TXT \"v=spf1\"").await;
+    for finding in &seen.findings {
+        assert!(finding.detail.contains("a wildcard record"), "{finding:?}");
+        assert!(
+            finding.fix.starts_with("Add to the zone acme.test"),
+            "{finding:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_sentence_names_the_zone_that_has_the_hostname() {
+    let hostname = "portal.sub.acme.test";
+    // The zone has servers of its own, or those of the zone above.
+    for is_apart in [true, false] {
+        for (records, codes_of_it) in [
+            (String::new(), vec![Code::RecordMissing]),
+            (
+                format!("{hostname}. CNAME other.test.\n_agency-challenge.{hostname}. TXT \"x\""),
+                vec![Code::WrongValue, Code::TargetMissing, Code::WrongValue],
+            ),
+        ] {
+            let own = 71;
+            let zone = format!("sub.acme.test. NS ns-9.awsdns-09.com.\n{records}");
+            let cut = "sub.acme.test. NS ns-9.awsdns-09.com.";
+            let world = World::new(cut).await;
+            world
+                .resolver(&format!("ns-9.awsdns-09.com. A {}", address(own)))
+                .await;
+            world.zone("sub.acme.test.", &zone, &[own]).await;
+            if !is_apart {
+                world
+                    .registry(&format!(
+                        "acme.test. NS ns-9.awsdns-09.com.\nns-9.awsdns-09.com. A {}",
+                        address(own)
+                    ))
+                    .await;
+                let zones = [
+                    Zone::parse("acme.test.", "acme.test. MX mail.acme.test."),
+                    Zone::parse("sub.acme.test.", &zone),
+                ];
+                world
+                    .serve(own, move |asked| {
+                        let zone = usize::from(name("sub.acme.test.").zone_of(asked.name()));
+                        Reaction::Say(zones[zone].answer(asked))
+                    })
+                    .await;
+            }
+            let seen = world.see(&domain(hostname), Depth::Diagnose).await;
+            assert_eq!(codes(&seen), codes_of_it, "{is_apart} {records}");
+            for finding in &seen.findings {
+                let zone = "the zone sub.acme.test at Route 53";
+                assert!(finding.fix.contains(zone), "{is_apart} {finding:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proven_domain_without_traffic_is_told_where_its_traffic_goes() {
+    let txt = format!("_agency-challenge.portal.acme.test. TXT \"{VALUE}\"");
+    for (records, what, fix) in [
+        ("", "it has no address.", "Add to the zone acme.test"),
+        (
+            "portal.acme.test. A 192.0.2.9",
+            "its addresses are not those of the portal.",
+            "and remove its A and AAAA records.",
+        ),
+        (
+            "portal.acme.test. CNAME x.acme.test.\nx.acme.test. A 192.0.2.9",
+            "leads to x.acme.test, not to the portal.",
+            "Change the value of the CNAME record portal in the zone acme.test",
+        ),
+        (
+            "portal.acme.test. CNAME x.acme.test.",
+            "leads to x.acme.test, which has no address.",
+            "Change the value of the CNAME record portal in the zone acme.test",
+        ),
+        (
+            "portal.acme.test. CNAME portal.acme.test.",
+            "its CNAME records lead to no address.",
+            "Change the value of the CNAME record portal in the zone acme.test",
+        ),
+    ] {
+        let seen = diagnose(&format!("{txt}\n{records}")).await;
+        assert_eq!(codes(&seen), [Code::NotRouted], "{records}");
+        let finding = &seen.findings[0];
+        assert!(finding.detail.ends_with(what), "{finding:?}");
+        assert!(finding.fix.contains(fix), "{finding:?}");
+    }
+}
+
+#[tokio::test]
+async fn names_are_shown_as_a_zone_file_has_them() {
+    let seen = diagnose(&format!("portal.acme.test. CNAME https://{TARGET}")).await;
+    assert_eq!(codes(&seen), [Code::ValueAltered]);
+    assert_eq!(seen.findings[0].observed[0].answer, format!("https://{TARGET}"));
+}
+
+#[tokio::test]
+async fn without_a_top_level_domain_the_domain_is_unregistered() {
+    let root = 72;
+    let world = World::new("").await;
+    world
+        .resolver(&format!(
+            ". NS root.nic.test.\nroot.nic.test. A {}",
+            address(root)
+        ))
+        .await;
+    world.zone(".", "test. NS nic.test.", &[root]).await;
+    let nothing = domain("portal.acme.nosuchtld");
+    for (mode, detail) in [
+        (DnsMode::Authoritative, "There is no top-level domain nosuchtld."),
+        (
+            DnsMode::Recursive,
+            "The registry answers that the domain acme.nosuchtld does not exist.",
+        ),
+    ] {
+        let dns = world.dns_with(mode, true);
+        let seen = look(&dns, &nothing, Depth::Scheduled, &Session::default()).await;
+        assert_eq!(
+            (seen.proof, seen.routing, codes(&seen)),
+            (Proof::Missing, Routing::Elsewhere, vec![Code::DomainUnregistered])
+        );
+        assert_eq!(seen.findings[0].detail, detail);
+    }
 }
 
 #[tokio::test]
@@ -539,36 +761,4 @@ async fn findings_and_answers_have_their_caps() {
     let hostname = longest.to_ascii();
     let seen = diagnose_for(&domain(hostname.trim_end_matches('.')), "").await;
     assert_eq!(codes(&seen), [Code::RecordMissing]);
-}
-
-#[tokio::test]
-async fn without_a_top_level_domain_the_domain_is_unregistered() {
-    let root = 72;
-    let world = World::new("").await;
-    world
-        .resolver(&format!(
-            ". NS root.nic.test.\nroot.nic.test. A {}",
-            address(root)
-        ))
-        .await;
-    world.zone(".", "test. NS nic.test.", &[root]).await;
-    let nothing = domain("portal.acme.nosuchtld");
-    for (mode, detail) in [
-        (
-            DnsMode::Authoritative,
-            "The registry answers that the domain acme.nosuchtld does not exist.",
-        ),
-        (
-            DnsMode::Recursive,
-            "The registry answers that the domain acme.nosuchtld does not exist.",
-        ),
-    ] {
-        let dns = world.dns_with(mode, true);
-        let seen = look(&dns, &nothing, Depth::Scheduled, &Session::default()).await;
-        assert_eq!(
-            (seen.proof, seen.routing, codes(&seen)),
-            (Proof::Missing, Routing::Elsewhere, vec![Code::DomainUnregistered])
-        );
-        assert_eq!(seen.findings[0].detail, detail);
-    }
 }
