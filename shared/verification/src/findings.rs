@@ -16,6 +16,7 @@ use crate::{
     decide::Holder,
     dns::{
         Evidence, Proof,
+        caa::{Forbidden, Reason},
         delegation::{registrable, text},
         evidence::{Probes, txt_bytes},
         lookup::{Response, Step, Unresolved},
@@ -700,23 +701,71 @@ impl<'a> Explainer<'a> {
 
     fn caa(&self, probes: &Probes) -> Option<Finding> {
         let problem = probes.caa.as_ref()?;
-        let (name, place) = (text(&problem.name), format!(" in {}", self.zone()));
         let finding = match &problem.forbidden {
-            Some(authorities) => {
-                let issue = format!("0 issue \"{}\"", authorities.first().map_or("", String::as_str));
-                let detail = format!(
-                    "The CAA records of {name} do not allow our certificate authorities to issue a certificate."
-                );
-                let fix = format!("Add the CAA record {issue} to {name}{place}. Keep the other CAA records.");
-                finding(Code::CaaForbids, detail, fix).with_expected(issue)
-            }
+            Some(forbidden) => self.caa_forbids(&problem.name, forbidden),
             None => {
-                let detail = format!("DNS does not answer whether {name} has CAA records.");
+                let detail = format!(
+                    "DNS does not answer whether {} has CAA records.",
+                    text(&problem.name)
+                );
                 let fix = "Ask your DNS provider to answer queries for CAA records. Without an answer no certificate can be issued.";
                 finding(Code::CaaUnanswered, detail, fix)
             }
         };
         Some(finding.with_observed(problem.step.as_ref().map(observed).unwrap_or_default()))
+    }
+
+    fn caa_forbids(&self, at: &Name, forbidden: &Forbidden) -> Finding {
+        let (name, Forbidden { authority, reason }) = (text(at), forbidden);
+        let issue = format!("0 issue \"{authority}\"");
+        let zone = self
+            .evidence
+            .location
+            .zone
+            .as_ref()
+            .filter(|zone| zone.zone_of(at));
+        let place = zone.map_or_else(|| name.clone(), |_| format!("{name} in {}", self.zone()));
+        let change = format!("Change the CAA record of {place} to {issue}, or add such a record.");
+        let (detail, fix) = match reason {
+            Reason::Critical { tag } => (
+                format!(
+                    "A CAA record of {name} has the critical property {tag}. Certificate authorities do not know it, so none may issue a certificate."
+                ),
+                format!("Remove the CAA record {tag} of {place}. Or set its flags to 0."),
+            ),
+            Reason::Methods { authority, methods } => (
+                format!(
+                    "The CAA record of {name} allows {authority} only with validationmethods={methods}. The portal needs http-01 or tls-alpn-01.",
+                    methods = shorten(methods)
+                ),
+                change,
+            ),
+            Reason::Account { authority, uri } => (
+                format!(
+                    "The CAA record of {name} allows {authority} only for one account, accounturi={uri}. The portal may have another account.",
+                    uri = shorten(uri)
+                ),
+                change,
+            ),
+            Reason::Malformed => (
+                format!("A CAA record of {name} is malformed, so it allows no certificate authority."),
+                change,
+            ),
+            Reason::Unnamed => (
+                format!(
+                    "The CAA records of {name} do not allow our certificate authorities to issue a certificate."
+                ),
+                format!("Add the CAA record {issue} to {place}. Keep the other CAA records."),
+            ),
+        };
+        let fix = match zone {
+            // The records are at the operator's target, or at what it leads to.
+            None if self.evidence.cname.reaches_operator() => {
+                format!("Ask the portal's operator to correct the CAA records of {name}.")
+            }
+            _ => fix,
+        };
+        finding(Code::CaaForbids, detail, fix).with_expected(issue)
     }
 
     /// Another account holds the hostname. Its record is shown only if DNS shows it to everyone.

@@ -725,6 +725,68 @@ async fn caa_records_are_found_where_a_certificate_authority_looks() {
 }
 
 #[tokio::test]
+async fn the_reason_why_caa_records_forbid_is_told() {
+    let ours = "0 issue \"letsencrypt.org\"";
+    for (set, what, fix) in [
+        (
+            &["0 issue \"letsencrypt.org; validationmethods=dns-01\""][..],
+            "validationmethods=dns-01",
+            "Change the CAA record of acme.test in the zone acme.test",
+        ),
+        (
+            &["0 issue \"letsencrypt.org; accounturi=https://ca.test/acct/1\""],
+            "accounturi=https://ca.test/acct/1",
+            "Change the CAA record of",
+        ),
+        (
+            &["0 issue \"letsencrypt.org; %%%%%\""],
+            "is malformed",
+            "Change the CAA record of",
+        ),
+        (
+            &[ours, "128 tbs \"x\""],
+            "the critical property tbs",
+            "Remove the CAA record tbs of acme.test",
+        ),
+        (
+            &["0 issue \"other.example\""],
+            "do not allow our certificate authorities",
+            "Add the CAA record 0 issue \"letsencrypt.org\" to acme.test in the zone acme.test",
+        ),
+    ] {
+        let records: String = set.iter().map(|caa| format!("\nacme.test. CAA {caa}")).collect();
+        let caa = async |records: &str| {
+            let world = World::new(&format!("portal.acme.test. CNAME {TARGET}{records}")).await;
+            let (dns, session) = (world.dns(), Session::default());
+            let authorities = &["letsencrypt.org"];
+            look_with(&dns, &portal(), Depth::Diagnose, &session, &[], authorities).await
+        };
+        let seen = caa(&records).await;
+        assert_eq!(codes(&seen), [Code::CaaForbids], "{set:?}");
+        let finding = &seen.findings[0];
+        assert!(finding.detail.contains(what), "{finding:?}");
+        assert!(finding.fix.contains(fix), "{finding:?}");
+        assert!(
+            finding.observed[0].answer.contains(set[set.len() - 1]),
+            "{finding:?}"
+        );
+        // Another record permits; not so beside a critical property.
+        let seen = caa(&format!("{records}\nacme.test. CAA {ours}")).await;
+        assert_eq!(codes(&seen).is_empty(), set.len() == 1, "{set:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_alias_loop_is_not_told_again_as_an_unanswered_caa_lookup() {
+    let world =
+        World::new("portal.acme.test. CNAME x.acme.test.\nx.acme.test. CNAME portal.acme.test.").await;
+    let (dns, session) = (world.dns(), Session::default());
+    let authorities = &["letsencrypt.org"];
+    let seen = look_with(&dns, &portal(), Depth::Diagnose, &session, &[], authorities).await;
+    assert_eq!(codes(&seen), [Code::CnameLoop]);
+}
+
+#[tokio::test]
 async fn the_finer_look_is_left_out_of_a_sweep() {
     let world = World::new(&format!(
         "acme.test. TXT \"{VALUE}\"\nacme.test. CAA 0 issue \"other.example\""
