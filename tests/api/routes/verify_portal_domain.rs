@@ -226,7 +226,9 @@ async fn a_proof_among_100_records_is_found_and_101_records_decide_nothing() {
 
 #[tokio::test]
 async fn a_check_has_the_state_of_each_record() {
-    let addresses = System::builder().at(START).set("PORTAL_ADDRESSES", "192.0.2.1");
+    let addresses = System::builder()
+        .at(START)
+        .set("PORTAL_ADDRESSES", "192.0.2.1,2001:db8::1");
     let api = Api::build(addresses).await;
     let acme = api.agency("org_acme").await;
     let mut claims = Vec::new();
@@ -275,7 +277,8 @@ async fn a_check_has_the_state_of_each_record() {
     assert_eq!(states(missing), ["missing", "missing"]);
     assert_eq!(stands(apex), (json!("verified"), json!("routed")));
     assert_eq!(apex["records"][1]["type"], "A");
-    assert_eq!(states(apex), ["found", "found"]);
+    assert_eq!(apex["records"][2]["type"], "AAAA");
+    assert_eq!(states(apex), ["found", "found", "missing"]);
 
     let problem = &wrong["check"]["problem"];
     assert_eq!(
@@ -709,7 +712,7 @@ async fn a_resolver_that_has_no_such_domain_names_no_zone() {
     // The top-level domain exists, and its SOA record is in the answer.
     api.dns.set_zone("globex.test. A 192.0.2.1").unwrap();
     let domain = acme.verify(&claim).await.expect(200);
-    assert_eq!(domain["check"]["problem"]["code"], "record-missing");
+    assert_eq!(domain["check"]["problem"]["code"], "domain-unregistered");
     assert_eq!(domain["check"]["zone"], Value::Null);
     assert_eq!(domain["records"][1]["host"], "portal");
 }
