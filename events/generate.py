@@ -25,7 +25,7 @@ DOMAIN = "dom_0193575b-8c00-7000-8000-000000000002"
 # function, operation, method, path template, path parameters, query, body, whether it needs a token
 OPERATIONS = [
     ("agency", "enableAgency", "POST", "/agency/enable", {}, "", None, True),
-    ("agency", "getOverview", "GET", "/agency/overview", {}, "", None, True),
+    ("agency", "getAgencyOverview", "GET", "/agency/overview", {}, "", None, True),
     ("agency", "listAuditEntries", "GET", "/agency/audit", {}, "limit=50", None, True),
     ("branding", "getBranding", "GET", "/agency/branding", {}, "", None, True),
     ("branding", "putBranding", "PUT", "/agency/branding", {}, "", {
@@ -36,12 +36,12 @@ OPERATIONS = [
         "footerText": "© Acme Hosting",
         "customCss": ".login { border-radius: 8px }",
     }, True),
-    ("clients", "listClients", "GET", "/agency/clients", {}, "limit=50", None, True),
-    ("clients", "createClient", "POST", "/agency/clients", {}, "", {"name": "Bäckerei Müller"}, True),
-    ("clients", "getClient", "GET", "/agency/clients/{clientOrgId}", {"clientOrgId": CLIENT}, "", None, True),
-    ("clients", "updateClient", "PATCH", "/agency/clients/{clientOrgId}", {"clientOrgId": CLIENT}, "",
+    ("clients", "listClientOrgs", "GET", "/agency/clients", {}, "limit=50", None, True),
+    ("clients", "createClientOrg", "POST", "/agency/clients", {}, "", {"name": "Bäckerei Müller"}, True),
+    ("clients", "getClientOrg", "GET", "/agency/clients/{clientOrgId}", {"clientOrgId": CLIENT}, "", None, True),
+    ("clients", "updateClientOrg", "PATCH", "/agency/clients/{clientOrgId}", {"clientOrgId": CLIENT}, "",
         {"name": "Müller & Söhne"}, True),
-    ("clients", "deleteClient", "DELETE", "/agency/clients/{clientOrgId}", {"clientOrgId": CLIENT}, "", None, True),
+    ("clients", "deleteClientOrg", "DELETE", "/agency/clients/{clientOrgId}", {"clientOrgId": CLIENT}, "", None, True),
     ("portal", "getPortalConfig", "GET", "/agency/portal-config", {}, "", None, True),
     ("portal", "putPortalConfig", "PUT", "/agency/portal-config", {}, "",
         {"featureTerminal": True, "infrastructureVisibility": "summary"}, True),

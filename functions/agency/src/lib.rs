@@ -22,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(enable_agency))
-        .routes(routes!(get_overview))
+        .routes(routes!(get_agency_overview))
         .routes(routes!(list_audit_entries))
 }
 
@@ -54,11 +54,14 @@ async fn enable_agency(
 #[utoipa::path(
     get,
     path = "/agency/overview",
-    operation_id = "getOverview",
+    operation_id = "getAgencyOverview",
     tag = "Agency",
     responses((status = 200, description = "Exact counts and the primary domain", body = Overview), OverviewProblems)
 )]
-async fn get_overview(State(app): State<App>, Member(caller): Member) -> Result<Json<Overview>, Problem> {
+async fn get_agency_overview(
+    State(app): State<App>,
+    Member(caller): Member,
+) -> Result<Json<Overview>, Problem> {
     Ok(Json(app.store.agency(&caller)?.overview().await?))
 }
 

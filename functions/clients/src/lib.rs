@@ -22,8 +22,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 /// The routes of this function.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list_clients, create_client))
-        .routes(routes!(get_client, update_client, delete_client))
+        .routes(routes!(list_client_orgs, create_client_org))
+        .routes(routes!(get_client_org, update_client_org, delete_client_org))
 }
 
 problems!(ListProblems: USER AGENCY PAGED);
@@ -39,12 +39,12 @@ problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
 #[utoipa::path(
     get,
     path = "/agency/clients",
-    operation_id = "listClients",
+    operation_id = "listClientOrgs",
     tag = "Clients",
-    params(PageParams, ("slug" = Option<String>, Query, description = "The slug of a client")),
+    params(PageParams, ("slug" = Option<String>, Query, min_length = 1, description = "The slug of a client")),
     responses((status = 200, description = "A page of clients", body = Page<ClientOrg>), ListProblems)
 )]
-async fn list_clients(
+async fn list_client_orgs(
     State(app): State<App>,
     Member(caller): Member,
     query: Query,
@@ -68,18 +68,21 @@ async fn list_clients(
 #[utoipa::path(
     post,
     path = "/agency/clients",
-    operation_id = "createClient",
+    operation_id = "createClientOrg",
     tag = "Clients",
     params(IdempotencyParams),
     request_body(content = ClientOrgCreate, example = json!({"name": "Bäckerei Müller"})),
     responses(
         (status = 201, description = "The client", body = ClientOrg, headers(
             ("location" = String, description = "The path of the client"),
-            ("idempotency-replayed" = bool, description = "`true` if this is the response of an earlier request"))),
+            ("idempotency-replayed" = bool, description = "`true` if this is the response of an earlier request")), links(
+            ("getClientOrg" = (operation_id = "getClientOrg", parameters(("clientOrgId" = "$response.body#/id")))),
+            ("updateClientOrg" = (operation_id = "updateClientOrg", parameters(("clientOrgId" = "$response.body#/id")))),
+            ("deleteClientOrg" = (operation_id = "deleteClientOrg", parameters(("clientOrgId" = "$response.body#/id")))))),
         CreateProblems
     )
 )]
-async fn create_client(
+async fn create_client_org(
     State(app): State<App>,
     Admin(caller): Admin,
     Create { body, key }: Create<ClientOrgCreate>,
@@ -97,12 +100,12 @@ async fn create_client(
 #[utoipa::path(
     get,
     path = "/agency/clients/{clientOrgId}",
-    operation_id = "getClient",
+    operation_id = "getClientOrg",
     tag = "Clients",
     params(("clientOrgId" = String, Path, description = "The client's id")),
     responses((status = 200, description = "The client", body = ClientOrg), GetProblems)
 )]
-async fn get_client(
+async fn get_client_org(
     State(app): State<App>,
     Member(caller): Member,
     PathId(id): PathId<ClientOrgKind>,
@@ -114,13 +117,13 @@ async fn get_client(
 #[utoipa::path(
     patch,
     path = "/agency/clients/{clientOrgId}",
-    operation_id = "updateClient",
+    operation_id = "updateClientOrg",
     tag = "Clients",
     params(("clientOrgId" = String, Path, description = "The client's id")),
     request_body(content = ClientOrgUpdate, example = json!({"name": "Bäckerei Müller GmbH", "slug": "mueller"})),
     responses((status = 200, description = "The updated client", body = ClientOrg), UpdateProblems)
 )]
-async fn update_client(
+async fn update_client_org(
     State(app): State<App>,
     Admin(caller): Admin,
     PathId(id): PathId<ClientOrgKind>,
@@ -135,12 +138,12 @@ async fn update_client(
 #[utoipa::path(
     delete,
     path = "/agency/clients/{clientOrgId}",
-    operation_id = "deleteClient",
+    operation_id = "deleteClientOrg",
     tag = "Clients",
     params(("clientOrgId" = String, Path, description = "The client's id")),
     responses((status = 204, description = "The client is deleted"), DeleteProblems)
 )]
-async fn delete_client(
+async fn delete_client_org(
     State(app): State<App>,
     Admin(caller): Admin,
     PathId(id): PathId<ClientOrgKind>,

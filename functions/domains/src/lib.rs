@@ -72,7 +72,10 @@ async fn list_portal_domains(
     responses(
         (status = 201, description = "The domain", body = PortalDomain, headers(
             ("location" = String, description = "The path of the domain"),
-            ("idempotency-replayed" = bool, description = "`true` if this is the response to an earlier request"))),
+            ("idempotency-replayed" = bool, description = "`true` if this is the response to an earlier request")), links(
+            ("getPortalDomain" = (operation_id = "getPortalDomain", parameters(("domainId" = "$response.body#/id")))),
+            ("verifyPortalDomain" = (operation_id = "verifyPortalDomain", parameters(("domainId" = "$response.body#/id")))),
+            ("deletePortalDomain" = (operation_id = "deletePortalDomain", parameters(("domainId" = "$response.body#/id")))))),
         CreateProblems
     )
 )]

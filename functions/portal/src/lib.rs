@@ -120,7 +120,7 @@ async fn get_portal_context(
     path = "/portal/branding",
     operation_id = "getPublicBranding",
     tag = "Public",
-    params(("host" = String, Query, description = "The portal's host name")),
+    params(("host" = String, Query, min_length = 1, description = "The portal's host name")),
     responses((status = 200, description = "The branding", body = PublicBranding), PublicProblems),
     security(())
 )]
@@ -137,9 +137,10 @@ async fn get_public_branding(State(app): State<App>, query: Query) -> Result<Res
     path = "/portal/theme.css",
     operation_id = "getThemeCss",
     tag = "Public",
-    params(("host" = String, Query, description = "The portal's host name")),
+    params(("host" = String, Query, min_length = 1, description = "The portal's host name")),
     responses(
-        (status = 200, description = "The style sheet", body = String, content_type = "text/css"),
+        (status = 200, description = "The style sheet", body = String, content_type = "text/css",
+            example = ":root {\n  --portal-primary: #0b5fff;\n  --portal-on-primary: #ffffff;\n}\n"),
         PublicProblems
     ),
     security(())
@@ -158,7 +159,7 @@ async fn get_theme_css(State(app): State<App>, query: Query) -> Result<Response,
     path = "/portal/tls-check",
     operation_id = "checkTls",
     tag = "Public",
-    params(("domain" = String, Query, description = "The host name")),
+    params(("domain" = String, Query, min_length = 1, description = "The host name")),
     responses(
         (status = 200, description = "A portal serves this host name"),
         (status = 404, description = "No portal serves this host name"),

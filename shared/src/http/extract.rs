@@ -138,7 +138,7 @@ pub struct PageParams {
     #[param(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<u16>,
     /// The `nextCursor` of the previous page.
-    #[param(max_length = 512)]
+    #[param(min_length = 1, max_length = 512)]
     cursor: Option<String>,
 }
 

@@ -8,6 +8,7 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
+use strum::{EnumIter, IntoEnumIterator};
 use utoipa::{
     ToSchema,
     openapi::{
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// The codes of problems: stable, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumIter, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // `ProblemCode::about` explains each.
 pub enum ProblemCode {
@@ -336,7 +337,11 @@ pub fn responses(groups: &[&[ProblemCode]]) -> Responses {
 }
 
 fn response(status: StatusCode, codes: &[ProblemCode]) -> ResponseDoc {
-    let examples = codes.iter().map(|code| (code.text(), example(*code)));
+    let examples = codes.iter().map(|code| {
+        let name = code.text();
+        let example = Ref::new(format!("#/components/examples/{name}"));
+        (name, RefOr::<Example>::Ref(example))
+    });
     let content = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name("Problem")))
         .examples_from_iter(examples.collect::<Vec<_>>())
@@ -355,7 +360,14 @@ fn response(status: StatusCode, codes: &[ProblemCode]) -> ResponseDoc {
     response.build()
 }
 
-fn example(code: ProblemCode) -> RefOr<Example> {
+/// The OpenAPI examples of all problems, by code.
+pub fn examples() -> BTreeMap<String, Example> {
+    ProblemCode::iter()
+        .map(|code| (code.text(), example(code)))
+        .collect()
+}
+
+fn example(code: ProblemCode) -> Example {
     let mut problem = Problem::from(code);
     if code == P::InvalidBody {
         problem.errors.push(FieldError {
@@ -364,8 +376,8 @@ fn example(code: ProblemCode) -> RefOr<Example> {
             detail: "Remove this unknown property.".into(),
         });
     }
-    let body = serde_json::to_value(problem.body("/agency/overview", "JKJaXmPLvHcESHA="));
-    RefOr::T(ExampleBuilder::new().value(body.ok()).build())
+    let body = serde_json::to_value(problem.body("/agency/clients", "JKJaXmPLvHcESHA="));
+    ExampleBuilder::new().value(body.ok()).build()
 }
 
 fn header(kind: Type) -> Header {

@@ -21,12 +21,14 @@ pub struct AgencyResource {
 /// A summary of an agency. The counts are exact.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AgencyOverview)]
 pub struct Overview {
     /// The organization.
     pub organization_id: OrgId,
     /// The time at which agency mode was enabled.
     pub enabled_at: Timestamp,
     /// The number of client organizations.
+    #[schema(example = 12)]
     pub client_count: u64,
     /// The number of portal domains by status.
     pub portal_domains: DomainCounts,
@@ -37,15 +39,21 @@ pub struct Overview {
 
 /// Portal domains, counted by status.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[schema(as = PortalDomainCounts)]
 pub struct DomainCounts {
     /// All domains.
+    #[schema(example = 5)]
     pub total: u64,
     /// Ownership is proven, and the domain serves the portal.
+    #[schema(example = 3)]
     pub verified: u64,
     /// Ownership is not proven yet.
+    #[schema(example = 1)]
     pub pending: u64,
     /// The domain still serves the portal, but the proof is missing.
+    #[schema(example = 1)]
     pub failing: u64,
     /// The domain does not serve the portal.
+    #[schema(example = 0)]
     pub failed: u64,
 }

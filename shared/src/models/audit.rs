@@ -1,7 +1,10 @@
 //! The audit log.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use strum::{EnumIter, EnumMessage};
 use utoipa::ToSchema;
 
 use super::{id::AuditId, time::Timestamp};
@@ -10,6 +13,7 @@ use crate::hash::sha256_hex;
 /// One write, or one change of a domain's status. Entries are kept for 400 days.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({"action": "client.updated", "before": {"name": "Acme"}, "after": {"name": "Acme Consulting"}}))]
 pub struct AuditEntry {
     /// The id.
     #[schema(value_type = String, example = "log_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
@@ -23,35 +27,47 @@ pub struct AuditEntry {
     /// The changed resource.
     pub target: AuditTarget,
     /// The id of the request. `null` if the system made the change.
+    #[schema(example = "JKJaXmPLvHcESHA=")]
     pub request_id: Option<String>,
     /// For an update, the old values of the changed properties. For a deletion, the resource.
+    #[schema(value_type = Option<AuditProperties>)]
     pub before: Option<Value>,
     /// For an update, the new values of the changed properties. For a creation, the resource.
+    #[schema(value_type = Option<AuditProperties>)]
     pub after: Option<Value>,
 }
 
+/// Properties of the changed resource, by name.
+#[derive(ToSchema)]
+#[allow(dead_code)] // Only for the documentation.
+struct AuditProperties(BTreeMap<String, Value>);
+
 /// The author of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AuditActor)]
 pub struct Actor {
     /// `user` or `system`.
     #[serde(rename = "type")]
     pub kind: ActorType,
     /// The user's id. `null` for the system.
+    #[schema(example = "user_1")]
     pub id: Option<String>,
 }
 
 /// The type of author.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
+#[schema(as = AuditActorType)]
 pub enum ActorType {
+    /// A user of the agency.
     User,
+    /// A scheduled check, or the check of another agency's domain.
     System,
 }
 
 /// The changed resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = Target)]
+#[schema(example = json!({"type": "client", "id": "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b"}))]
 pub struct AuditTarget {
     /// The type of resource.
     #[serde(rename = "type")]
@@ -61,43 +77,60 @@ pub struct AuditTarget {
 }
 
 /// The type of a changed resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)]
+#[schema(as = AuditTargetType)]
 pub enum TargetType {
+    /// The agency.
     Agency,
+    /// A branding.
     Branding,
+    /// A portal configuration.
     PortalConfig,
+    /// A client organization.
     Client,
+    /// A portal domain.
     Domain,
 }
 
 /// The type of change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
+#[schema(as = AuditAction)]
 pub enum Action {
+    /// Agency mode was enabled.
     #[serde(rename = "agency.enabled")]
     AgencyEnabled,
+    /// The agency's branding was updated.
     #[serde(rename = "branding.updated")]
     BrandingUpdated,
+    /// The agency's portal configuration was updated.
     #[serde(rename = "portal-config.updated")]
     PortalConfigUpdated,
+    /// A client was created.
     #[serde(rename = "client.created")]
     ClientCreated,
+    /// A client was updated.
     #[serde(rename = "client.updated")]
     ClientUpdated,
+    /// A client was deleted.
     #[serde(rename = "client.deleted")]
     ClientDeleted,
+    /// A domain was created.
     #[serde(rename = "domain.created")]
     DomainCreated,
+    /// A domain was deleted.
     #[serde(rename = "domain.deleted")]
     DomainDeleted,
+    /// A domain that had failed is checked as a new one again.
     #[serde(rename = "domain.pending")]
     DomainPending,
+    /// A domain was proven.
     #[serde(rename = "domain.verified")]
     DomainVerified,
+    /// The proof of a domain is missing. The domain is still served.
     #[serde(rename = "domain.failing")]
     DomainFailing,
+    /// A domain is not served any more, or was not proven in time.
     #[serde(rename = "domain.failed")]
     DomainFailed,
 }

@@ -1,6 +1,7 @@
 //! The branding of an agency's portal.
 
 use serde::Serialize;
+use strum::{EnumIter, EnumMessage};
 use utoipa::ToSchema;
 
 use super::{
@@ -66,6 +67,7 @@ impl BrandingSettings {
 /// An agency's branding.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({"primaryColor": "#f5d90a"}))]
 pub struct Branding {
     /// The id. `null` before the first `PUT`.
     #[schema(value_type = Option<String>, example = "brd_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
@@ -85,6 +87,7 @@ pub struct Branding {
 
 /// A hint about a setting that was accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = BrandingWarning)]
 pub struct Warning {
     /// The stable code, for programs.
     pub code: WarningCode,
@@ -92,12 +95,16 @@ pub struct Warning {
     #[schema(example = "/primaryColor")]
     pub pointer: &'static str,
     /// One sentence for a person.
+    #[schema(
+        example = "Choose a darker colour: #f5d90a has a contrast of 1.41:1 against white, and controls need 3:1 (WCAG 2.2, 1.4.11)."
+    )]
     pub detail: String,
 }
 
 /// The codes of warnings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = BrandingWarningCode)]
 pub enum WarningCode {
     /// The colour has a contrast of less than 3:1 against white.
     LowContrast,

@@ -19,6 +19,12 @@ pub struct Color([u8; 3]);
 
 serde_as_text!(Color);
 
+/// A [`Color::on`] another one: black or white.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^#(000000|ffffff)$", example = "#ffffff")]
+#[allow(dead_code)] // Only for the documentation.
+pub struct TextColor(Color);
+
 impl Color {
     /// `#ffffff`
     pub const WHITE: Self = Self([255; 3]);

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumIter, EnumMessage};
 use utoipa::ToSchema;
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
 /// A hostname of an agency's portal.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({"verifiedAt": null}))]
 pub struct PortalDomain {
     /// The id of the domain.
     #[schema(value_type = String, example = "dom_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
@@ -46,8 +48,9 @@ pub struct PortalDomain {
 }
 
 /// The type of a domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = PortalDomainType, example = "custom")]
 pub enum DomainType {
     /// A label below the operator's portal domain.
     Subdomain,
@@ -56,8 +59,9 @@ pub enum DomainType {
 }
 
 /// The status of a domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = PortalDomainStatus)]
 pub enum Status {
     /// A claim: the domain is not proven yet.
     Pending,
@@ -87,8 +91,9 @@ impl Status {
 }
 
 /// Where the traffic of a hostname goes. Independent of ownership.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = PortalDomainRouting, example = "elsewhere")]
 pub enum Routing {
     /// To the portal.
     Routed,
@@ -122,20 +127,26 @@ pub struct DnsRecord {
 }
 
 /// The types of the records to add.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs)]
+#[schema(as = DnsRecordType)]
 pub enum RecordType {
+    /// A text.
     Txt,
+    /// Another name of the host.
     Cname,
+    /// An IPv4 address.
     A,
+    /// An IPv6 address.
     Aaaa,
+    /// Your DNS provider's record that leads from the zone's apex to another name. Some call it ANAME or flattened CNAME.
     Alias,
 }
 
 /// What a record is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = DnsRecordPurpose)]
 pub enum Purpose {
     /// The record proves that the agency owns the name.
     Ownership,
@@ -144,8 +155,9 @@ pub enum Purpose {
 }
 
 /// What the last check found of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = DnsRecordState, example = "missing")]
 pub enum RecordState {
     /// It was not checked yet.
     Unchecked,
@@ -162,16 +174,19 @@ pub enum RecordState {
 /// The last DNS check.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = DomainCheck, example = json!({"zone": "acme.com"}))]
 pub struct Check {
     /// The time of the check. `null` before the first one.
     pub checked_at: Option<Timestamp>,
     /// The time of the next scheduled check. `null` if there is none.
     pub next_check_at: Option<Timestamp>,
     /// The number of checks ever made of the domain.
+    #[schema(example = 3)]
     pub attempts: u32,
     /// The zone into which the records must be entered.
     pub zone: Option<Hostname>,
     /// That zone's name servers.
+    #[schema(example = json!(["ada.ns.cloudflare.com", "bob.ns.cloudflare.com"]))]
     pub nameservers: Vec<String>,
     /// The DNS provider, recognized by the names of the name servers.
     #[schema(example = "Cloudflare")]
@@ -191,10 +206,13 @@ pub struct Finding {
     /// Whether the finding counts against the domain.
     pub level: Level,
     /// What was found.
+    #[schema(example = "Neither record of portal.acme.com was found.")]
     pub detail: String,
     /// What to do at the DNS provider.
+    #[schema(example = "Add the TXT record to the zone acme.com at Cloudflare.")]
     pub fix: String,
     /// The expected name or value.
+    #[schema(example = "agency-verification=5f0c7a1e9b2d4c6f8a3e1d7b9c5f2a40")]
     pub expected: Option<String>,
     /// The answers of at most 4 servers.
     #[schema(max_items = 4)]
@@ -218,18 +236,19 @@ impl Finding {
 
 /// The answer of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = Observed)]
 pub struct ServerAnswer {
     /// The name of the server.
+    #[schema(example = "ada.ns.cloudflare.com")]
     pub server: String,
     /// The records in presentation format, or the response code.
-    #[schema(max_length = 255)]
+    #[schema(max_length = 255, example = "NXDOMAIN")]
     pub answer: String,
 }
 
 /// Whether a finding counts against the domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = FindingLevel)]
 pub enum Level {
     /// The finding must be corrected. The status says whether it counts.
     Error,
@@ -240,44 +259,78 @@ pub enum Level {
 }
 
 /// The codes of findings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)] // Each finding's `detail` is its explanation.
 pub enum FindingCode {
+    /// Neither record exists.
     RecordMissing,
+    /// The registry does not know the domain.
     DomainUnregistered,
+    /// A record exists with another value.
     WrongValue,
+    /// A record has a token of another domain, or of a domain that was deleted and added again.
     StaleToken,
+    /// The value is right except for quotes, blanks, letter case or a scheme.
     ValueAltered,
+    /// The record is at `<name>.<zone>.<zone>`: the provider appended the zone.
     NameDoubled,
+    /// The `CNAME` record leads to `<target>.<zone>`: the provider appended the zone.
     ValueDoubled,
+    /// The value exists at another name.
     WrongName,
+    /// The value exists in a record of another type.
     WrongType,
+    /// A `CNAME` record exists beside other records of its name, which DNS forbids.
     CnameConflict,
+    /// A proxy hides the `CNAME` record, and there is no `TXT` record.
     Proxied,
+    /// A wildcard record of the zone answers instead of a record of its own.
     WildcardAnswer,
+    /// The `CNAME` record leads to a name that does not exist.
     TargetMissing,
+    /// The `CNAME` records lead back to themselves.
     CnameLoop,
+    /// More than 8 `CNAME` records follow each other.
     CnameTooLong,
+    /// No name server of the zone has a public address.
     PrivateAddress,
+    /// The proof is found, but a record of another agency exists beside it.
     HeldElsewhere,
+    /// Another agency proved the name, and has it now.
     Moved,
+    /// The domain was not proven in time.
     Expired,
+    /// The records were missing for too long.
     Lost,
+    /// The name servers disagree, or only one of them answers.
     NotEverywhereYet,
+    /// The name servers do not serve the zone.
     LameDelegation,
+    /// No name server responded in time.
     DnsTimeout,
+    /// The name servers answer `SERVFAIL`.
     DnsServfail,
+    /// The name servers answer `REFUSED`.
     DnsRefused,
+    /// A response cannot be parsed.
     DnsMalformed,
+    /// A response is too big, and TCP does not work.
     AnswerTooBig,
+    /// The zone's DNSSEC signatures are invalid.
     DnssecBogus,
+    /// The provider answers with addresses instead of the `CNAME` record.
     CnameFlattened,
+    /// Another agency also proves this name.
     Contested,
+    /// An address that is not the portal's exists beside one that is.
     LeftoverAddress,
+    /// A `CAA` record does not allow the certificate authority.
     CaaForbids,
+    /// The query for `CAA` records failed, so a certificate authority would refuse.
     CaaUnanswered,
+    /// Adding the `TXT` record would stop a wildcard from answering for the hostname.
     WildcardShadowed,
+    /// The domain is proven, but its traffic goes elsewhere.
     NotRouted,
 }
 
@@ -529,17 +582,19 @@ impl Domain {
     }
 }
 
-/// A new domain: exactly one of the two. Unknown properties are refused.
+/// A new domain: a subdomain or a custom domain. Unknown properties are rejected.
 #[derive(Debug, Clone, ToSchema)]
 #[serde(untagged)]
 pub enum PortalDomainCreate {
-    /// A label below the operator's portal domain.
+    /// A new domain that is a label below the operator's portal domain.
+    #[schema(title = "SubdomainCreate")]
     Subdomain {
         /// The label, in any case.
         #[schema(value_type = String, min_length = 2, max_length = 63, example = "acme")]
         subdomain: Label,
     },
-    /// A name that the agency owns.
+    /// A new domain that is a name of the agency's own.
+    #[schema(title = "CustomDomainCreate")]
     Custom {
         /// The host name, in Unicode or ASCII.
         #[serde(rename = "customDomain")]

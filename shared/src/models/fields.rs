@@ -16,7 +16,6 @@ pub trait Input: Sized {
 
 /// One error of a request body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = Fault)]
 pub struct FieldError {
     /// The place in the body: a JSON pointer (RFC 6901).
     #[schema(example = "/primaryColor")]

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use strum::{EnumIter, EnumMessage};
 use utoipa::ToSchema;
 
 pub mod agency;
@@ -55,8 +56,9 @@ fn reject<T>(code: Code, detail: impl Into<Cow<'static, str>>) -> Result<T, Inva
 const EMPTY: &str = "Enter a value.";
 
 /// The codes of invalid values in a request body (`errors[].code`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = FieldErrorCode)]
 pub enum Code {
     /// A required property is missing.
     Required,

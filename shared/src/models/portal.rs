@@ -1,12 +1,13 @@
 //! The portal configuration, and the data that a portal's front end loads.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumIter, EnumMessage};
 use utoipa::ToSchema;
 
 use super::{
     Code, Invalid,
     branding::BrandingSettings,
-    color::Color,
+    color::{Color, TextColor},
     css::CustomCss,
     domain::{DomainType, Status},
     fields::settings,
@@ -53,12 +54,14 @@ settings! {
 }
 
 /// How much of the infrastructure the portal shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum InfrastructureVisibility {
+    /// Nothing.
     Hidden,
+    /// A summary.
     Summary,
+    /// Everything.
     Full,
 }
 
@@ -105,8 +108,10 @@ pub struct PortalContext {
 
 /// The organization that the user acts for.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(example = json!({"role": "client"}))]
 pub struct PortalOrganization {
     /// The id of the organization or client organization.
+    #[schema(example = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
     pub id: String,
     /// The relation of the organization to the portal.
     pub role: PortalRole,
@@ -117,7 +122,7 @@ pub struct PortalOrganization {
 }
 
 /// The relation of an organization to a portal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PortalRole {
     /// The agency of the portal.
@@ -134,8 +139,10 @@ pub struct PortalBranding {
     #[serde(flatten)]
     pub settings: BrandingSettings,
     /// The text colour on the main colour: `#000000` or `#ffffff`, the one with the higher contrast.
+    #[schema(value_type = Option<TextColor>)]
     pub on_primary_color: Option<Color>,
     /// The text colour on the accent colour.
+    #[schema(value_type = Option<TextColor>)]
     pub on_accent_color: Option<Color>,
 }
 
@@ -161,7 +168,9 @@ pub struct PublicBranding {
     pub footer_text: Option<FooterText>,
     pub login_bg_url: Option<ImageUrl>,
     pub logo_url: Option<ImageUrl>,
+    #[schema(value_type = Option<TextColor>)]
     pub on_accent_color: Option<Color>,
+    #[schema(value_type = Option<TextColor>)]
     pub on_primary_color: Option<Color>,
     pub primary_color: Option<Color>,
 }
@@ -197,6 +206,7 @@ impl From<BrandingSettings> for PublicBranding {
 
 /// The domain that a portal link should use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"status": "verified"}))]
 pub struct PrimaryDomain {
     /// The host name.
     pub hostname: Hostname,

@@ -16,7 +16,7 @@ use crate::random;
 
 /// A point in time with milliseconds. Its text has whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
-#[schema(value_type = String, format = DateTime, example = "2026-11-23T17:00:00Z")]
+#[schema(description = "A time in UTC (RFC 3339), in whole seconds.", value_type = String, format = DateTime, example = "2026-11-23T17:00:00Z")]
 pub struct Timestamp(i64);
 
 serde_as_text!(Timestamp);

@@ -34,7 +34,7 @@ pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
     /// The cursor of the next page. `null` on the last page.
-    #[schema(max_length = 512)]
+    #[schema(max_length = 512, example = "8pZ2kq0sR1uCliMwMTlhYTFiMg")]
     pub next_cursor: Option<String>,
 }
 

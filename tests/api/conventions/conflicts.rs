@@ -44,7 +44,7 @@ fn writes() -> Vec<Write> {
                 subdomain: true,
                 ..write.clone()
             }),
-            "updateClient" => writes.push(Write {
+            "updateClientOrg" => writes.push(Write {
                 body: Some(property("name", name())),
                 ..write.clone()
             }),

@@ -52,7 +52,7 @@ async fn no_line_of_an_event_has_what_was_sent() {
     events::replay(&system, |_, _, _| ()).await;
     let text = text(&lines.end());
     assert!(!text.is_empty());
-    let token = events::json("agency/getOverview.json")["headers"]["authorization"].to_string();
+    let token = events::json("agency/getAgencyOverview.json")["headers"]["authorization"].to_string();
     let signature = token.trim_matches('"').rsplit('.').next().unwrap();
     for sent in [
         signature,

@@ -144,9 +144,9 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
         meter.check(&operation.id, "org_acme", expected, &answer);
     }
     for (operation, with) in [
-        ("listClients", id("?slug=acme")),
-        ("listClients", id("?slug=-")),
-        ("createClient", body(json!({"name": "Acme", "slug": "acme"}))),
+        ("listClientOrgs", id("?slug=acme")),
+        ("listClientOrgs", id("?slug=-")),
+        ("createClientOrg", body(json!({"name": "Acme", "slug": "acme"}))),
         ("createPortalDomain", body(json!({"subdomain": "acme"}))),
     ] {
         let answer = meter.call(&owner, operation, with).await;
@@ -185,7 +185,7 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     }
 
     // The agency.
-    costs!(meter, owner, "getOverview", none() => 200, 1);
+    costs!(meter, owner, "getAgencyOverview", none() => 200, 1);
     costs!(meter, owner, "listAuditEntries", none() => 200, 1);
     costs!(meter, owner, "getBranding", none() => 200, 1);
     costs!(meter, owner, "putBranding", body(json!({"primaryColor": "#123456"})) => 200, 2);
@@ -208,31 +208,31 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
         ..body(value)
     };
     let named = || json!({"name": "Acme", "slug": "acme"});
-    let client = costs!(meter, owner, "createClient", with(named()) => 201, 1).json();
-    costs!(meter, owner, "createClient", with(named()) => 201, 1);
-    costs!(meter, owner, "createClient", with(json!({"name": "Beta"})) => 422, 1);
-    costs!(meter, owner, "createClient", body(named()) => 409, 1);
-    costs!(meter, owner, "createClient", body(json!({"name": "Beta"})) => 201, 1);
-    costs!(meter, owner, "createClient", body(json!({"name": "Beta"})) => 201, 2);
-    costs!(meter, owner, "createClient", body(json!({"name": "Beta"})) => 201, 3);
+    let client = costs!(meter, owner, "createClientOrg", with(named()) => 201, 1).json();
+    costs!(meter, owner, "createClientOrg", with(named()) => 201, 1);
+    costs!(meter, owner, "createClientOrg", with(json!({"name": "Beta"})) => 422, 1);
+    costs!(meter, owner, "createClientOrg", body(named()) => 409, 1);
+    costs!(meter, owner, "createClientOrg", body(json!({"name": "Beta"})) => 201, 1);
+    costs!(meter, owner, "createClientOrg", body(json!({"name": "Beta"})) => 201, 2);
+    costs!(meter, owner, "createClientOrg", body(json!({"name": "Beta"})) => 201, 3);
     let client = client["id"].as_str().unwrap();
-    costs!(meter, owner, "listClients", none() => 200, 1);
-    costs!(meter, owner, "listClients", id("?limit=1") => 200, 1);
-    costs!(meter, owner, "listClients", id("?slug=acme") => 200, 1);
-    costs!(meter, owner, "listClients", id("?slug=nobody") => 200, 1);
-    costs!(meter, owner, "listClients", id("?slug=-") => 200, 1);
-    costs!(meter, owner, "getClient", id(client) => 200, 1);
-    costs!(meter, owner, "getClient", id(NO_CLIENT) => 404, 1);
-    costs!(meter, owner, "getClient", id("nothing") => 404, 1);
+    costs!(meter, owner, "listClientOrgs", none() => 200, 1);
+    costs!(meter, owner, "listClientOrgs", id("?limit=1") => 200, 1);
+    costs!(meter, owner, "listClientOrgs", id("?slug=acme") => 200, 1);
+    costs!(meter, owner, "listClientOrgs", id("?slug=nobody") => 200, 1);
+    costs!(meter, owner, "listClientOrgs", id("?slug=-") => 200, 1);
+    costs!(meter, owner, "getClientOrg", id(client) => 200, 1);
+    costs!(meter, owner, "getClientOrg", id(NO_CLIENT) => 404, 1);
+    costs!(meter, owner, "getClientOrg", id("nothing") => 404, 1);
     let update = |rest, update: Value| With { rest, ..body(update) };
-    costs!(meter, owner, "updateClient", update(client, json!({"name": "New"})) => 200, 2);
-    costs!(meter, owner, "updateClient", update(client, json!({"slug": "new"})) => 200, 2);
-    costs!(meter, owner, "updateClient", update(client, json!({})) => 200, 2);
-    costs!(meter, owner, "updateClient", update(client, json!({"slug": "beta"})) => 409, 2);
-    costs!(meter, owner, "updateClient", update(NO_CLIENT, json!({"slug": "beta"})) => 404, 1);
+    costs!(meter, owner, "updateClientOrg", update(client, json!({"name": "New"})) => 200, 2);
+    costs!(meter, owner, "updateClientOrg", update(client, json!({"slug": "new"})) => 200, 2);
+    costs!(meter, owner, "updateClientOrg", update(client, json!({})) => 200, 2);
+    costs!(meter, owner, "updateClientOrg", update(client, json!({"slug": "beta"})) => 409, 2);
+    costs!(meter, owner, "updateClientOrg", update(NO_CLIENT, json!({"slug": "beta"})) => 404, 1);
 
     // The pages behind the first one.
-    for operation in ["listClients", "listAuditEntries"] {
+    for operation in ["listClientOrgs", "listAuditEntries"] {
         let page = meter.call(&owner, operation, id("?limit=2")).await.json();
         let cursor = page["nextCursor"].as_str().unwrap();
         let rest = format!("?limit=2&cursor={cursor}");
@@ -263,7 +263,7 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     costs!(meter, owner, "verifyPortalDomain", id(domain_id) => 429, 1);
 
     // The portal.
-    costs!(meter, owner, "getOverview", none() => 200, 1);
+    costs!(meter, owner, "getAgencyOverview", none() => 200, 1);
     costs!(meter, owner, "getPortalContext", none() => 200, 1);
     costs!(meter, api.user(client, "member"), "getPortalContext", none() => 200, 2);
     costs!(meter, api.user(NO_CLIENT, "member"), "getPortalContext", none() => 404, 1);
@@ -298,8 +298,8 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     costs!(meter, owner, "deletePortalDomain", id(label) => 204, 2);
     costs!(meter, owner, "deletePortalDomain", id(domain_id) => 204, 2);
     costs!(meter, owner, "deletePortalDomain", id(domain_id) => 404, 1);
-    costs!(meter, owner, "deleteClient", id(client) => 204, 2);
-    costs!(meter, owner, "deleteClient", id(client) => 404, 1);
+    costs!(meter, owner, "deleteClientOrg", id(client) => 204, 2);
+    costs!(meter, owner, "deleteClientOrg", id(client) => 404, 1);
 
     let [succeeded, refused] = meter.met;
     let all: BTreeSet<_> = operations()

@@ -39,7 +39,7 @@ async fn rows() -> Vec<String> {
         let cases: Vec<(&str, &User<'_>, _)> = match operation.id.as_str() {
             "enableAgency" => vec![("", &new, None)],
             // The name alone: another slug costs more.
-            "updateClient" => vec![("", owner, Some(property("name", "Two")))],
+            "updateClientOrg" => vec![("", owner, Some(property("name", "Two")))],
             "createPortalDomain" => vec![
                 (", a subdomain", owner, Some(property("subdomain", "two"))),
                 (", a custom domain", owner, None),

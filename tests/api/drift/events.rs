@@ -117,7 +117,7 @@ async fn events_that_are_no_valid_http_requests_get_a_response() {
         "//",
         "/agency/clients/%",
     ] {
-        let mut event = json("clients/getClient.json");
+        let mut event = json("clients/getClientOrg.json");
         event["rawPath"] = path.into();
         let answer = invoke(&system.app, "clients", event).await;
         assert!(matches!(answer.status, 403 | 404), "{path:?}: {}", answer.status);

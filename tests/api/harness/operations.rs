@@ -104,7 +104,7 @@ impl Operation {
             id: document["operationId"].as_str().unwrap().to_owned(),
             method: method.to_uppercase().parse().unwrap(),
             path: path.to_owned(),
-            public: document["security"] == json!([{}]),
+            public: document["security"] == json!([]),
             body,
             success: success.parse().unwrap(),
             problems: problems.collect(),
@@ -208,7 +208,8 @@ impl Operation {
     }
 }
 
-fn resolve(schema: &'static Value) -> &'static Value {
+/// What a `$ref` refers to.
+pub fn resolve(schema: &'static Value) -> &'static Value {
     match schema["$ref"].as_str() {
         Some(reference) => DOCUMENT.pointer(reference.trim_start_matches('#')).unwrap(),
         None => schema,

@@ -1,26 +1,26 @@
 //! One file for each operation, with what is specific to it. `conventions` has what all operations share.
 
 mod check_tls;
-mod create_client;
+mod create_client_org;
 mod create_portal_domain;
-mod delete_client;
+mod delete_client_org;
 mod delete_portal_domain;
 mod enable_agency;
+mod get_agency_overview;
 mod get_branding;
-mod get_client;
+mod get_client_org;
 mod get_health;
-mod get_overview;
 mod get_portal_config;
 mod get_portal_context;
 mod get_portal_domain;
 mod get_public_branding;
 mod get_theme_css;
 mod list_audit_entries;
-mod list_clients;
+mod list_client_orgs;
 mod list_portal_domains;
 mod put_branding;
 mod put_portal_config;
-mod update_client;
+mod update_client_org;
 mod verify_portal_domain;
 
 use std::{collections::BTreeSet, fs};

@@ -252,8 +252,9 @@ impl System {
 /// The resolvers of the operating system cannot be read.
 pub(crate) fn router(app: &App) -> Result<Router, String> {
     let dns = verification::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
-    let (router, document) = openapi::routes(dns.clone());
-    let router = gateway::router(shared::http::service(router, app.clone()), document);
+    let [document, _] = openapi::documents(dns.clone());
+    let service = shared::http::service(openapi::routes(dns.clone()).into(), app.clone());
+    let router = gateway::router(service, document);
     Ok(router.merge(reverify::routes(app.clone(), dns)))
 }
 
