@@ -50,6 +50,8 @@ OPERATIONS = [
     ("portal", "getThemeCss", "GET", "/portal/theme.css", {}, f"host=acme.{PORTAL_DOMAIN}", None, False),
     ("portal", "checkTls", "GET", "/portal/tls-check", {}, f"domain=acme.{PORTAL_DOMAIN}", None, False),
     ("portal", "getHealth", "GET", "/health", {}, "", None, False),
+    ("portal", "getOpenapi", "GET", "/openapi.json", {}, "", None, False),
+    ("portal", "getOpenapi30", "GET", "/openapi-3.0.json", {}, "", None, False),
     ("domains", "listPortalDomains", "GET", "/agency/portal-domains", {}, "limit=50", None, True),
     ("domains", "createPortalDomain", "POST", "/agency/portal-domains", {}, "", {"subdomain": "acme"}, True),
     ("domains", "getPortalDomain", "GET", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "", None, True),

@@ -1,18 +1,21 @@
 //! The portal: its configuration, its context and the public operations.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 use shared::{
     app::App,
     http::{
         Problem, ProblemCode,
         body::Update,
         extract::{Admin, IfMatchParams, IfNoneMatchParams, Member, Query},
-        reply::{Json, PUBLIC, Tagged},
+        reply::{Json, PUBLIC, Tagged, encode, public},
     },
     models::{
         hostname::Hostname,
@@ -34,6 +37,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(get_theme_css))
         .routes(routes!(check_tls))
         .routes(routes!(get_health))
+        .routes(routes!(get_openapi))
+        .routes(routes!(get_openapi30))
 }
 
 problems!(GetConfigProblems: USER AGENCY);
@@ -120,13 +125,18 @@ async fn get_portal_context(
     path = "/portal/branding",
     operation_id = "getPublicBranding",
     tag = "Public",
-    params(("host" = String, Query, min_length = 1, description = "The portal's host name")),
-    responses((status = 200, description = "The branding", body = PublicBranding), PublicProblems),
+    params(IfNoneMatchParams, ("host" = String, Query, min_length = 1, description = "The portal's host name")),
+    responses(
+        (status = 200, description = "The branding", body = PublicBranding,
+            headers(("etag" = String, description = "A hash of the content"))),
+        (status = 304, description = "The `ETag` in `if-none-match` is current"),
+        PublicProblems
+    ),
     security(())
 )]
 async fn get_public_branding(State(app): State<App>, query: Query) -> Result<Response, Problem> {
     let branding = public_branding(&app, &query).await?;
-    Ok((PUBLIC, Json(branding)).into_response())
+    Ok(public("application/json", encode(&branding)))
 }
 
 /// Get the branding of the portal at a host name as a style sheet
@@ -137,18 +147,19 @@ async fn get_public_branding(State(app): State<App>, query: Query) -> Result<Res
     path = "/portal/theme.css",
     operation_id = "getThemeCss",
     tag = "Public",
-    params(("host" = String, Query, min_length = 1, description = "The portal's host name")),
+    params(IfNoneMatchParams, ("host" = String, Query, min_length = 1, description = "The portal's host name")),
     responses(
         (status = 200, description = "The style sheet", body = String, content_type = "text/css",
+            headers(("etag" = String, description = "A hash of the content")),
             example = ":root {\n  --portal-primary: #0b5fff;\n  --portal-on-primary: #ffffff;\n}\n"),
+        (status = 304, description = "The `ETag` in `if-none-match` is current"),
         PublicProblems
     ),
     security(())
 )]
 async fn get_theme_css(State(app): State<App>, query: Query) -> Result<Response, Problem> {
     let css = theme::stylesheet(&public_branding(&app, &query).await?);
-    let kind = HeaderValue::from_static("text/css; charset=utf-8");
-    Ok((PUBLIC, [(CONTENT_TYPE, kind)], css).into_response())
+    Ok(public("text/css; charset=utf-8", css))
 }
 
 /// Check whether a certificate may be issued for a host name
@@ -200,6 +211,51 @@ struct Health {
 )]
 async fn get_health() -> Json<Health> {
     Json(Health { status: "ok" })
+}
+
+/// A document in the format of the OpenAPI Specification.
+#[derive(ToSchema)]
+#[allow(dead_code)] // Only for the documentation.
+struct OpenapiDocument(BTreeMap<String, Value>);
+
+/// Get this document
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "getOpenapi",
+    tag = "Public",
+    params(IfNoneMatchParams),
+    responses(
+        (status = 200, description = "The document", body = OpenapiDocument,
+            headers(("etag" = String, description = "A hash of the content")),
+            example = json!({"openapi": "3.1.0", "info": {"title": "Agency API", "version": "0.1.0"}, "paths": {}})),
+        (status = 304, description = "The `ETag` in `if-none-match` is current"),
+    ),
+    security(())
+)]
+async fn get_openapi() -> Response {
+    public("application/json", include_str!("../openapi.json"))
+}
+
+/// Get this document in OpenAPI 3.0
+///
+/// For generators that do not read OpenAPI 3.1.
+#[utoipa::path(
+    get,
+    path = "/openapi-3.0.json",
+    operation_id = "getOpenapi30",
+    tag = "Public",
+    params(IfNoneMatchParams),
+    responses(
+        (status = 200, description = "The document", body = OpenapiDocument,
+            headers(("etag" = String, description = "A hash of the content")),
+            example = json!({"openapi": "3.0.3", "info": {"title": "Agency API", "version": "0.1.0"}, "paths": {}})),
+        (status = 304, description = "The `ETag` in `if-none-match` is current"),
+    ),
+    security(())
+)]
+async fn get_openapi30() -> Response {
+    public("application/json", include_str!("../openapi-3.0.json"))
 }
 
 /// The branding at `host`. A text that is not a host name is `no-portal`, like an unknown host name.

@@ -134,8 +134,9 @@ impl Query {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)]
 pub struct PageParams {
-    /// The maximum number of items.
-    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    /// The maximum number of items. It is 1000 if this parameter is absent.
+    // Not a `default`: generated clients would send it, also beside `slug`, where it is not allowed.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
     /// The `nextCursor` of the previous page.
     #[param(min_length = 1, max_length = 512)]

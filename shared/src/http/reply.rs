@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 use axum::{
-    body::Body,
+    body::Bytes,
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -24,6 +24,28 @@ pub const PUBLIC: [(HeaderName, HeaderValue); 2] = [
     (VARY, HeaderValue::from_static("origin")),
 ];
 
+/// A public response with a hash of its content as the entity tag. For 10 minutes a cache may serve it while it asks for a
+/// newer one (RFC 5861), and for a day while the API fails.
+pub fn public(content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    const CACHING: &str = "public, max-age=60, stale-while-revalidate=600, stale-if-error=86400";
+    let body = body.into();
+    let mut response = PUBLIC.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(CACHING));
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", content_tag(&body))) {
+        headers.insert(ETAG, tag);
+    }
+    *response.body_mut() = body.into();
+    response
+}
+
+/// The content of an entity tag that follows the content of a body.
+fn content_tag(body: &[u8]) -> String {
+    let sha256 = digest::digest(&digest::SHA256, body);
+    BASE64_URL_SAFE_NO_PAD.encode(&sha256.as_ref()[..18])
+}
+
 /// A JSON body.
 pub struct Json<T>(pub T);
 
@@ -35,8 +57,8 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 /// The value as JSON. Serialization of our own types does not fail.
-pub(super) fn encode(value: &impl Serialize) -> Body {
-    serde_json::to_vec(value).map(Body::from).unwrap_or_default()
+pub fn encode(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// A private resource with its entity tag.
@@ -54,12 +76,8 @@ impl<T: Serialize> Tagged<T> {
 
     /// A resource with a hash of its content as the tag.
     pub fn by_content(body: T) -> Self {
-        let bytes = serde_json::to_vec(&body).unwrap_or_default();
-        let sha256 = digest::digest(&digest::SHA256, &bytes);
-        Self {
-            body,
-            tag: BASE64_URL_SAFE_NO_PAD.encode(&sha256.as_ref()[..18]),
-        }
+        let tag = content_tag(&encode(&body));
+        Self { body, tag }
     }
 }
 

@@ -47,6 +47,16 @@ const EXCEPTIONS: &[(Convention, &str, &str)] = &[
     (Convention::NeedsToken, "getHealth", "a probe has no token"),
     (
         Convention::NeedsToken,
+        "getOpenapi",
+        "it is the same for everybody",
+    ),
+    (
+        Convention::NeedsToken,
+        "getOpenapi30",
+        "it is the same for everybody",
+    ),
+    (
+        Convention::NeedsToken,
         "getPublicBranding",
         "the login page has no token yet",
     ),
@@ -70,6 +80,16 @@ const EXCEPTIONS: &[(Convention, &str, &str)] = &[
         Convention::ReadsTheTable,
         "getHealth",
         "it answers for the function alone",
+    ),
+    (
+        Convention::ReadsTheTable,
+        "getOpenapi",
+        "it is a part of the function",
+    ),
+    (
+        Convention::ReadsTheTable,
+        "getOpenapi30",
+        "it is a part of the function",
     ),
     (
         Convention::HasRequestBody,

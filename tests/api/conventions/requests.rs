@@ -285,6 +285,8 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     costs!(meter, visitor, "checkTls", id("?domain=-") => 404, 0);
     costs!(meter, visitor, "checkTls", id("") => 400, 0);
     costs!(meter, visitor, "getHealth", none() => 200, 0);
+    costs!(meter, visitor, "getOpenapi", none() => 200, 0);
+    costs!(meter, visitor, "getOpenapi30", none() => 200, 0);
 
     // A user of a client organization has no agency.
     let stranger = api.user(client, "owner");

@@ -41,11 +41,12 @@ async fn unknown_id_and_foreign_id_return_the_same_404() {
 #[tokio::test]
 async fn no_response_to_one_tenant_tells_of_another() {
     let api = Api::start().await;
-    let acme = SampleTenant::new(&api, "org_acme", "acmeword").await;
+    // The OpenAPI document has org_acme in its examples.
+    let acme = SampleTenant::new(&api, "org_zenith", "acmeword").await;
     let globex = SampleTenant::new(&api, "org_globex", "globexword").await;
     // Organizations whose ids are nearly the same.
-    let near = SampleTenant::new(&api, "org_acm", "nearword").await;
-    let case = SampleTenant::new(&api, "ORG_ACME", "caseword").await;
+    let near = SampleTenant::new(&api, "org_zenit", "nearword").await;
+    let case = SampleTenant::new(&api, "ORG_ZENITH", "caseword").await;
     let client = api.user(&globex.names.client, "owner");
     let absent = Names::absent();
     let before = acme.everything().await;

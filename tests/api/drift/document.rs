@@ -1,6 +1,6 @@
 //! The OpenAPI document: generated from the code, committed, complete.
 
-use std::{collections::BTreeSet, env, fs, path::Path};
+use std::{collections::BTreeSet, env, fs};
 
 use local::openapi;
 use serde_json::{Value, json};
@@ -11,23 +11,74 @@ use crate::{
     harness::{
         Api,
         operations::{DOCUMENT, operation, operations, operations_where, resolve},
+        template::root,
     },
 };
 
 #[tokio::test]
-async fn the_committed_document_equals_the_code() {
+async fn the_committed_documents_equal_the_code() {
     let api = Api::start().await;
-    let [document, _] = openapi::documents(Dns::new(&api.app.config.dns).unwrap());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
-    let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
-    if env::var_os("UPDATE_OPENAPI").is_some() {
-        fs::write(&path, &text).unwrap();
+    let documents = openapi::documents(Dns::new(&api.app.config.dns).unwrap());
+    for (document, name) in documents.iter().zip(["openapi.json", "openapi-3.0.json"]) {
+        let path = root().join("functions/portal").join(name);
+        let text = serde_json::to_string_pretty(document).unwrap() + "\n";
+        if env::var_os("UPDATE_OPENAPI").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        assert!(
+            fs::read_to_string(&path).unwrap() == text,
+            "{name} differs from the code: run UPDATE_OPENAPI=1 cargo test -p api document"
+        );
     }
-    assert!(
-        fs::read_to_string(&path).unwrap() == text,
-        "{} differs from the code: run UPDATE_OPENAPI=1 cargo test -p api document",
-        path.display()
+}
+
+/// A reader of OpenAPI 3.0 knows none of these.
+#[test]
+fn the_document_in_openapi_3_0_has_nothing_of_3_1() {
+    fn check(value: &Value) {
+        match value {
+            Value::Array(items) => items.iter().for_each(check),
+            Value::Object(object) => {
+                assert!(!object.get("type").is_some_and(Value::is_array), "{value}");
+                assert!(!object.get("examples").is_some_and(Value::is_array), "{value}");
+                assert!(object.len() == 1 || !object.contains_key("$ref"), "{value}");
+                for name in [
+                    "const",
+                    "exclusiveMinimum",
+                    "exclusiveMaximum",
+                    "propertyNames",
+                    "$defs",
+                ] {
+                    assert!(!object.contains_key(name), "{value}");
+                }
+                object.values().for_each(check);
+            }
+            other => assert_ne!(other, "null"),
+        }
+    }
+    let document = include_str!("../../../functions/portal/openapi-3.0.json");
+    let document: Value = serde_json::from_str(document).unwrap();
+    assert_eq!(document["openapi"], "3.0.3");
+    check(&document);
+    for part in ["paths", "components"] {
+        let names = |document: &Value| {
+            document[part]
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&document), names(&DOCUMENT));
+    }
+    let schema = &document["components"]["schemas"]["PortalDomain"]["properties"];
+    assert_eq!(schema["verifiedAt"]["type"], "string");
+    assert_eq!(schema["verifiedAt"]["nullable"], true);
+    assert_eq!(
+        schema["check"]["allOf"],
+        json!([{"$ref": "#/components/schemas/DomainCheck"}])
     );
+    assert_eq!(schema["check"]["nullable"], true);
 }
 
 #[test]

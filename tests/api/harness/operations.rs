@@ -12,7 +12,7 @@ use super::{Answer, Api, DOMAINS, NO_CLIENT, NO_DOMAIN, User, id};
 
 /// The committed document. `drift::document` holds it equal to the code.
 pub static DOCUMENT: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../openapi.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../functions/portal/openapi.json")).unwrap());
 
 static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     let mut operations = Vec::new();

@@ -10,6 +10,8 @@ mod get_agency_overview;
 mod get_branding;
 mod get_client_org;
 mod get_health;
+mod get_openapi;
+mod get_openapi30;
 mod get_portal_config;
 mod get_portal_context;
 mod get_portal_domain;

@@ -252,9 +252,8 @@ impl System {
 /// The resolvers of the operating system cannot be read.
 pub(crate) fn router(app: &App) -> Result<Router, String> {
     let dns = verification::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
-    let [document, _] = openapi::documents(dns.clone());
     let service = shared::http::service(openapi::routes(dns.clone()).into(), app.clone());
-    let router = gateway::router(service, document);
+    let router = gateway::router(service);
     Ok(router.merge(reverify::routes(app.clone(), dns)))
 }
 
