@@ -49,9 +49,10 @@ fn extend(object: &mut Map<String, Value>, other: Value) {
 /// Writes a schema's example as OpenAPI 3.1 does: in a list. That of an object may be of a part of it, and is left out.
 pub fn list(object: &mut Map<String, Value>) {
     let is_schema = object.contains_key("type") || object.contains_key("allOf");
-    if is_schema && let Some(example) = object.remove("example") {
-        if !example.is_object() {
-            object.insert("examples".to_owned(), json!([example]));
-        }
+    if is_schema
+        && let Some(example) = object.remove("example")
+        && !example.is_object()
+    {
+        object.insert("examples".to_owned(), json!([example]));
     }
 }
