@@ -61,6 +61,8 @@ pub const UNITS: &[(&str, &str)] = &[
     ("dynamodbRequests", "Count"),
     ("coldStart", "Count"),
     ("serverErrors", "Count"),
+    // A check by `verify`, or a sweep.
+    ("resolverFailed", "Count"),
     // A sweep.
     ("due", "Count"),
     ("checked", "Count"),
@@ -209,6 +211,7 @@ struct Measurements {
     tenant: OnceLock<String>,
     dynamodb_micros: AtomicU64,
     dynamodb_requests: AtomicU64,
+    resolver_failed: AtomicBool,
 }
 
 impl Scope {
@@ -240,6 +243,16 @@ impl Scope {
     pub fn dynamodb_requests(&self) -> u64 {
         self.0.dynamodb_requests.load(Ordering::Relaxed)
     }
+
+    /// Whether the DNS check of the request ended because no resolver answered.
+    pub fn resolver_failed(&self) -> bool {
+        self.0.resolver_failed.load(Ordering::Relaxed)
+    }
+}
+
+/// Notes for the current request's log line that no DNS resolver answered.
+pub fn resolver_failed() {
+    let _ = CURRENT.try_with(|scope| scope.0.resolver_failed.store(true, Ordering::Relaxed));
 }
 
 /// Adds the tenant to the log lines of the current request.

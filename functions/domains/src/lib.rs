@@ -13,11 +13,12 @@ use shared::{
         reply::{CreatedAt, Json},
     },
     models::{
-        domain::{DomainType, PortalDomain, PortalDomainCreate, Token},
+        domain::{DomainType, FindingCode, PortalDomain, PortalDomainCreate, Token},
         id::DomainKind,
     },
     problems, random,
     store::{Author, Page},
+    telemetry,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::{Checker, Dns, Trigger, Turns};
@@ -163,6 +164,9 @@ async fn verify_portal_domain(
     let (by, turns) = (Author::User(&caller), Turns::default());
     let settled = checker.settle(observed, by, deadline, &turns).await;
     let domain = settled.map_err(not_checked)?.into_domain();
+    if domain.has_finding(FindingCode::ResolverFailed) {
+        telemetry::resolver_failed();
+    }
     Ok(Json(app.config.show(domain)))
 }
 

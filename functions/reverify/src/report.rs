@@ -35,6 +35,9 @@ pub struct Report {
     /// Domains whose status changed from `verified` to `failing`: a part of `failing`. A metric only.
     #[serde(skip)]
     pub lapsed: u64,
+    /// Checks that decided nothing because no resolver answered: a part of `unknown`. A metric only.
+    #[serde(skip)]
+    pub resolver_failed: u64,
     /// Whether a random name below `PORTAL_DOMAIN_TARGET` has an address: the sweep's own check of DNS, which needs no due
     /// domain. A metric only.
     #[serde(skip)]
@@ -72,6 +75,7 @@ impl Report {
             lapsed = self.lapsed,
             unknown = self.unknown,
             unreadable = self.unreadable,
+            resolverFailed = self.resolver_failed,
             targetResolved = u8::from(self.target_resolved),
             left = self.left,
             oldestDueSeconds = self.oldest_due_seconds,

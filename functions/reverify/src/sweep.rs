@@ -9,7 +9,10 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use shared::{
     app::App,
-    models::{domain::Domain, time::Timestamp},
+    models::{
+        domain::{Domain, FindingCode},
+        time::Timestamp,
+    },
     store::{self, Author, DomainRecord, DueKey, DueLookup},
 };
 use tokio::{
@@ -286,6 +289,7 @@ impl<'a> Sweep<'a> {
                 moved,
             }) => {
                 self.report.count(before, domain.status, decided);
+                self.report.resolver_failed += u64::from(domain.has_finding(FindingCode::ResolverFailed));
                 self.report.moved += u64::from(moved);
             }
             // For example by the check of a newcomer, which changes the holder's domain too.

@@ -105,6 +105,7 @@ async fn measure(mut request: Request, next: Next) -> Response {
             code = code.map(ProblemCode::text),
             latencyMs = (route != VERIFY).then_some(latency),
             verifyMs = (route == VERIFY).then_some(latency),
+            resolverFailed = (route == VERIFY).then(|| u8::from(scope.resolver_failed())),
             dynamodbMs = millis(scope.dynamodb_time()),
             dynamodbRequests = scope.dynamodb_requests(),
             coldStart = u8::from(telemetry::is_cold_start()),

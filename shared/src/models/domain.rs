@@ -318,6 +318,8 @@ pub enum FindingCode {
     AnswerTooBig,
     /// The zone's DNSSEC signatures are invalid.
     DnssecBogus,
+    /// The API's own resolvers do not answer. The domain's name servers are not the cause.
+    ResolverFailed,
     /// The provider answers with addresses instead of the `CNAME` record.
     CnameFlattened,
     /// Another agency also proves this name.
@@ -440,6 +442,12 @@ pub struct History {
     /// Since when neither record has proven the domain. A newcomer's `TXT` proof waits for 10 minutes of this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gone_since: Option<Timestamp>,
+    /// When a proof was first seen that only one of several name servers gave. It counts 10 minutes later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sole_proof_since: Option<Timestamp>,
+    /// Whether each proof since the domain is served was given by one of several name servers only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub proven_by_one_server: bool,
     /// Until when the domain shows the warning `contested`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contested_until: Option<Timestamp>,
@@ -449,6 +457,12 @@ pub struct History {
 }
 
 impl Domain {
+    /// Whether the last check found this.
+    pub fn has_finding(&self, code: FindingCode) -> bool {
+        let check = self.check.as_ref();
+        check.is_some_and(|check| check.findings.iter().any(|finding| finding.code == code))
+    }
+
     /// When the status began.
     pub fn since(&self) -> Timestamp {
         self.history.since.unwrap_or(self.created_at)

@@ -95,8 +95,7 @@ impl Hostname {
 
     /// Whether the top-level domain is for special or private use: names below it cannot be registered (RFC 6761).
     pub fn is_special_use(&self) -> bool {
-        let top = self.0.rsplit('.').next().unwrap_or_default();
-        SPECIAL_USE.contains(&top)
+        is_special_use(&self.0)
     }
 
     /// The name of the TXT record that proves ownership.
@@ -230,6 +229,12 @@ impl HostPolicy {
     pub fn hostname(&self, label: &Label) -> Hostname {
         Hostname(format!("{label}.{}", self.portal_domain))
     }
+}
+
+/// Whether the top-level domain of a lower-case name is for special use.
+pub fn is_special_use(name: &str) -> bool {
+    let top = name.rsplit('.').next().unwrap_or_default();
+    SPECIAL_USE.contains(&top)
 }
 
 /// Top-level domains that are never delegated: those for special use (IANA's registry), those that private networks use, and

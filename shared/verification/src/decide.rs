@@ -28,6 +28,8 @@ const PROXIED_GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
 const FAILED_CHECKED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long the holder's proof must be missing before a newcomer's `TXT` record moves the name.
 const HOLDER_MISSING: Duration = Duration::from_secs(10 * 60);
+/// How long before it counts a proof must be seen first that only one of several name servers gives.
+const SOLE_PROOF: Duration = Duration::from_secs(10 * 60);
 /// Scheduled checks at an interval of one minute before the interval grows.
 const MINUTE_CHECKS: u32 = 10;
 /// The longest interval of a pending domain.
@@ -136,6 +138,7 @@ impl CheckInput<'_> {
                 // Reset the miss and contest counters when the hold ends.
                 (history.misses, history.missed_at) = (0, None);
                 (history.gone_since, history.contested_until) = (None, None);
+                history.proven_by_one_server = false;
             }
         } else if status == Status::Verified && routing != before.routing {
             history.step = 0;
@@ -194,6 +197,16 @@ impl CheckInput<'_> {
             history.unknowns = 0;
         } else if self.trigger == Trigger::Schedule || history.unknowns == 0 {
             history.unknowns = history.unknowns.saturating_add(1);
+        }
+        let is_sole = self.evidence.sole_proof.is_some();
+        match result {
+            CheckResult::Proven if is_sole => history.proven_by_one_server = true,
+            CheckResult::Proven => (history.sole_proof_since, history.proven_by_one_server) = (None, false),
+            CheckResult::Missed => history.sole_proof_since = None,
+            CheckResult::Unknown if is_sole => {
+                history.sole_proof_since.get_or_insert(rounded_up(self.now));
+            }
+            CheckResult::Renewed | CheckResult::Unknown => {}
         }
         match result {
             CheckResult::Proven | CheckResult::Renewed => (history.misses, history.missed_at) = (0, None),
@@ -295,12 +308,23 @@ pub(crate) fn may_fail(domain: &Domain, now: Timestamp) -> bool {
 fn count_missing(history: &mut History, proof: Proof, now: Timestamp) {
     match proof {
         Proof::Cname | Proof::Txt => history.gone_since = None,
-        // A stored time loses its fraction of a second. Rounded up, so that the 10 minutes never end early.
         Proof::Missing => {
-            history.gone_since.get_or_insert(now + Duration::from_millis(999));
+            history.gone_since.get_or_insert(rounded_up(now));
         }
         Proof::Unknown => {}
     }
+}
+
+/// A stored time loses its fraction of a second. Rounded up, so that 10 minutes never end early.
+fn rounded_up(now: Timestamp) -> Timestamp {
+    now + Duration::from_millis(999)
+}
+
+/// Whether a proof counts that only one of several name servers gives: an earlier check saw it too, at least 10 minutes
+/// before. Not for a domain that serves.
+pub(crate) fn counts_sole_proof(domain: &Domain, now: Timestamp) -> bool {
+    let since = domain.history.sole_proof_since;
+    !domain.status.serves() && since.is_some_and(|since| since <= now && now.since(since) >= SOLE_PROOF)
 }
 
 fn since_first_miss(history: &History, now: Timestamp) -> Option<Duration> {

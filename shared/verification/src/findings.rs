@@ -19,7 +19,7 @@ use crate::{
         caa::{Forbidden, Reason},
         delegation::{registrable, text},
         evidence::{Probes, txt_bytes},
-        lookup::{Response, Step, Unresolved},
+        lookup::{Lookup, Response, Step, Unresolved},
         wire::Failure,
     },
 };
@@ -173,7 +173,8 @@ fn level(code: Code) -> Level {
         | Code::DnsRefused
         | Code::DnsMalformed
         | Code::AnswerTooBig
-        | Code::DnssecBogus => Level::Unknown,
+        | Code::DnssecBogus
+        | Code::ResolverFailed => Level::Unknown,
         Code::CnameFlattened
         | Code::Contested
         | Code::LeftoverAddress
@@ -185,26 +186,27 @@ fn level(code: Code) -> Level {
     }
 }
 
-/// Why the check decided nothing.
+/// Why the check decided nothing, or what the servers disagree about.
 fn undecided(evidence: &Evidence) -> Vec<Finding> {
-    if evidence.proof() != Proof::Unknown {
+    if evidence.proof() != Proof::Unknown && !evidence.disputed {
         return Vec::new();
     }
     let bogus = evidence.bogus.iter().map(|step| failed(Failure::Bogus, step));
     let mut found: Vec<_> = bogus.collect();
-    let cname = Some(&evidence.cname).filter(|_| evidence.cname_state == RecordState::Unreachable);
+    let is_open =
+        |state: RecordState, lookup: &&Lookup| state == RecordState::Unreachable || lookup.is_conflict();
+    let cname = Some(&evidence.cname).filter(|cname| is_open(evidence.cname_state, cname));
     let txt = evidence
         .txt
         .as_ref()
-        .filter(|_| evidence.txt_state == RecordState::Unreachable);
+        .filter(|txt| is_open(evidence.txt_state, txt));
     for lookup in cname.into_iter().chain(txt) {
-        let finding = match (&lookup.result, lookup.failure()) {
-            (Err(Unresolved::Conflict | Unresolved::ZoneConflict), _) => {
-                lookup.steps.last().map(not_everywhere_yet)
-            }
-            (_, Some((failure, step))) => Some(failed(failure, step)),
+        let last = lookup.steps.last();
+        let finding = match &lookup.result {
+            Err(Unresolved::Conflict | Unresolved::ZoneConflict) => last.map(not_everywhere_yet),
+            Err(Unresolved::Failed(failure)) => last.map(|step| failed(*failure, step)),
             // The record was found, and its zone is bogus: see above.
-            (_, None) => None,
+            _ => lookup.unconfirmed_step().map(only_one_server),
         };
         // One sentence is enough for both records.
         found.extend(finding.filter(|new| found.iter().all(|old| old.code != new.code)));
@@ -315,7 +317,7 @@ impl<'a> Explainer<'a> {
         let lookup = &evidence.cname;
         let is_wrong =
             evidence.cname_state != RecordState::Found && evidence.traffic.routing != Routing::Proxied;
-        let (true, Some(first), Some(last)) = (is_wrong, lookup.aliases.first(), lookup.aliases.last())
+        let (true, Some(first), Some(last)) = (is_wrong, lookup.aliases.first(), lookup.last_own_alias())
         else {
             return Vec::new();
         };
@@ -337,8 +339,7 @@ impl<'a> Explainer<'a> {
         let mut found: Vec<_> = self.altered_cname(first).into_iter().collect();
         match &lookup.result {
             Err(Unresolved::AliasLoop) => {
-                let last = text(last);
-                let detail = format!("The CNAME records that start at {hostname} lead back to {last}.");
+                let detail = format!("The CNAME records that start at {hostname} form a loop.");
                 found.push(self.wrong_cname(Code::CnameLoop, detail));
             }
             Err(Unresolved::TooManyAliases) => {
@@ -836,6 +837,12 @@ fn not_everywhere_yet(step: &Step) -> Finding {
     finding(Code::NotEverywhereYet, detail, fix).with_observed(observed(step))
 }
 
+fn only_one_server(step: &Step) -> Finding {
+    let detail = format!("Only one of the name servers of {} answers.", text(&step.name));
+    let fix = "Wait until the other name servers answer too. If this takes hours, ask your DNS provider.";
+    finding(Code::NotEverywhereYet, detail, fix).with_observed(observed(step))
+}
+
 fn failed(failure: Failure, step: &Step) -> Finding {
     const WAIT: &str = "Wait. If this continues, ask your DNS provider.";
     let name = text(&step.name);
@@ -890,6 +897,11 @@ fn failed(failure: Failure, step: &Step) -> Finding {
             format!("The DNSSEC signatures of {name} are wrong. Resolvers that validate reject the zone."),
             "Sign the zone again at your DNS provider. Or remove the DS records at your registrar.",
         ),
+        Failure::Resolver => (
+            Code::ResolverFailed,
+            format!("The DNS resolvers of the portal do not answer, so {name} could not be checked."),
+            "You need not change anything. This is a problem of the portal's operator. The check is repeated.",
+        ),
     };
     finding(code, detail, fix).with_observed(observed(step))
 }
@@ -905,7 +917,7 @@ fn observed(step: &Step) -> Vec<ServerAnswer> {
     let replies = replies.map(|reply| ServerAnswer {
         server: reply.server.clone(),
         answer: shorten(&match &reply.response {
-            Ok(response) => response.to_string(),
+            Ok(response) => step.shown(response),
             Err(failure) => failure.to_string(),
         }),
     });

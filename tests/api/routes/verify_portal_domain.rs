@@ -10,7 +10,9 @@ use local::system::System;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Api, START, cname, id, path,
+    Api, DAY, START, cname, id,
+    logs::Lines,
+    path,
     relay::{DnsRelay, REFUSED, SERVFAIL, SILENT},
     standing, token, txt,
 };
@@ -389,7 +391,7 @@ async fn nothing_changes(mode: &str) {
     let verified = acme.verify(&proven).await.expect(200);
     assert_eq!(verified["status"], "verified");
     let before = acme.actions().await;
-    for (attempt, (code, expected)) in [(SERVFAIL, "dns-servfail"), (REFUSED, "dns-refused")]
+    for (attempt, (code, expected)) in [(SERVFAIL, "dns-servfail"), (REFUSED, "resolver-failed")]
         .into_iter()
         .enumerate()
     {
@@ -439,9 +441,30 @@ async fn dead_resolver(mode: &str) {
     let problem = &domain["check"]["problem"];
     assert_eq!(
         (&problem["code"], &problem["level"]),
-        (&json!("dns-timeout"), &json!("unknown"))
+        (&json!("resolver-failed"), &json!("unknown"))
     );
     assert_eq!(domain["check"]["attempts"], 1);
+}
+
+#[tokio::test]
+async fn a_check_without_a_resolver_is_in_the_metrics() {
+    let relay = DnsRelay::start().await;
+    let api = relay.system("authoritative").await;
+    let acme = api.agency("org_acme").await;
+    let claim = acme.custom_domain("portal.acme.test").await;
+    let lines = Lines::collect();
+    acme.verify(&claim).await.expect(200);
+    relay.respond_with(REFUSED);
+    api.advance(Duration::from_secs(5));
+    acme.verify(&claim).await.expect(200);
+    api.advance(DAY);
+    let report = api.reverify().await;
+    assert_eq!((report.unknown, report.resolver_failed), (1, 1));
+    let counts = lines
+        .end()
+        .into_iter()
+        .filter_map(|line| line["resolverFailed"].as_u64());
+    assert_eq!(counts.collect::<Vec<_>>(), [0, 1, 1]);
 }
 
 #[tokio::test]

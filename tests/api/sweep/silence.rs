@@ -1,16 +1,15 @@
 //! Name servers that do not respond must not delay the checks of other domains.
 
 use std::{
+    collections::BTreeSet,
     net::Ipv4Addr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use futures::future::try_join_all;
+use reverify::{Selection, sweep};
 use shared::{
     models::{
         domain::{Check, Domain, Status, Token},
@@ -19,40 +18,71 @@ use shared::{
     store::DomainRecord,
 };
 use tokio::{net::UdpSocket, task::JoinSet};
+use verification::dns::Limits;
 
-use super::system;
+use super::{LONG, dns, system};
 use crate::harness::{Api, DAY, MINUTE};
 
-/// Addresses that do not respond.
+/// Addresses of a provider that does not respond for zones that it does not have.
 const SILENT: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 53, 71), Ipv4Addr::new(127, 0, 53, 72)];
 
-/// Sockets at the silent addresses, and the number of packets that they received.
+/// Sockets at the provider's addresses, and the names that they were asked for.
 struct Silence {
-    got: Arc<AtomicUsize>,
+    asked: Arc<Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
 }
 
 impl Silence {
     async fn begin(api: &Api) -> Self {
-        let got = Arc::new(AtomicUsize::new(0));
+        let asked = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = JoinSet::new();
+        let upstream = api.dns.address();
         for address in SILENT {
-            let socket = UdpSocket::bind((address, api.dns.address().port()))
-                .await
-                .unwrap();
-            let got = Arc::clone(&got);
+            let socket = Arc::new(UdpSocket::bind((address, upstream.port())).await.unwrap());
+            let asked = Arc::clone(&asked);
             tasks.spawn(async move {
-                while socket.recv(&mut [0; 512]).await.is_ok() {
-                    got.fetch_add(1, Ordering::SeqCst);
+                let mut query = [0; 512];
+                while let Ok((length, from)) = socket.recv_from(&mut query).await {
+                    let (query, socket) = (query[..length].to_vec(), Arc::clone(&socket));
+                    let name = queried_name(&query);
+                    let is_known = name.contains("healthy");
+                    asked.lock().unwrap().push(name);
+                    if is_known {
+                        tokio::spawn(async move {
+                            let relay = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+                            relay.send_to(&query, upstream).await.unwrap();
+                            let mut answer = [0; 4096];
+                            let length = relay.recv(&mut answer).await.unwrap();
+                            let _ = socket.send_to(&answer[..length], from).await;
+                        });
+                    }
                 }
             });
         }
-        Self { got, _tasks: tasks }
+        Self { asked, _tasks: tasks }
+    }
+
+    /// The names of the packets since the last call.
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
     }
 
     fn packets(&self) -> usize {
-        self.got.swap(0, Ordering::SeqCst)
+        self.asked().len()
     }
+}
+
+/// The name of a query in lower case (RFC 1035, section 4.1.2).
+fn queried_name(query: &[u8]) -> String {
+    let mut name = String::new();
+    let mut rest = &query[12..];
+    while let [length @ 1..=63, tail @ ..] = rest {
+        let (label, tail) = tail.split_at((*length).into());
+        name += &String::from_utf8_lossy(label).to_lowercase();
+        name.push('.');
+        rest = tail;
+    }
+    name
 }
 
 /// Domains named `portal.<prefix><number>.test` that have been due for `since`, as the store writes them.
@@ -152,6 +182,54 @@ async fn a_silent_provider_of_ten_thousand_domains_delays_no_other() {
 #[tokio::test]
 async fn a_silent_provider_that_is_not_known_yet_delays_no_other() {
     sweep_past(500, Status::Pending, &[]).await;
+}
+
+/// 120 zones that are delegated to a provider, each with server names of its own, but that the provider does not have.
+#[tokio::test]
+async fn zones_that_a_provider_does_not_have_do_not_delay_its_own() {
+    let api = Api::build(system()).await;
+    let silence = Silence::begin(&api).await;
+    let unknown = due(&api, "unknown", 120, Status::Verified, 10 * MINUTE, &[]).await;
+    let healthy = due(&api, "healthy", 30, Status::Verified, MINUTE, &PROVIDER).await;
+    let names = &api.app.config.names;
+    let mut zone = String::new();
+    for domain in &healthy {
+        let target = domain.token.as_ref().unwrap().cname_target(names);
+        zone += &format!("{}. CNAME {target}.\n", domain.hostname);
+    }
+    for (server, address) in ["ns1", "ns2"].iter().zip(SILENT) {
+        zone += &format!("{server}.silent.test. A {address}\n");
+        for domain in unknown.iter().chain(&healthy) {
+            let apex = domain.hostname.as_str().trim_start_matches("portal.");
+            let provider = match apex.starts_with("healthy") {
+                true => "silent.test",
+                false => apex,
+            };
+            zone += &format!("{apex}. NS {server}.{provider}.\n{server}.{apex}. A {address}\n");
+        }
+    }
+    api.dns.set_zone(&zone).unwrap();
+    let dns = dns(&api).with_limits(Limits {
+        query: Duration::from_millis(400),
+        resend: Duration::from_millis(200),
+        ..Limits::default()
+    });
+    let report = sweep(&api.app, &dns, &Selection::default(), LONG).await.unwrap();
+    assert_eq!((report.checked, report.left), (150, 0));
+    // On a busy machine a query may take longer than these limits allow.
+    assert!(report.verified > 20, "{report:?}");
+    let asked = silence.asked();
+    let last = asked.iter().rposition(|name| name.contains("healthy")).unwrap();
+    let before: BTreeSet<_> = asked[..last]
+        .iter()
+        .filter(|name| name.contains("unknown"))
+        .collect();
+    eprintln!(
+        "{} of 120 before the provider's own, {} ms",
+        before.len(),
+        report.ms
+    );
+    assert!(before.len() < 80, "{}", before.len());
 }
 
 #[tokio::test]

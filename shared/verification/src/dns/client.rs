@@ -5,7 +5,7 @@ use std::{
     future::pending,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -19,8 +19,10 @@ use tokio::{
 };
 
 use super::{
-    Dns, Operator, public,
-    session::{ServerSet, Session},
+    Dns, Operator,
+    delegation::Delegation,
+    public,
+    session::{Responder, Session},
     wire::{self, Budget, Failure, Question},
 };
 use crate::limit::lock;
@@ -33,49 +35,63 @@ pub(super) struct Client<'a> {
     pub dns: &'a Dns,
     pub session: &'a Session,
     pub operator: &'a Operator<'a>,
+    /// The registrable domain of the domain that is checked.
+    pub own_domain: Option<Name>,
     pub budget: Budget,
     /// Notified when the check must be given up: see [`Self::wait`].
     pub busy: Notify,
     seen: Mutex<Responsiveness>,
 }
 
-/// Which servers responded to this check.
+/// What the check knows of name servers, so that it does not ask in vain again.
 #[derive(Default)]
 struct Responsiveness {
-    /// Addresses that did not respond once; the check does not query them again.
-    timed_out: HashSet<IpAddr>,
-    responded: HashMap<ServerSet, bool>,
+    /// Addresses that did not respond once.
+    addresses: HashSet<IpAddr>,
+    /// Servers none of whose addresses responded.
+    servers: HashSet<Name>,
+    /// Servers whose addresses the resolvers did not find, and why.
+    unresolved: HashMap<(Name, RecordType), Failure>,
+    responded: HashMap<Responder, bool>,
+    /// All resolvers failed once, which took the check's time.
+    resolvers_failed: bool,
 }
 
 impl<'a> Client<'a> {
-    pub fn new(dns: &'a Dns, session: &'a Session, operator: &'a Operator<'a>) -> Self {
+    pub fn new(
+        dns: &'a Dns,
+        session: &'a Session,
+        operator: &'a Operator<'a>,
+        own_domain: Option<Name>,
+    ) -> Self {
         Self {
             dns,
             session,
             operator,
+            own_domain,
             budget: Budget::new(dns.limits),
             busy: Notify::new(),
             seen: Mutex::default(),
         }
     }
 
-    /// Queries a name server at an address. `servers` are all name servers of its zone.
+    /// Queries a name server of the delegation at an address. `lower_case`: see [`Question::lower_case`].
     pub async fn authority(
         &self,
-        servers: &ServerSet,
+        delegation: &Delegation,
         address: IpAddr,
         name: &Name,
         kind: RecordType,
+        lower_case: bool,
     ) -> Result<Message, Failure> {
-        if !self.may_query(address) {
-            return Err(Failure::PrivateAddress);
-        }
-        if self.timed_out(address) {
+        if lock(&self.seen).addresses.contains(&address) {
             return Err(Failure::Timeout);
         }
-        let _permit = self.wait(self.session.concurrency.acquire(address)).await;
+        let _permit = self
+            .wait(self.session.concurrency.acquire(address, &delegation.names))
+            .await;
         // The checks that held the permits may have found that none of the servers responds.
-        if self.session.is_unresponsive(servers) {
+        if self.session.is_unresponsive(delegation) {
             return Err(Failure::Timeout);
         }
         let question = Question {
@@ -83,30 +99,56 @@ impl<'a> Client<'a> {
             kind,
             recursion: false,
             checking_disabled: false,
+            lower_case,
         };
         let server = SocketAddr::new(address, self.dns.authority_port);
         let response = wire::exchange(server, &question, &self.budget, None).await;
-        if matches!(response, Err(Failure::Timeout)) {
-            lock(&self.seen).timed_out.insert(address);
+        match response {
+            // A server that responds by UDP may not do so by TCP.
+            Err(Failure::Timeout) if !lower_case => {
+                lock(&self.seen).addresses.insert(address);
+            }
+            Err(Failure::Timeout | Failure::BudgetExhausted) => {}
+            // Before the permit is returned, so that it goes to other checks of these servers.
+            _ => self.session.concurrency.responded(&delegation.names),
         }
         response
     }
 
-    /// Queries the resolvers in their order until one responds. `validate`: DNSSEC validation stays on.
+    /// Queries the resolvers until one answers: in their order, but those last that failed in this session. `validate`: DNSSEC
+    /// validation stays on.
+    ///
+    /// # Errors
+    /// [`Failure::Resolver`]: none of them answers. [`Failure::Code`] with `SERVFAIL`, which says something about the name.
     pub async fn resolver(&self, name: &Name, kind: RecordType, validate: bool) -> Result<Message, Failure> {
-        let question = Question {
+        self.ask_resolvers(&Question {
             name,
             kind,
             recursion: true,
             checking_disabled: !validate,
-        };
-        for server in self.dns.resolvers.iter() {
-            match wire::exchange(*server, &question, &self.budget, Some(&self.session.rate_limit)).await {
-                Err(Failure::Timeout | Failure::Malformed | Failure::Truncated) => {}
+            lower_case: false,
+        })
+        .await
+    }
+
+    pub async fn ask_resolvers(&self, question: &Question<'_>) -> Result<Message, Failure> {
+        use Failure::{BudgetExhausted, Code, Resolver, TooBig};
+        let mut failed = lock(&self.seen).resolvers_failed;
+        for server in self.session.resolvers(&self.dns.resolvers) {
+            match wire::exchange(server, question, &self.budget, Some(&self.session.rate_limit)).await {
+                // They used up the time.
+                Err(BudgetExhausted) if failed => break,
+                Err(failure)
+                    if !matches!(failure, BudgetExhausted | TooBig | Code(ResponseCode::ServFail)) =>
+                {
+                    failed = true;
+                    self.session.resolver_failed(server);
+                }
                 response => return response,
             }
         }
-        Err(Failure::Timeout)
+        lock(&self.seen).resolvers_failed = true;
+        Err(Resolver)
     }
 
     /// Whether the resolver fails to validate: it answers `SERVFAIL`, but succeeds with checking disabled.
@@ -143,26 +185,42 @@ impl<'a> Client<'a> {
         found.cloned()
     }
 
-    /// Whether a server at this address did not respond to this check.
-    pub fn timed_out(&self, address: IpAddr) -> bool {
-        lock(&self.seen).timed_out.contains(&address)
+    /// Whether no address of the server responded to this check.
+    pub fn timed_out(&self, server: &Name) -> bool {
+        lock(&self.seen).servers.contains(server)
+    }
+
+    /// Remembers that no address of the server responded.
+    pub fn note_timeout(&self, server: &Name) {
+        lock(&self.seen).servers.insert(server.clone());
+    }
+
+    /// Why the resolvers did not find the server's addresses, if the check asked already.
+    pub fn unresolved(&self, server: &(Name, RecordType)) -> Option<Failure> {
+        lock(&self.seen).unresolved.get(server).copied()
+    }
+
+    pub fn note_unresolved(&self, server: (Name, RecordType), failure: Failure) {
+        lock(&self.seen).unresolved.insert(server, failure);
     }
 
     pub fn may_query(&self, address: IpAddr) -> bool {
         self.dns.allow_private || public::is_public(address)
     }
 
-    /// Tells the session once whether a set of servers responded to this check, and again if a later query corrects it.
-    pub fn note(&self, servers: &ServerSet, responded: bool) {
-        let before = {
-            let mut seen = lock(&self.seen);
-            let before = seen.responded.get(servers).copied();
-            let known = before.unwrap_or(false) || responded;
-            seen.responded.insert(Arc::clone(servers), known);
-            before
-        };
-        if before.is_none_or(|before| responded && !before) {
-            self.session.count_check(servers, responded);
+    /// Tells the session once whether a zone's servers responded to this check, and again if a later query corrects it.
+    pub fn note(&self, delegation: &Delegation, responded: bool) {
+        for responder in Responder::of(delegation) {
+            let before = {
+                let mut seen = lock(&self.seen);
+                let before = seen.responded.get(&responder).copied();
+                let known = before.unwrap_or(false) || responded;
+                seen.responded.insert(responder.clone(), known);
+                before
+            };
+            if before.is_none_or(|before| responded && !before) {
+                self.session.count_check(&responder, responded);
+            }
         }
     }
 }

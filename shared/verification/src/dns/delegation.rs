@@ -8,9 +8,13 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType},
 };
 use shared::random;
-use tokio::join;
 
-use super::{client::Client, lookup::Response, session::ServerSet, wire::Failure};
+use super::{
+    client::Client,
+    lookup::{Response, most_specific},
+    session::ServerSet,
+    wire::Failure,
+};
 
 /// Referrals followed for one name.
 pub(super) const MAX_REFERRALS: usize = 8;
@@ -71,6 +75,14 @@ impl Delegation {
             .find(|record| record.record_type() == RecordType::NS && is_between(zone, &record.name, name))?;
         let read = || Self::read(&child.name, &message.authorities, &message.additionals, zone);
         is_referral.then(read).flatten()
+    }
+
+    #[cfg(test)]
+    pub fn of_test(zone: &str, server: &str) -> Self {
+        use hickory_proto::rr::rdata::NS;
+        let [zone, server] = [zone, server].map(|name| Name::from_ascii(name).unwrap());
+        let ns = Record::from_rdata(zone.clone(), 60, RData::NS(NS(server)));
+        Self::read(&zone, &[ns], &[], &Name::root()).unwrap()
     }
 
     /// Up to `count` servers at random.
@@ -197,26 +209,23 @@ impl Client<'_> {
     /// The next delegation on the way from `parent` to `target`; `None` if `target` is in the zone `parent` itself. One
     /// server is enough: down to the registrable domain its operator, as a rule a registry, keeps them equal.
     async fn child(&self, parent: &Delegation, target: &Name) -> Result<Option<Delegation>, Failure> {
-        let (mut failure, mut all_timed_out) = (Failure::NoAddress, true);
+        let mut failures = Vec::new();
         for server in parent.choose(PARENT_SERVERS) {
-            match self.ask(parent, server, target, RecordType::NS).await {
+            match self.ask(parent, server, target, RecordType::NS, false).await {
                 Ok(response) => {
-                    self.note(&parent.names, true);
+                    self.note(parent, true);
                     return Ok(match response {
                         Response::Referral(child) => Some(child),
                         _ => None,
                     });
                 }
-                Err(error) => {
-                    all_timed_out &= error == Failure::Timeout;
-                    failure = error;
-                }
+                Err(failure) => failures.push(failure),
             }
         }
-        if all_timed_out {
-            self.note(&parent.names, false);
+        if failures.iter().all(|failure| *failure == Failure::Timeout) {
+            self.note(parent, false);
         }
-        Err(failure)
+        Err(most_specific(failures))
     }
 
     /// The delegation of a child zone that this server hosts too.
@@ -226,85 +235,89 @@ impl Client<'_> {
         server: &Server,
         zone: &Name,
     ) -> Option<Delegation> {
-        let message = self.query(parent, server, zone, RecordType::NS).await.ok()?;
+        let query = |address| self.authority(parent, address, zone, RecordType::NS, false);
+        let message = self.at_addresses(server, query).await.ok()?;
         Delegation::read(zone, &message.answers, &message.additionals, &parent.zone)
     }
 
-    /// Queries one name server at one of its addresses.
-    pub async fn query(
-        &self,
-        delegation: &Delegation,
-        server: &Server,
-        name: &Name,
-        kind: RecordType,
-    ) -> Result<Message, Failure> {
-        let address = self.address(server).await?;
-        self.authority(&delegation.names, address, name, kind).await
+    /// Asks a server at its addresses in turn, IPv4 first, until a query succeeds. The failure is the most specific one.
+    pub async fn at_addresses<T, F>(&self, server: &Server, query: impl Fn(IpAddr) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        if self.timed_out(&server.name) {
+            return Err(Failure::Timeout);
+        }
+        let mut failures = Vec::new();
+        for family in [RecordType::A, RecordType::AAAA] {
+            match self.addresses(server, family).await {
+                Ok(addresses) => {
+                    for address in addresses {
+                        match query(address).await {
+                            Err(failure) => failures.push(failure),
+                            found => return found,
+                        }
+                    }
+                }
+                Err(failure) => failures.push(failure),
+            }
+            // A resolver that fails for one family only takes the check's time for the other one.
+            if failures.contains(&Failure::BudgetExhausted) || failures.contains(&Failure::Resolver) {
+                break;
+            }
+        }
+        let failure = most_specific(failures);
+        if failure == Failure::Timeout {
+            self.note_timeout(&server.name);
+        }
+        Err(failure)
     }
 
-    /// One server of the zone, if possible one that did not time out in this check.
-    pub async fn responsive_server<'d>(&self, delegation: &'d Delegation) -> Vec<&'d Server> {
+    /// Up to `count` servers at random, those last that timed out in this check.
+    pub fn responsive_servers<'d>(&self, delegation: &'d Delegation, count: usize) -> Vec<&'d Server> {
         let mut servers = delegation.choose(usize::MAX);
-        while servers.len() > 1 {
-            let address = match servers.first() {
-                Some(server) => self.address(server).await,
-                None => break,
-            };
-            match address {
-                Ok(address) if !self.timed_out(address) => break,
-                _ => servers.remove(0),
-            };
-        }
-        servers.truncate(1);
+        servers.sort_by_key(|server| self.timed_out(&server.name));
+        servers.truncate(count);
         servers
     }
 
-    /// One address of the server that may be queried, IPv4 first.
-    async fn address(&self, server: &Server) -> Result<IpAddr, Failure> {
-        let addresses = match server.glue.is_empty() {
-            false => server.glue.clone(),
-            true => {
-                let cell = self.session.addresses(&server.name);
-                let found = self.once(&cell, async || self.resolve(&server.name).await).await;
-                found.map_err(|failure| match failure {
-                    // The resolver failed, not the name server.
-                    Failure::Code(_) | Failure::Timeout => Failure::NoAddress,
-                    failure => failure,
-                })?
-            }
+    /// The server's addresses of one family that may be queried, in random order. They are resolved, unless the glue has
+    /// them or has only IPv4 addresses.
+    async fn addresses(&self, server: &Server, family: RecordType) -> Result<Vec<IpAddr>, Failure> {
+        let is_v4 = family == RecordType::A;
+        let of_family = |address: &&IpAddr| address.is_ipv4() == is_v4;
+        let glue: Vec<_> = server.glue.iter().filter(of_family).copied().collect();
+        let mut addresses = match !glue.is_empty() || (!is_v4 && !server.glue.is_empty()) {
+            true => glue,
+            false => self.resolve(&server.name, family).await?,
         };
-        if addresses.is_empty() {
-            return Err(Failure::NoAddress);
+        let all = addresses.len();
+        addresses.retain(|address| self.may_query(*address));
+        shuffle(&mut addresses);
+        match addresses.is_empty() {
+            true if all > 0 => Err(Failure::PrivateAddress),
+            true => Err(Failure::NoAddress),
+            false => Ok(addresses),
         }
-        let (v4, v6): (Vec<_>, Vec<_>) = addresses
-            .into_iter()
-            .filter(|address| self.may_query(*address))
-            .partition(IpAddr::is_ipv4);
-        let mut usable = if v4.is_empty() { v6 } else { v4 };
-        shuffle(&mut usable);
-        usable.first().copied().ok_or(Failure::PrivateAddress)
     }
 
-    /// A name server's addresses, by the resolver: IPv6 only if there is no usable IPv4 address.
-    async fn resolve(&self, name: &Name) -> Result<Vec<IpAddr>, Failure> {
-        let mut addresses = self.resolve_kind(name, RecordType::A).await?;
-        if !addresses.iter().any(|address| self.may_query(*address)) {
-            addresses.extend(self.resolve_kind(name, RecordType::AAAA).await?);
+    /// A name server's addresses of one family, by the resolver.
+    async fn resolve(&self, name: &Name, family: RecordType) -> Result<Vec<IpAddr>, Failure> {
+        let server = (name.clone(), family);
+        if let Some(failure) = self.unresolved(&server) {
+            return Err(failure);
         }
-        Ok(addresses)
-    }
-
-    /// The addresses of both families, by the resolver, and whether both lookups succeeded.
-    pub async fn resolve_both(&self, name: &Name) -> (Vec<IpAddr>, bool) {
-        let (v4, v6) = join!(
-            self.resolve_kind(name, RecordType::A),
-            self.resolve_kind(name, RecordType::AAAA),
-        );
-        let is_complete = v4.is_ok() && v6.is_ok();
-        (
-            [v4.unwrap_or_default(), v6.unwrap_or_default()].concat(),
-            is_complete,
-        )
+        let cell = self.session.addresses(&server);
+        let found = self.once(&cell, async || self.resolve_kind(name, family).await);
+        found.await.map_err(|failure| {
+            let failure = match failure {
+                // The zone of the server's name fails, not the server.
+                Failure::Code(_) => Failure::NoAddress,
+                failure => failure,
+            };
+            self.note_unresolved(server, failure);
+            failure
+        })
     }
 
     /// The addresses of one family, by the resolver, which follows aliases.

@@ -19,7 +19,7 @@ use super::{
     client::Client,
     delegation::{self, registrable, text},
     lookup::{Lookup, Response, ServerCount, Step, Unresolved},
-    providers, proxies, random_child,
+    providers, proxies, public, random_child,
     wire::Failure,
 };
 use crate::Busy;
@@ -37,6 +37,10 @@ pub struct Evidence {
     pub(crate) txt: Option<Lookup>,
     /// If the record was not looked up, it is what it was before.
     pub txt_state: RecordState,
+    /// The proof that only one of several servers gives, and the resolver too. [`Self::accept_sole_proof`] makes it count.
+    pub sole_proof: Option<Proof>,
+    /// The servers disagree about a domain that only one server ever proved: that counts as a miss.
+    pub(crate) disputed: bool,
     /// The step of a proof that fails DNSSEC validation.
     pub(crate) bogus: Option<Step>,
     /// The registry answers `NXDOMAIN` for the registrable domain.
@@ -107,6 +111,14 @@ pub(crate) struct Traffic {
     pub is_edge_known: bool,
     /// The types of address records that DNS gave no definite answer for.
     pub unknown: Vec<RecordType>,
+}
+
+/// The addresses of the operator's edge.
+#[derive(Debug, Clone)]
+pub(super) struct Edge {
+    addresses: Vec<IpAddr>,
+    /// Whether there are no others: two lookups found the same ones.
+    is_complete: bool,
 }
 
 impl From<Routing> for Traffic {
@@ -185,7 +197,20 @@ impl Evidence {
     /// flattened the `CNAME`, or an apex lost its `TXT` record.
     pub fn is_flattened(&self) -> bool {
         let is_alias = !self.cname.aliases.is_empty();
-        self.proof() == Proof::Missing && self.traffic.routing == Routing::Routed && !is_alias
+        let is_ours = self.traffic.routing == Routing::Routed;
+        self.proof() == Proof::Missing && is_ours && !is_alias && !self.disputed
+    }
+
+    /// Makes the proof count that only one of several servers gives.
+    pub(crate) fn accept_sole_proof(&mut self) {
+        match self.sole_proof {
+            Some(Proof::Cname) => {
+                self.cname_state = RecordState::Found;
+                self.traffic = Routing::Routed.into();
+            }
+            Some(_) => self.txt_state = RecordState::Found,
+            None => {}
+        }
     }
 
     /// Whether the hostname is the apex of its zone.
@@ -290,7 +315,7 @@ impl Evidence {
         match (self.proof(), status) {
             (Proof::Cname | Proof::Txt, _) => CheckResult::Proven,
             (Proof::Unknown, _) => CheckResult::Unknown,
-            (Proof::Missing, status) if !status.serves() => CheckResult::Missed,
+            (Proof::Missing, status) if !status.serves() || self.disputed => CheckResult::Missed,
             (Proof::Missing, _) if self.is_flattened() => CheckResult::Renewed,
             // Only the addresses tell a flattened CNAME from a miss.
             (Proof::Missing, _) if self.routing() == Routing::Unknown => CheckResult::Unknown,
@@ -306,6 +331,8 @@ impl Evidence {
             cname_state: RecordState::Unreachable,
             txt: None,
             txt_state: RecordState::Unreachable,
+            sole_proof: None,
+            disputed: false,
             bogus: None,
             unregistered: false,
             traffic: Routing::Unknown.into(),
@@ -341,7 +368,7 @@ impl Dns {
             return Ok(Evidence::unasked(domain));
         };
         let gatherer = Gatherer {
-            client: Client::new(self, session, operator),
+            client: Client::new(self, session, operator, Some(registrable(&expected.hostname))),
             domain,
             expected,
         };
@@ -416,8 +443,8 @@ impl Gatherer<'_> {
         );
         let (mut cname_state, mut txt_state) = join!(self.cname_state(&cname), self.txt_state(&txt));
         let mut bogus = None;
-        // Unless the domain is verified, a proof needs a second perspective: a validating resolver must not reject the zone.
-        if self.domain.status != Status::Verified && self.client.dns.mode == DnsMode::Authoritative {
+        // A first proof needs a second perspective: a validating resolver must not reject the zone.
+        if !self.domain.status.serves() && self.client.dns.mode == DnsMode::Authoritative {
             for (state, lookup) in [(&mut cname_state, &cname), (&mut txt_state, &txt)] {
                 if *state == RecordState::Found
                     && let Some(step) = self.bogus_step(lookup).await
@@ -427,12 +454,32 @@ impl Gatherer<'_> {
                 }
             }
         }
+        let mut sole_proof = None;
+        for (state, lookup, proof) in [
+            (&mut cname_state, &cname, Proof::Cname),
+            (&mut txt_state, &txt, Proof::Txt),
+        ] {
+            if *state == RecordState::Found && lookup.is_unconfirmed() {
+                *state = RecordState::Unreachable;
+                sole_proof = sole_proof.or(Some(proof));
+            }
+        }
         let (traffic, unregistered) = join!(self.traffic(&cname, cname_state), self.is_unregistered(&cname));
-        Evidence {
+        let disputed = [&cname, &txt].into_iter().any(|lookup| self.is_disputed(lookup));
+        let mut evidence = Evidence {
             bogus,
             unregistered,
             ..self.evidence((cname, cname_state), (Some(txt), txt_state), traffic)
-        }
+        };
+        evidence.sole_proof = sole_proof.filter(|_| evidence.proof() == Proof::Unknown);
+        evidence.disputed = disputed && evidence.proof() == Proof::Missing;
+        evidence
+    }
+
+    /// Whether the servers disagree, and only one server ever proved the domain. Otherwise one rogue server, and a moment in
+    /// which the others do not respond, could hold a name for ever.
+    fn is_disputed(&self, lookup: &Lookup) -> bool {
+        lookup.is_conflict() && self.domain.status.serves() && self.domain.history.proven_by_one_server
     }
 
     fn evidence(
@@ -449,6 +496,8 @@ impl Gatherer<'_> {
             txt,
             txt_state,
             traffic,
+            sole_proof: None,
+            disputed: false,
             bogus: None,
             unregistered: false,
             token_of_same_agency: false,
@@ -460,6 +509,7 @@ impl Gatherer<'_> {
 
     async fn cname_state(&self, lookup: &Lookup) -> RecordState {
         let state = match &lookup.result {
+            _ if self.is_disputed(lookup) => return RecordState::Wrong,
             _ if lookup.is_unknown() => return RecordState::Unreachable,
             Ok(Response::Cname(_)) if self.expected.reaches_target(lookup) => RecordState::Found,
             Ok(Response::NoData | Response::NxDomain) if lookup.aliases.is_empty() => RecordState::Missing,
@@ -478,6 +528,7 @@ impl Gatherer<'_> {
             Ok(Response::Answer(records)) if proves(records) => RecordState::Found,
             // Servers may differ in records that have nothing to do with the proof.
             Err(Unresolved::Conflict) if lookup.steps.last().is_some_and(all_prove) => RecordState::Found,
+            _ if self.is_disputed(lookup) => return RecordState::Wrong,
             _ if lookup.is_unknown() => return RecordState::Unreachable,
             Ok(Response::NoData | Response::NxDomain) => RecordState::Missing,
             _ => RecordState::Wrong,
@@ -485,7 +536,8 @@ impl Gatherer<'_> {
         self.confirmed(lookup, state, proves).await
     }
 
-    /// The state, if a lookup that rests on one of several servers shows a proof and the resolver confirms it.
+    /// The state. If the lookup rests on one of several servers, only a first proof is known, and only if the resolver confirms
+    /// it.
     async fn confirmed(
         &self,
         lookup: &Lookup,
@@ -495,7 +547,8 @@ impl Gatherer<'_> {
         if !lookup.is_unconfirmed() {
             return state;
         }
-        match state == RecordState::Found && self.client.confirms(lookup, proves).await {
+        let is_first_proof = state == RecordState::Found && !self.domain.status.serves();
+        match is_first_proof && self.client.confirms(lookup, proves).await {
             true => state,
             false => RecordState::Unreachable,
         }
@@ -515,15 +568,13 @@ impl Gatherer<'_> {
         let routing = match &cname.result {
             _ if cname_state == RecordState::Found => Some(Routing::Routed),
             _ if cname.is_unknown() => Some(Routing::Unknown),
-            // A name that does not exist has no addresses.
-            Ok(Response::NxDomain) if cname.aliases.is_empty() && !cname.is_unconfirmed() => {
-                Some(Routing::Elsewhere)
-            }
             Ok(Response::Cname(_)) if cname.is_unconfirmed() => Some(Routing::Unknown),
             // The operator's wildcard record leads every name below the target to the edge, whatever its token.
             Ok(Response::Cname(_)) => Some(Routing::Routed),
             Err(_) => Some(Routing::Elsewhere),
             Ok(_) if cname.aliases.iter().any(proxies::is_proxy_name) => Some(Routing::Proxied),
+            // A name that does not exist has no addresses.
+            Ok(Response::NxDomain) if !cname.is_unconfirmed() => Some(Routing::Elsewhere),
             Ok(_) => None,
         };
         if let Some(routing) = routing {
@@ -544,7 +595,7 @@ impl Gatherer<'_> {
             .filter(|(_, found)| is_unknown(found))
             .map(|(kind, _)| kind)
             .collect();
-        let addresses: Vec<_> = known.into_iter().flatten().flatten().collect();
+        let mut addresses: Vec<_> = known.into_iter().flatten().flatten().collect();
         let are_ours = |ours: &[IpAddr]| -> Vec<_> {
             let ours = addresses.iter().filter(|address| ours.contains(address));
             ours.copied().collect()
@@ -553,9 +604,9 @@ impl Gatherer<'_> {
         let mut ours = are_ours(configured);
         let mut is_edge_known = true;
         if ours.len() < addresses.len() {
-            let (edge, is_complete) = self.edge_addresses().await;
-            ours = are_ours(&[configured, &edge].concat());
-            is_edge_known = is_complete;
+            let edge = self.edge().await;
+            ours = are_ours(&[configured, &edge.addresses].concat());
+            is_edge_known = edge.is_complete;
         }
         let routing = match unknown.is_empty() && is_edge_known {
             _ if !ours.is_empty() => Routing::Routed,
@@ -564,6 +615,14 @@ impl Gatherer<'_> {
             true if addresses.iter().any(proxies::is_proxy_address) => Routing::Proxied,
             true => Routing::Elsewhere,
         };
+        // An alias must not make another company's internal addresses readable.
+        if [&v4, &v6]
+            .into_iter()
+            .flat_map(|lookup| &lookup.steps)
+            .any(|step| step.is_foreign)
+        {
+            addresses.retain(|address| ours.contains(address) || public::is_public(*address));
+        }
         Traffic {
             routing,
             addresses,
@@ -573,25 +632,35 @@ impl Gatherer<'_> {
         }
     }
 
-    /// The addresses of the domain's target, and whether these are all: then they are found once in a session.
-    async fn edge_addresses(&self) -> (Vec<IpAddr>, bool) {
+    /// The addresses of the domain's target. If they are complete, they are found once in a session.
+    async fn edge(&self) -> Edge {
         let mut some = Vec::new();
         let find = async || {
             let target = fqdn(&self.expected.target).ok_or(Failure::Malformed)?;
-            // One address family is enough to recognize the edge, but not to tell that an address is not the edge's.
-            let (found, is_complete) = self.client.resolve_both(&target).await;
-            some = found;
-            // An edge has addresses. If DNS has none, it is the resolver's fault or the operator's.
+            let look_up = |kind| self.client.follow(&target, kind, ServerCount::One);
+            let (a, aaaa) = (RecordType::A, RecordType::AAAA);
+            // Twice, because an edge may answer with a changing subset of its addresses.
+            let lookups = join!(look_up(a), look_up(a), look_up(aaaa), look_up(aaaa));
+            let sets = [&lookups.0, &lookups.1, &lookups.2, &lookups.3].map(addresses);
+            let [a1, a2, aaaa1, aaaa2] = &sets;
+            let is_complete = is_same_set(a1, a2) && is_same_set(aaaa1, aaaa2);
+            let is_known = sets.iter().all(Option::is_some);
+            some = sets.into_iter().flatten().flatten().collect();
+            // An edge has addresses. If DNS has none, it is its servers' fault or the operator's.
             let has_addresses = !some.is_empty() || !self.client.operator.addresses.is_empty();
-            match is_complete && has_addresses {
-                true => Ok(some.clone()),
+            match is_known && has_addresses {
+                true => Ok(Edge {
+                    addresses: some.clone(),
+                    is_complete,
+                }),
                 false => Err(Failure::NoAddress),
             }
         };
-        match self.client.once(&self.client.session.edge, find).await {
-            Ok(all) => (all, true),
-            Err(_) => (some, false),
-        }
+        let edge = self.client.once(&self.client.session.edge, find).await;
+        edge.unwrap_or(Edge {
+            addresses: some,
+            is_complete: false,
+        })
     }
 
     fn other_token(&self, cname: &Lookup) -> Option<Token> {
@@ -831,6 +900,17 @@ fn addresses(lookup: &Lookup) -> Option<Vec<IpAddr>> {
         }
         Err(Unresolved::ZoneConflict | Unresolved::Failed(_)) => None,
     }
+}
+
+/// Whether two lookups found the same addresses, in any order.
+fn is_same_set(one: &Option<Vec<IpAddr>>, other: &Option<Vec<IpAddr>>) -> bool {
+    let sorted = |addresses: &Option<Vec<IpAddr>>| {
+        let mut addresses = addresses.clone()?;
+        addresses.sort_unstable();
+        addresses.dedup();
+        Some(addresses)
+    };
+    sorted(one).is_some_and(|one| Some(one) == sorted(other))
 }
 
 pub(super) fn fqdn(text: &str) -> Option<Name> {

@@ -16,7 +16,8 @@ use shared::config::DnsMode;
 use super::{
     client::Client,
     delegation::{self, Delegation, MAX_REFERRALS, Server, text},
-    wire::Failure,
+    public,
+    wire::{Failure, Question},
 };
 
 /// Aliases (`CNAME` and `DNAME`) followed from one name.
@@ -198,6 +199,8 @@ pub(crate) struct Step {
     pub result: Result<Response, Unresolved>,
     /// Only one of several servers answered.
     pub unconfirmed: bool,
+    /// The name is outside the registrable domain of the domain that is checked: an alias leads to it.
+    pub is_foreign: bool,
     /// The zone whose servers were queried; `None` if the resolver was.
     pub delegation: Option<Arc<Delegation>>,
 }
@@ -210,7 +213,28 @@ impl Step {
             replies: Vec::new(),
             result: Err(Unresolved::Failed(failure)),
             unconfirmed: false,
+            is_foreign: false,
             delegation,
+        }
+    }
+
+    /// A response as a finding shows it. Of another domain these are public addresses only: an internal resolver, or another
+    /// company's zone, must not become readable by an alias.
+    pub fn shown(&self, response: &Response) -> String {
+        const HIDDEN: &str = "records of another domain, which are not shown";
+        match response {
+            Response::NoData | Response::NxDomain => response.to_string(),
+            _ if !self.is_foreign => response.to_string(),
+            Response::Cname(_) | Response::Referral(_) => HIDDEN.to_owned(),
+            Response::Answer(records) => {
+                let addresses = records.iter().filter_map(RData::ip_addr);
+                let public = addresses.filter(|address| public::is_public(*address));
+                let public: Vec<_> = public.map(|address| address.to_string()).collect();
+                match public.is_empty() {
+                    true => HIDDEN.to_owned(),
+                    false => public.join(", "),
+                }
+            }
         }
     }
 
@@ -229,7 +253,8 @@ pub(crate) struct Lookup {
     pub steps: Vec<Step>,
     /// The targets of the aliases, in order.
     pub aliases: Vec<Name>,
-    /// A [`Response::Cname`] is a name below the operator's target, where following stops.
+    /// A [`Response::Cname`] is a name below the operator's target, where following stops. A name that cannot exist in the
+    /// public DNS is [`Response::NxDomain`] without a step of its own.
     pub result: Result<Response, Unresolved>,
 }
 
@@ -245,7 +270,17 @@ impl Lookup {
 
     /// Whether a step rests on one of several servers.
     pub fn is_unconfirmed(&self) -> bool {
-        self.steps.iter().any(|step| step.unconfirmed)
+        self.unconfirmed_step().is_some()
+    }
+
+    pub fn unconfirmed_step(&self) -> Option<&Step> {
+        self.steps.iter().find(|step| step.unconfirmed)
+    }
+
+    /// The last alias that is a record of the checked domain itself.
+    pub fn last_own_alias(&self) -> Option<&Name> {
+        let own = self.steps.iter().take_while(|step| !step.is_foreign);
+        self.aliases.iter().take(own.count()).next_back()
     }
 
     /// Whether it ended at a name below the operator's target.
@@ -259,13 +294,9 @@ impl Lookup {
         matches!(self.result, Err(Conflict | ZoneConflict | Failed(_)))
     }
 
-    /// The first step with a failure, and the failure: why a lookup failed or is unconfirmed.
-    pub fn failure(&self) -> Option<(Failure, &Step)> {
-        self.steps.iter().find_map(|step| match step.result {
-            Err(Unresolved::Failed(failure)) => Some((failure, step)),
-            Ok(_) if step.unconfirmed => Some((most_specific(&step.replies), step)),
-            _ => None,
-        })
+    /// Whether the servers disagree.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.result, Err(Unresolved::Conflict | Unresolved::ZoneConflict))
     }
 }
 
@@ -275,7 +306,9 @@ impl Client<'_> {
         let mut steps = Vec::new();
         let mut aliases: Vec<Name> = Vec::new();
         let result = loop {
-            let step = self.question(aliases.last().unwrap_or(name), kind, count).await;
+            let at = aliases.last().unwrap_or(name);
+            let mut step = self.question(at, kind, count).await;
+            step.is_foreign = self.own_domain.as_ref().is_some_and(|own| !own.zone_of(at));
             let result = step.result.clone();
             steps.push(step);
             let target = match result {
@@ -291,8 +324,13 @@ impl Client<'_> {
                 break Err(Unresolved::TooManyAliases);
             }
             // CAA records at the operator's target count too (RFC 8659, section 3).
-            if kind != RecordType::CAA && self.operator.is_target(&target) {
+            let stops = kind != RecordType::CAA && !self.operator.is_target(name);
+            if stops && self.operator.is_target(&target) {
                 break Ok(Response::Cname(target));
+            }
+            // The public DNS has no such name, and an internal resolver must not be asked for it.
+            if !self.operator.is_public(&target) {
+                break Ok(Response::NxDomain);
             }
         };
         Lookup {
@@ -324,7 +362,7 @@ impl Client<'_> {
     /// Asks one question of the zone's own servers, or of the resolver in recursive mode.
     pub async fn question(&self, name: &Name, kind: RecordType, count: ServerCount) -> Step {
         if self.dns.mode == DnsMode::Recursive {
-            return self.question_to_resolver(name, kind).await;
+            return self.question_to_resolver(name, kind, count).await;
         }
         // Boxed: most questions find the delegation in the session, and its future is large.
         let mut delegation = match Box::pin(self.delegation(name)).await {
@@ -354,9 +392,20 @@ impl Client<'_> {
         Step::failed(name, kind, Some(delegation), Failure::Lame)
     }
 
-    async fn question_to_resolver(&self, name: &Name, kind: RecordType) -> Step {
-        let response = match self.resolver(name, kind, true).await {
-            Ok(message) => Response::classify(&message, None, name, kind),
+    async fn question_to_resolver(&self, name: &Name, kind: RecordType, count: ServerCount) -> Step {
+        let query = |lower_case| async move {
+            let question = Question {
+                name,
+                kind,
+                recursion: true,
+                checking_disabled: false,
+                lower_case,
+            };
+            let message = self.ask_resolvers(&question).await?;
+            Ok((Response::classify(&message, None, name, kind)?, message))
+        };
+        let response = match confirm_negative(count != ServerCount::One, query).await {
+            Ok((response, _)) => Ok(response),
             Err(Failure::Code(ResponseCode::ServFail)) if self.resolver(name, kind, false).await.is_ok() => {
                 Err(Failure::Bogus)
             }
@@ -370,6 +419,7 @@ impl Client<'_> {
             replies: vec![Reply { server, response }],
             result,
             unconfirmed: false,
+            is_foreign: false,
             delegation: None,
         }
     }
@@ -381,22 +431,23 @@ impl Client<'_> {
         kind: RecordType,
         count: ServerCount,
     ) -> Step {
-        if self.session.is_unresponsive(&delegation.names) {
+        if self.session.is_unresponsive(delegation) {
             return Step::failed(name, kind, Some(Arc::clone(delegation)), Failure::Timeout);
         }
         let servers = match count {
-            ServerCount::One => self.responsive_server(delegation).await,
-            ServerCount::Two => delegation.choose(2),
+            ServerCount::One => self.responsive_servers(delegation, 1),
+            ServerCount::Two => self.responsive_servers(delegation, 2),
             ServerCount::Four => delegation.choose(4),
         };
+        let decides = count != ServerCount::One;
         let queries = servers
             .iter()
-            .map(|server| self.ask(delegation, server, name, kind));
+            .map(|server| self.ask(delegation, server, name, kind, decides));
         let mut responses = join_all(queries).await;
         // If only some of the servers were queried, the others may still respond.
         let all = count == ServerCount::Four || servers.len() == delegation.servers.len();
         if let Some(responded) = any_responded(&responses).filter(|responded| *responded || all) {
-            self.note(&delegation.names, responded);
+            self.note(delegation, responded);
         }
         self.complete_referrals(delegation, &servers, &mut responses)
             .await;
@@ -414,6 +465,7 @@ impl Client<'_> {
             replies,
             result,
             unconfirmed,
+            is_foreign: false,
             delegation: Some(Arc::clone(delegation)),
         }
     }
@@ -440,18 +492,28 @@ impl Client<'_> {
         }
     }
 
-    /// One server's response. A negative response from a child zone that the server hosts too becomes a referral to it.
+    /// One server's response. A negative response from a child zone that the server hosts too becomes a referral to it. If
+    /// `decides`, another negative response is confirmed by [`confirm_negative`].
     pub async fn ask(
         &self,
         delegation: &Delegation,
         server: &Server,
         name: &Name,
         kind: RecordType,
+        decides: bool,
     ) -> Result<Response, Failure> {
-        let message = self.query(delegation, server, name, kind).await?;
-        let response = Response::classify(&message, Some(&delegation.zone), name, kind)?;
+        let zone = &delegation.zone;
+        let query = |address| {
+            confirm_negative(decides, move |lower_case| async move {
+                let message = self
+                    .authority(delegation, address, name, kind, lower_case)
+                    .await?;
+                Ok((Response::classify(&message, Some(zone), name, kind)?, message))
+            })
+        };
+        let (response, message) = self.at_addresses(server, query).await?;
         if !matches!(response, Response::Referral(_))
-            && let Some(zone) = delegation::same_server_child(&message, &delegation.zone, name)
+            && let Some(zone) = delegation::same_server_child(&message, zone, name)
             && (kind, zone) != (RecordType::NS, name)
             && let Some(child) = Box::pin(self.resolve_same_server_child(delegation, server, zone)).await
         {
@@ -461,9 +523,23 @@ impl Client<'_> {
     }
 }
 
+/// The result of a query in random letter case. If it is negative and `decides`, the result of the same query in lower case:
+/// some servers compare letter case. A server that does not answer the second query, because it does not serve TCP, has
+/// answered the first one.
+async fn confirm_negative<F>(decides: bool, query: impl Fn(bool) -> F) -> Result<(Response, Message), Failure>
+where
+    F: Future<Output = Result<(Response, Message), Failure>>,
+{
+    let found = query(false).await?;
+    match found.0 {
+        Response::NoData | Response::NxDomain if decides => Ok(query(true).await.unwrap_or(found)),
+        _ => Ok(found),
+    }
+}
+
 /// Whether any server responded. `None`: the check ended before one of them could.
 fn any_responded(responses: &[Result<Response, Failure>]) -> Option<bool> {
-    use Failure::{BudgetExhausted, NoAddress, PrivateAddress, Timeout};
+    use Failure::{BudgetExhausted, NoAddress, PrivateAddress, Resolver, Timeout};
     let failed_with = |failure| {
         responses
             .iter()
@@ -472,7 +548,7 @@ fn any_responded(responses: &[Result<Response, Failure>]) -> Option<bool> {
     let is_silence = |response: &Result<Response, Failure>| {
         matches!(
             response,
-            Err(Timeout | BudgetExhausted | NoAddress | PrivateAddress)
+            Err(Timeout | BudgetExhausted | NoAddress | PrivateAddress | Resolver)
         )
     };
     if !responses.iter().all(is_silence) {
@@ -485,7 +561,7 @@ fn any_responded(responses: &[Result<Response, Failure>]) -> Option<bool> {
 fn compare(replies: &[Reply], one_is_enough: bool) -> (Result<Response, Unresolved>, bool) {
     let mut responses = replies.iter().filter_map(|reply| reply.response.as_ref().ok());
     let Some(first) = responses.next() else {
-        return (Err(Unresolved::Failed(most_specific(replies))), false);
+        return (Err(Unresolved::Failed(most_common(replies))), false);
     };
     let (mut count, mut agreed) = (1, first);
     let is_referral = |response: &Response| matches!(response, Response::Referral(_));
@@ -507,9 +583,30 @@ fn compare(replies: &[Reply], one_is_enough: bool) -> (Result<Response, Unresolv
     }
 }
 
+/// The failure that most servers have in common; of several, the most specific one.
+fn most_common(replies: &[Reply]) -> Failure {
+    let failures = || replies.iter().filter_map(|reply| reply.response.as_ref().err());
+    // That a server has no usable address matters only if all are so.
+    let matters = |failure: &&Failure| rank(**failure) < rank(Failure::PrivateAddress);
+    let count = |failure: &Failure| failures().filter(|other| *other == failure).count();
+    let most = failures().filter(matters).map(count).max();
+    let common = failures().filter(|failure| matters(failure) && Some(count(failure)) == most);
+    match most {
+        Some(_) => most_specific(common.copied()),
+        None => most_specific(failures().copied()),
+    }
+}
+
 /// The failure that says most about the cause.
-fn most_specific(replies: &[Reply]) -> Failure {
-    let rank = |failure: &Failure| match failure {
+pub(super) fn most_specific(failures: impl IntoIterator<Item = Failure>) -> Failure {
+    let failures = failures.into_iter();
+    failures
+        .min_by_key(|failure| rank(*failure))
+        .unwrap_or(Failure::Timeout)
+}
+
+fn rank(failure: Failure) -> u8 {
+    match failure {
         Failure::Bogus => 0,
         Failure::TooBig => 1,
         Failure::Truncated => 2,
@@ -517,16 +614,11 @@ fn most_specific(replies: &[Reply]) -> Failure {
         Failure::Code(_) => 4,
         Failure::Malformed => 5,
         Failure::Timeout => 6,
-        Failure::BudgetExhausted => 7,
-        // These matter only if all servers have them.
-        Failure::NoAddress => 8,
+        Failure::Resolver => 7,
+        Failure::BudgetExhausted => 8,
         Failure::PrivateAddress => 9,
-    };
-    let failures = replies.iter().filter_map(|reply| reply.response.as_ref().err());
-    failures
-        .min_by_key(|failure| rank(failure))
-        .copied()
-        .unwrap_or(Failure::Timeout)
+        Failure::NoAddress => 10,
+    }
 }
 
 /// The name with `owner` at its end replaced by the target of a `DNAME` record (RFC 6672, section 2.2).

@@ -7,16 +7,18 @@ use std::{
     sync::Arc,
 };
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use shared::{
     config::{Config, DnsConfig, DnsMode},
-    models::hostname::HostPolicy,
+    models::hostname::{self, HostPolicy},
     random,
 };
+use tokio::join;
 
 pub(crate) mod caa;
 mod client;
+mod concurrency;
 pub(crate) mod delegation;
 pub(crate) mod evidence;
 pub(crate) mod lookup;
@@ -73,6 +75,12 @@ impl Operator<'_> {
         let label = text.strip_suffix(self.names.target.as_str());
         label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
     }
+
+    /// Whether the public DNS can have the name. The operator's own names are for the operator to choose.
+    fn is_public(&self, name: &Name) -> bool {
+        let is_special_use = || hostname::is_special_use(&delegation::text(name));
+        self.is_target(name) || (name.iter().len() > 1 && (self.names.allow_special_use || !is_special_use()))
+    }
 }
 
 /// How much a check asks.
@@ -121,8 +129,13 @@ impl Dns {
         let Some(name) = target.and_then(|target| random_child(&target)) else {
             return false;
         };
-        let (addresses, _) = Client::new(self, session, operator).resolve_both(&name).await;
-        !addresses.is_empty()
+        let client = Client::new(self, session, operator, None);
+        let (v4, v6) = join!(
+            client.resolve_kind(&name, RecordType::A),
+            client.resolve_kind(&name, RecordType::AAAA),
+        );
+        let has_address = |found: Result<Vec<_>, _>| found.is_ok_and(|addresses| !addresses.is_empty());
+        has_address(v4) || has_address(v6)
     }
 
     #[must_use]

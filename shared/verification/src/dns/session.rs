@@ -4,21 +4,19 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
 };
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RecordType};
 use tokio::sync::OnceCell;
 
-use super::{delegation::Delegation, wire::RateLimit};
-use crate::limit::{ConcurrencyLimit, lock};
+use super::{concurrency::AddressLimit, delegation::Delegation, evidence::Edge, wire::RateLimit};
+use crate::limit::lock;
 
 /// Entries of each cache.
 const CAPACITY: usize = 2048;
-/// Queries to one name server address at a time.
-const CONCURRENCY: usize = 10;
-/// After so many checks in a row without any response from a set of name servers, the set is not queried again.
+/// After so many checks in a row without any response from a zone or a set of name servers, it is not queried again.
 const MAX_TIMEOUTS: u32 = 3;
 
 /// Shared by the checks of one sweep or one request and never kept longer, so that the next one asks for delegations and
@@ -27,29 +25,48 @@ const MAX_TIMEOUTS: u32 = 3;
 pub struct Session {
     caches: Mutex<Caches>,
     /// Of the queries to one name server address.
-    pub(super) concurrency: ConcurrencyLimit<IpAddr>,
+    pub(super) concurrency: AddressLimit,
     /// For all queries to resolvers.
     pub(super) rate_limit: RateLimit,
+    /// The resolvers that failed, the last one at the end.
+    failed_resolvers: Mutex<Vec<SocketAddr>>,
     /// The addresses of the operator's edge. All names below the target have the same ones.
-    pub(super) edge: OnceCell<Vec<IpAddr>>,
+    pub(super) edge: OnceCell<Edge>,
 }
 
 #[derive(Debug, Default)]
 struct Caches {
     delegations: Recent<Name, Arc<OnceCell<Arc<Delegation>>>>,
-    addresses: Recent<Name, Arc<OnceCell<Vec<IpAddr>>>>,
-    timeouts: Recent<ServerSet, u32>,
+    addresses: Recent<(Name, RecordType), Arc<OnceCell<Vec<IpAddr>>>>,
+    timeouts: Recent<Responder, u32>,
 }
 
 /// The names of all name servers of a zone, sorted.
 pub(super) type ServerSet = Arc<[Name]>;
 
+/// What responds to checks, or does not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Responder {
+    Zone(Name),
+    Servers(ServerSet),
+}
+
+impl Responder {
+    pub(super) fn of(delegation: &Delegation) -> [Self; 2] {
+        [
+            Self::Zone(delegation.zone.clone()),
+            Self::Servers(Arc::clone(&delegation.names)),
+        ]
+    }
+}
+
 impl Default for Session {
     fn default() -> Self {
         Self {
             caches: Mutex::default(),
-            concurrency: ConcurrencyLimit::new(CONCURRENCY),
+            concurrency: AddressLimit::default(),
             rate_limit: RateLimit::default(),
+            failed_resolvers: Mutex::default(),
             edge: OnceCell::new(),
         }
     }
@@ -71,32 +88,48 @@ impl Session {
         let _ = self.delegation(&delegation.zone).set(Arc::clone(delegation));
     }
 
-    /// The cell for the addresses of a name server.
-    pub(super) fn addresses(&self, server: &Name) -> Arc<OnceCell<Vec<IpAddr>>> {
+    /// The cell for the addresses of one family of a name server.
+    pub(super) fn addresses(&self, server: &(Name, RecordType)) -> Arc<OnceCell<Vec<IpAddr>>> {
         lock(&self.caches).addresses.entry(server).clone()
     }
 
-    /// Whether the servers did not respond to three checks in a row.
-    pub(super) fn is_unresponsive(&self, servers: &ServerSet) -> bool {
-        let caches = lock(&self.caches);
-        let timeouts = caches.timeouts.get(servers);
-        timeouts.is_some_and(|timeouts| *timeouts >= MAX_TIMEOUTS)
+    /// The resolvers in their order, but those last that failed.
+    pub(super) fn resolvers(&self, all: &[SocketAddr]) -> Vec<SocketAddr> {
+        let failed = lock(&self.failed_resolvers);
+        let mut resolvers = all.to_vec();
+        resolvers.sort_by_key(|resolver| failed.iter().position(|other| other == resolver));
+        resolvers
     }
 
-    /// Counts a check in which one of the servers responded, or none of them did.
-    pub(super) fn count_check(&self, servers: &ServerSet, responded: bool) {
+    pub(super) fn resolver_failed(&self, resolver: SocketAddr) {
+        let mut failed = lock(&self.failed_resolvers);
+        failed.retain(|other| *other != resolver);
+        failed.push(resolver);
+    }
+
+    /// Whether the zone, or its set of servers, did not respond to three checks in a row.
+    pub(super) fn is_unresponsive(&self, delegation: &Delegation) -> bool {
+        let caches = lock(&self.caches);
+        let timeouts = |responder| caches.timeouts.get(&responder).copied();
+        Responder::of(delegation)
+            .into_iter()
+            .any(|responder| timeouts(responder) >= Some(MAX_TIMEOUTS))
+    }
+
+    /// Counts a check in which a server responded, or none did.
+    pub(super) fn count_check(&self, responder: &Responder, responded: bool) {
         let mut caches = lock(&self.caches);
         if !responded {
-            *caches.timeouts.entry(servers) += 1;
-        } else if caches.timeouts.get(servers).is_some() {
-            *caches.timeouts.entry(servers) = 0;
+            *caches.timeouts.entry(responder) += 1;
+        } else if caches.timeouts.get(responder).is_some() {
+            *caches.timeouts.entry(responder) = 0;
         }
     }
 }
 
 /// A cache that drops its oldest entry when it is full.
 #[derive(Debug)]
-struct Recent<K, V> {
+pub(super) struct Recent<K, V> {
     values: HashMap<K, V>,
     order: VecDeque<K>,
 }
@@ -111,11 +144,11 @@ impl<K, V> Default for Recent<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Default> Recent<K, V> {
-    fn get(&self, key: &K) -> Option<&V> {
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
         self.values.get(key)
     }
 
-    fn entry(&mut self, key: &K) -> &mut V {
+    pub(super) fn entry(&mut self, key: &K) -> &mut V {
         if !self.values.contains_key(key) {
             if self.order.len() >= CAPACITY
                 && let Some(oldest) = self.order.pop_front()
@@ -133,15 +166,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_are_unresponsive_after_three_checks_in_a_row() {
-        let session = Session::default();
-        let servers = ServerSet::from([Name::root()]);
-        for responded in [false, false, true, false, false] {
-            session.count_check(&servers, responded);
-            assert!(!session.is_unresponsive(&servers));
+    fn a_zone_or_a_set_of_servers_is_unresponsive_after_three_checks_in_a_row() {
+        let zone = |zone: &str| Delegation::of_test(zone, "ns.acme.test.");
+        let one = zone("acme.test.");
+        for responder in Responder::of(&one) {
+            let session = Session::default();
+            for responded in [false, false, true, false, false] {
+                session.count_check(&responder, responded);
+                assert!(!session.is_unresponsive(&one));
+            }
+            session.count_check(&responder, false);
+            assert!(session.is_unresponsive(&one));
+            let is_set = matches!(responder, Responder::Servers(_));
+            assert_eq!(session.is_unresponsive(&zone("globex.test.")), is_set);
         }
-        session.count_check(&servers, false);
-        assert!(session.is_unresponsive(&servers));
+    }
+
+    #[test]
+    fn resolvers_that_failed_are_asked_last() {
+        let [a, b, c] = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let session = Session::default();
+        let order = || session.resolvers(&[a, b, c]);
+        assert_eq!(order(), [a, b, c]);
+        session.resolver_failed(a);
+        assert_eq!(order(), [b, c, a]);
+        session.resolver_failed(b);
+        assert_eq!(order(), [c, a, b]);
+        session.resolver_failed(a);
+        assert_eq!(order(), [c, b, a]);
     }
 
     #[test]

@@ -88,6 +88,9 @@ pub enum Failure {
     /// A validating resolver rejects the zone's signatures.
     #[error("SERVFAIL, but not with checking disabled")]
     Bogus,
+    /// None of the configured resolvers answers.
+    #[error("no resolver answers")]
+    Resolver,
 }
 
 /// The name of a response code (IANA, DNS RCODEs).
@@ -258,14 +261,18 @@ pub struct Question<'a> {
     pub recursion: bool,
     /// The CD bit: a validating resolver does not validate (RFC 4035, section 3.2.2).
     pub checking_disabled: bool,
+    /// Sent by TCP with the name in lower case, not by UDP in random letter case: for servers that compare case.
+    pub lower_case: bool,
 }
 
 impl Question<'_> {
     /// The message, with a random id and random letter case. Together with the random source port these are what an
     /// attacker who forges responses must guess.
     fn message(&self, edns: bool) -> Message {
-        let mut name = self.name.clone();
-        name.randomize_label_case();
+        let mut name = self.name.to_lowercase();
+        if !self.lower_case {
+            name.randomize_label_case();
+        }
         let mut message = Message::query();
         message.metadata.recursion_desired = self.recursion;
         message.metadata.checking_disabled = self.checking_disabled;
@@ -315,15 +322,22 @@ async fn udp_then_tcp(
     deadline: Instant,
     sender: &Sender<'_>,
 ) -> Result<Message, Failure> {
+    let by_tcp = async |edns| tcp(server, &question.message(edns), deadline, sender).await;
+    let by_udp = async |edns| match question.lower_case {
+        true => by_tcp(edns)
+            .await
+            .map(|message| Received::Complete(Box::new(message))),
+        false => udp(server, &question.message(edns), deadline, sender).await,
+    };
     let mut edns = true;
-    let received = match udp(server, &question.message(edns), deadline, sender).await {
+    let received = match by_udp(edns).await {
         Err(Failure::Code(code)) if lacks_edns(code) => {
             edns = false;
-            udp(server, &question.message(edns), deadline, sender).await?
+            by_udp(edns).await?
         }
         received => received?,
     };
-    let by_tcp = async || tcp(server, &question.message(edns), deadline, sender).await;
+    let by_tcp = async || by_tcp(edns).await;
     match received {
         Received::Complete(message) => Ok(*message),
         Received::CaseMismatch => by_tcp().await,
@@ -519,6 +533,7 @@ mod tests {
             kind: RecordType::NS,
             recursion: false,
             checking_disabled: false,
+            lower_case: false,
         };
         let mut query = pin!(exchange(address, &question, &budget, None));
         let moment = Duration::from_millis(1);
@@ -560,6 +575,7 @@ mod tests {
             kind: RecordType::TXT,
             recursion: false,
             checking_disabled: false,
+            lower_case: false,
         };
         question.message(true)
     }

@@ -19,7 +19,7 @@ use proptest::{
 };
 use shared::{
     config::DnsMode,
-    models::domain::{FindingCode as Code, Level, RecordState, Routing},
+    models::domain::{Domain, FindingCode as Code, History, Level, RecordState, Routing, Status},
 };
 use verification::dns::{Depth, Limits, Proof, Session};
 
@@ -182,28 +182,233 @@ async fn servers_that_differ_decide_nothing() {
 async fn where_one_server_is_dead_the_resolver_must_agree_with_a_proof_and_a_miss_does_not_count() {
     let world = World::new(&cname()).await;
     world.serve(NS2, |_| Reaction::Silence).await;
-    assert_unknown(&world.see(&portal(), Depth::Scheduled).await, Code::DnsTimeout);
+    let seen = world.see(&portal(), Depth::Scheduled).await;
+    assert_unknown(&seen, Code::NotEverywhereYet);
+    assert_eq!(seen.sole_proof, None);
     world.resolver(&cname()).await;
-    assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
-    assert_eq!(
-        world
-            .see(&verified("portal.acme.test"), Depth::Scheduled)
-            .await
-            .proof,
-        Proof::Cname
-    );
+    let seen = world.see(&portal(), Depth::Scheduled).await;
+    assert_unknown(&seen, Code::NotEverywhereYet);
+    assert_eq!(seen.sole_proof, Some(Proof::Cname));
+    // Such a proof is enough for a first one only.
+    let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
+    assert_unknown(&seen, Code::NotEverywhereYet);
+    assert_eq!(seen.sole_proof, None);
 
     world.zone("acme.test.", &txt(), &[NS1]).await;
     world.resolver(&txt()).await;
     let seen = world.see(&portal(), Depth::Scheduled).await;
     // Whether there is a CNAME is not known, but the other record is enough.
-    assert_eq!((seen.proof, seen.route), (Proof::Txt, RecordState::Unreachable));
+    assert_eq!(
+        (seen.sole_proof, seen.route),
+        (Some(Proof::Txt), RecordState::Unreachable)
+    );
 
     world.zone("acme.test.", "", &[NS1]).await;
     world.resolver("").await;
     let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
-    assert_unknown(&seen, Code::DnsTimeout);
+    assert_unknown(&seen, Code::NotEverywhereYet);
     assert_eq!(seen.findings[0].observed.len(), 2);
+}
+
+#[tokio::test]
+async fn servers_that_disagree_are_a_miss_of_a_domain_that_only_one_server_ever_proved() {
+    let world = World::new("").await;
+    let history = History {
+        proven_by_one_server: true,
+        ..History::default()
+    };
+    let proven_by_one = Domain {
+        history,
+        ..verified("portal.acme.test")
+    };
+    // Its addresses are ours too.
+    let flattened = format!("{}\nportal.acme.test. A {EDGE}", txt());
+    for records in [cname(), txt(), flattened] {
+        world.zone("acme.test.", &records, &[NS1]).await;
+        let seen = world.see(&proven_by_one, Depth::Scheduled).await;
+        assert_eq!((seen.proof, seen.flattened), (Proof::Missing, false), "{seen:?}");
+        assert_eq!(seen.findings[0].code, Code::NotEverywhereYet);
+        let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
+        assert_unknown(&seen, Code::NotEverywhereYet);
+        let pending = Domain {
+            status: Status::Pending,
+            ..proven_by_one.clone()
+        };
+        let seen = world.see(&pending, Depth::Scheduled).await;
+        assert_unknown(&seen, Code::NotEverywhereYet);
+    }
+    // Both show the proof.
+    world.zone("acme.test.", &cname(), &[NS1, NS2]).await;
+    let seen = world.see(&proven_by_one, Depth::Scheduled).await;
+    assert_eq!((seen.proof, seen.sole_proof), (Proof::Cname, None));
+}
+
+/// `acme.test.` at four servers, the last of which does not respond.
+async fn three_of_four_servers(records: &str) -> World {
+    let world = World::new("").await;
+    let mut registry = String::new();
+    for server in 80..84 {
+        let ns = format!("ns{server}.acme.test.");
+        registry += &format!("acme.test. NS {ns}\n{ns} A {}\n", address(server));
+    }
+    world.registry(&registry).await;
+    world.zone("acme.test.", records, &[80, 81, 82]).await;
+    world.serve(83, |_| Reaction::Silence).await;
+    world
+}
+
+#[tokio::test]
+async fn a_miss_counts_where_one_of_four_servers_is_dead() {
+    for records in [
+        // The name does not exist; it has no address; the name that it leads to does not exist.
+        "",
+        "portal.acme.test. MX mail.acme.test.",
+        "portal.acme.test. CNAME gone.acme.test.",
+    ] {
+        let world = three_of_four_servers(records).await;
+        for _ in 0..5 {
+            let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
+            let found = (seen.proof, seen.routing);
+            assert_eq!(found, (Proof::Missing, Routing::Elsewhere), "{records}: {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_failure_of_most_servers_is_told() {
+    let world = three_of_four_servers("").await;
+    for (server, code) in [
+        (80, ResponseCode::ServFail),
+        (81, ResponseCode::Refused),
+        (82, ResponseCode::Refused),
+    ] {
+        world.serve(server, move |asked| asked.code(code)).await;
+    }
+    let seen = world.see(&portal(), Depth::Scheduled).await;
+    assert_unknown(&seen, Code::DnsRefused);
+    world.serve(81, |asked| asked.code(ResponseCode::ServFail)).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
+    assert_unknown(&seen, Code::DnsServfail);
+}
+
+/// Behaves as if the zone had a name only in the letter case in which it was entered.
+fn case_sensitive(records: String, tcp: bool) -> impl Fn(&Asked) -> Reaction + Send + Sync + 'static {
+    move |asked| {
+        if asked.tcp && !tcp {
+            return Reaction::Silence;
+        }
+        let reply = Zone::parse("acme.test.", &records).answer(asked);
+        match asked.name().eq_case(&asked.name().to_lowercase()) {
+            true => Reaction::Say(reply),
+            false => asked.code(ResponseCode::NXDomain),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_compares_letter_case_is_asked_in_lower_case_before_a_miss() {
+    let world = World::new("").await;
+    let serve = async |records: &str, tcp| {
+        for server in [NS1, NS2] {
+            world.serve(server, case_sensitive(records.to_owned(), tcp)).await;
+        }
+    };
+    for (records, expected) in [
+        (cname(), Proof::Cname),
+        (txt(), Proof::Txt),
+        (String::new(), Proof::Missing),
+    ] {
+        serve(&records, true).await;
+        for domain in [portal(), verified("portal.acme.test")] {
+            let seen = world.see(&domain, Depth::Diagnose).await;
+            assert_eq!(seen.proof, expected, "{records}: {seen:?}");
+            assert!(seen.packets <= 64);
+        }
+    }
+    // The addresses too, which tell a flattened name.
+    serve(&format!("portal.acme.test. A {EDGE}"), true).await;
+    let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
+    assert!(seen.flattened, "{seen:?}");
+    assert!(
+        world
+            .got()
+            .iter()
+            .filter(|got| got.tcp)
+            .all(|got| got.spelled == got.name)
+    );
+    // A server without TCP has answered by UDP.
+    serve("", false).await;
+    let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
+    assert_eq!(seen.proof, Proof::Missing, "{seen:?}");
+    // A resolver passes on what it is asked.
+    world.serve(RESOLVER, case_sensitive(cname(), true)).await;
+    let dns = world.dns_with(DnsMode::Recursive, false);
+    let seen = look(&dns, &portal(), Depth::Scheduled, &Session::default()).await;
+    assert_eq!(seen.proof, Proof::Cname, "{seen:?}");
+}
+
+#[tokio::test]
+async fn all_addresses_of_a_server_are_tried() {
+    const DEAD: u8 = 90;
+    let world = World::new("").await;
+    world.serve(DEAD, |_| Reaction::Silence).await;
+    let (mut registry, mut elsewhere) = (String::new(), String::new());
+    for server in 80..84 {
+        let addresses = |ns: &str| {
+            format!(
+                "{ns} A {}\n{ns} A {}\n",
+                address(server),
+                address(DEAD + server - 79)
+            )
+        };
+        let dead = DEAD + server - 79;
+        world.serve(dead, |_| Reaction::Silence).await;
+        let [acme, other] = [
+            format!("ns{server}.acme.test."),
+            format!("ns{server}.provider.example."),
+        ];
+        registry += &format!(
+            "acme.test. NS {acme}\nglobex.test. NS {other}\n{}",
+            addresses(&acme)
+        );
+        elsewhere += &addresses(&other);
+        let zones = ["acme.test.", "globex.test."]
+            .map(|apex| Zone::parse(apex, &format!("portal.{apex} CNAME {TARGET}")));
+        world
+            .serve(server, move |asked| {
+                let zone = usize::from(name("globex.test.").zone_of(asked.name()));
+                Reaction::Say(zones[zone].answer(asked))
+            })
+            .await;
+    }
+    world.registry(&registry).await;
+    world.resolver(&elsewhere).await;
+    for _ in 0..12 {
+        for hostname in ["portal.acme.test", "portal.globex.test"] {
+            let seen = world.see(&domain(hostname), Depth::Scheduled).await;
+            assert_eq!((seen.proof, seen.sole_proof), (Proof::Cname, None), "{seen:?}");
+        }
+    }
+    // An address that refuses, too.
+    for server in 80..84 {
+        world
+            .serve(DEAD + server - 79, |asked| asked.code(ResponseCode::Refused))
+            .await;
+    }
+    let seen = world.see(&portal(), Depth::Scheduled).await;
+    assert_eq!(seen.proof, Proof::Cname, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_server_without_an_ipv4_address_in_the_glue_is_resolved() {
+    let world = World::new(&cname()).await;
+    let glue = "acme.test. NS ns1.provider.test.\nns1.provider.test. AAAA 100::1";
+    world.registry(glue).await;
+    world
+        .resolver(&format!("ns1.provider.test. A {}", address(NS1)))
+        .await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
+    assert_eq!(seen.proof, Proof::Cname, "{seen:?}");
 }
 
 #[tokio::test]
@@ -663,7 +868,7 @@ async fn by_the_resolver_alone() {
     world.serve(RESOLVER, |_| Reaction::Silence).await;
     assert_unknown(
         &look(&dns, &portal(), Depth::Scheduled, &Session::default()).await,
-        Code::DnsTimeout,
+        Code::ResolverFailed,
     );
 }
 

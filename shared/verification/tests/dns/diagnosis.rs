@@ -598,20 +598,18 @@ async fn without_all_addresses_of_the_edge_the_routing_is_unknown_even_in_a_prox
     ] {
         for failing in [&[RecordType::A, RecordType::AAAA][..], &[RecordType::AAAA]] {
             let world = World::new(&format!("acme.test. A {address_of_name}")).await;
-            let zone = Zone::parse(
-                ".",
-                &format!(
-                    "test. NS nic.test.\nnic.test. A {}\n{TARGET} A {EDGE}",
-                    address(REGISTRY)
-                ),
-            );
+            let edge = 60;
             world
-                .serve(RESOLVER, move |asked| {
-                    let is_edge = name("edge.test.").zone_of(asked.name());
-                    match is_edge && failing.contains(&asked.kind()) {
-                        true => asked.code(ResponseCode::ServFail),
-                        false => Reaction::Say(zone.answer(asked)),
-                    }
+                .registry(&format!(
+                    "acme.test. NS ns1.acme.test.\nacme.test. NS ns2.acme.test.\nedge.test. NS ns.edge.test.\nns.edge.test. A {}",
+                    address(edge)
+                ))
+                .await;
+            let zone = Zone::parse("edge.test.", &format!("{TARGET} A {EDGE}"));
+            world
+                .serve(edge, move |asked| match failing.contains(&asked.kind()) {
+                    true => asked.code(ResponseCode::ServFail),
+                    false => Reaction::Say(zone.answer(asked)),
                 })
                 .await;
             let seen = world.see(&domain("acme.test"), Depth::Diagnose).await;

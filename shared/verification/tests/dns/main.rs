@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says where.
 
+mod aliases;
 mod answers;
 mod daemons;
 mod delegation;
 mod diagnosis;
+mod edge;
+mod resolvers;
 mod servers;
 mod sessions;
 mod world;

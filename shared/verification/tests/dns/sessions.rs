@@ -244,8 +244,8 @@ async fn a_check_that_waits_2_s_for_other_checks_is_busy() {
         .await
         .into_iter()
         .partition(|(evidence, _)| evidence.is_err());
-    // Ten queries at a time to each of the two servers.
-    assert!((10..=20).contains(&finished.len()), "{}", finished.len());
+    // Six queries at a time to each of the two servers, because they have not responded yet.
+    assert!((6..=12).contains(&finished.len()), "{}", finished.len());
     assert!(!busy.is_empty());
     for (_, took) in busy {
         assert!(took < limits.query, "{took:?}");

@@ -161,7 +161,7 @@ impl World {
     /// The registry of `test.` with these delegations; `ns1.acme.test.` and `ns2.acme.test.` have addresses there.
     pub async fn registry(&self, delegations: &str) {
         let text = format!(
-            "ns1.acme.test. A {}\nns2.acme.test. A {}\n{delegations}",
+            "*.edge.test. A {EDGE}\nns1.acme.test. A {}\nns2.acme.test. A {}\n{delegations}",
             address(NS1),
             address(NS2)
         );
@@ -288,6 +288,8 @@ impl World {
 #[derive(Debug)]
 pub struct Seen {
     pub proof: Proof,
+    /// The proof that only one of several servers gives.
+    pub sole_proof: Option<Proof>,
     pub flattened: bool,
     pub routing: Routing,
     pub zone: Option<Hostname>,
@@ -310,6 +312,7 @@ pub fn seen(domain: &Domain, evidence: &Evidence) -> Seen {
     };
     Seen {
         proof: evidence.proof(),
+        sole_proof: evidence.sole_proof,
         flattened: evidence.is_flattened(),
         routing: evidence.routing(),
         zone: evidence.zone(),
