@@ -1,12 +1,13 @@
 //! The DNS that proves a domain, with real packets.
 
 use std::{
+    net::SocketAddr,
     ops::Range,
     time::{Duration, Instant},
 };
 
 use futures::future::join_all;
-use local::system::System;
+use local::{dns::DnsServer, system::System, zone::ZoneDatabase};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -444,6 +445,38 @@ async fn dead_resolver(mode: &str) {
         (&json!("resolver-failed"), &json!("unknown"))
     );
     assert_eq!(domain["check"]["attempts"], 1);
+}
+
+#[tokio::test]
+async fn one_rogue_server_neither_proves_a_name_at_once_nor_holds_it_for_ever() {
+    let api = Api::stopped().await;
+    let acme = api.agency("org_acme").await;
+    let claim = acme.custom_domain("portal.acme.test").await;
+    let other = SocketAddr::new([127, 0, 53, 73].into(), api.dns.address().port());
+    let zone = format!(
+        "acme.test. NS ns1.acme.test.\nacme.test. NS ns2.acme.test.\nns2.acme.test. A {}\n",
+        other.ip()
+    );
+    // The first server and the resolver have the record. The second server does not respond.
+    api.dns.set_zone(&(zone.clone() + &cname(&claim))).unwrap();
+    for wait in [0, 9 * 60] {
+        api.advance(Duration::from_secs(wait));
+        let domain = acme.verify(&claim).await.expect(200);
+        assert_eq!(standing(&domain), ("pending", "not-everywhere-yet"));
+        assert_eq!(domain["check"]["problem"]["level"], "unknown");
+    }
+    api.advance(Duration::from_secs(61));
+    assert_eq!(acme.verify(&claim).await.expect(200)["status"], "verified");
+    // It responds again, and does not have the record.
+    let honest = DnsServer::start(other, ZoneDatabase::parse(&zone).unwrap());
+    let _honest = honest.await.unwrap();
+    for status in ["failing"; 5].into_iter().chain(["failed"]) {
+        api.advance(2 * DAY);
+        api.reverify().await;
+        let domain = api.now(&claim).await;
+        assert_eq!(domain["status"], status, "{domain}");
+    }
+    assert_eq!(standing(&api.now(&claim).await), ("failed", "lost"));
 }
 
 #[tokio::test]

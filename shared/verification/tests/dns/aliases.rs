@@ -58,10 +58,7 @@ async fn an_alias_that_the_public_dns_cannot_have_is_a_miss_and_is_not_followed(
             assert_eq!(codes(&seen), [Code::WrongValue, Code::TargetMissing]);
             assert_hidden(&seen);
             let got = world.got();
-            assert!(
-                !got.iter().any(|got| got.name == target),
-                "{got:?}"
-            );
+            assert!(!got.iter().any(|got| got.name == target), "{got:?}");
         }
     }
 }
