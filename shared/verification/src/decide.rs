@@ -265,7 +265,7 @@ impl CheckInput<'_> {
         let backoff = (UNKNOWN_BACKOFF * (1 << doublings)).min(MAX_UNKNOWN_BACKOFF);
         let next = self.after(match (result, status) {
             (CheckResult::Unknown, Status::Pending) => backoff.min(own),
-            (CheckResult::Unknown, _) => backoff,
+            (CheckResult::Unknown, Status::Verified | Status::Failing) => backoff,
             _ => own,
         });
         let end = history.since.unwrap_or(self.before.created_at) + FAILED_CHECKED;
@@ -440,7 +440,7 @@ mod tests {
             (
                 "after a check without a definite answer",
                 format!(
-                    "after {}, doubling, up to {}; a `pending` domain not later than by its own row",
+                    "after {}, doubling, up to {}; a `pending` domain not later than by its own row, a `failed` one by its own row",
                     minutes(UNKNOWN_BACKOFF),
                     hours(MAX_UNKNOWN_BACKOFF)
                 ),

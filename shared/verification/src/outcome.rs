@@ -320,7 +320,7 @@ mod tests {
         // What DNS said last was a miss; that it says nothing now changes nothing.
         story
             .then(HOUR, &seen(Unknown))
-            .is(Status::Failed, end, Some(5 * MINUTE));
+            .is(Status::Failed, end, Some(DAY));
     }
 
     #[test]
@@ -329,11 +329,10 @@ mod tests {
         let story = story.is(Status::Pending, Some(FindingCode::DnsTimeout), Some(MINUTE));
         let story = story.then(3 * WEEK + 2 * DAY - HOUR, &seen(Unknown));
         let story = story.is(Status::Pending, Some(FindingCode::DnsTimeout), Some(MINUTE));
-        story.clone().then(HOUR, &seen(Unknown)).is(
-            Status::Failed,
-            Some(FindingCode::Expired),
-            Some(5 * MINUTE),
-        );
+        story
+            .clone()
+            .then(HOUR, &seen(Unknown))
+            .is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
         story
             .then(MINUTE, &seen(Missing))
             .is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
