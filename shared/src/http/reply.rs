@@ -56,9 +56,12 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// The value as JSON. Serialization of our own types does not fail.
+/// The value as JSON with a line break, so that a terminal shows its prompt on a line of its own. Serialization of our own types
+/// does not fail.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
+    let mut json = serde_json::to_vec(value).unwrap_or_default();
+    json.push(b'\n');
+    json
 }
 
 /// A private resource with its entity tag.

@@ -103,6 +103,28 @@ async fn every_response_says_what_caches_may_do_and_has_a_request_id_of_its_own(
     assert_eq!(ids.len(), count);
 }
 
+/// So that a terminal shows its prompt on a line of its own.
+#[tokio::test]
+async fn every_body_ends_with_a_line_break() {
+    let api = Api::start().await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
+    for operation in operations() {
+        for user in [&api.visitor(), &tenant.owner] {
+            for names in [&Names::absent(), &tenant.names] {
+                let text = operation.send(user, names).await.text;
+                assert!(
+                    text.is_empty() || text.ends_with('\n'),
+                    "{}: {text}",
+                    operation.id
+                );
+            }
+        }
+        let refused = operation.send_nonsense(&tenant.owner, &tenant.names).await.text;
+        assert!(refused.is_empty() || refused.ends_with('\n'), "{refused}");
+    }
+    assert!(tenant.owner.get("/nowhere").await.text.ends_with("}\n"));
+}
+
 #[tokio::test]
 async fn behind_the_gateway_the_request_id_is_the_gateways() {
     let api = Api::start().await;
