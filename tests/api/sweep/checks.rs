@@ -6,6 +6,8 @@ use ::reverify::{Report, Selection, sweep};
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::fault::Fault;
 use serde_json::{Value, json};
+use shared::models::time::Timestamp;
+use uuid::Uuid;
 
 use super::{LONG, counts, dns, domains, entries, serve, statuses, system};
 use crate::harness::{Api, DAY, MINUTE, id};
@@ -39,6 +41,30 @@ async fn a_sweep_checks_the_due_domains_and_reports_them() {
     api.advance(70 * MINUTE);
     let report = api.reverify().await;
     assert_eq!((report.due, report.failing, report.lapsed), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn every_id_has_the_time_of_its_entry_also_after_a_run_as_of_a_later_time() {
+    let api = Api::start().await;
+    let owner = api.agency("org_a").await;
+    owner.custom_domain("portal.acme.test").await;
+    let later = api.app.clock.now() + 200 * DAY;
+    let report = local::reverify::run(&api.app, &dns(&api), Some(later))
+        .await
+        .unwrap();
+    assert_eq!((report.checked, report.failed), (1, 1), "{report:?}");
+    owner.subdomain("acmeword").await;
+    let audit = owner.audit().await;
+    let time = |entry: &Value| entry["at"].as_str().unwrap().to_owned();
+    assert_eq!(audit.len(), 4);
+    assert_eq!(time(&audit[0]), later.to_string());
+    assert!(audit.is_sorted_by_key(|entry| std::cmp::Reverse(time(entry))));
+    for entry in &audit {
+        let id = Uuid::try_parse(id(entry).split_once('_').unwrap().1).unwrap();
+        let (seconds, _) = id.get_timestamp().unwrap().to_unix();
+        let created = Timestamp::from_seconds(i64::try_from(seconds).unwrap());
+        assert_eq!(created.to_string(), time(entry));
+    }
 }
 
 #[tokio::test]
