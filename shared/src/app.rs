@@ -13,7 +13,7 @@ use aws_config::{
 };
 use aws_sdk_dynamodb::{
     Client,
-    config::{self, Credentials},
+    config::{self, Credentials, SharedHttpClient},
 };
 
 use crate::{auth::Auth, config::Config, models::time::Timestamp, store::Store, telemetry};
@@ -65,11 +65,20 @@ async fn dynamodb(config: &Config) -> Client {
     let endpoint = config.dynamodb_endpoint.as_deref();
     // An emulator accepts any credentials, and a local machine has none.
     if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
-        loader = loader.credentials_provider(Credentials::new("local", "local", None, None, "local"));
+        let credentials = Credentials::new("local", "local", None, None, "local");
+        loader = loader
+            .credentials_provider(credentials)
+            .http_client(direct_http());
     }
     let mut sdk = config::Builder::from(&loader.load().await);
     sdk.set_endpoint_url(endpoint.map(str::to_owned));
     Client::from_conf(sdk.interceptor(telemetry::DynamoDbMeter).build())
+}
+
+/// An HTTP client for an emulator. Unlike the SDK's own, it ignores `HTTP_PROXY` and `ALL_PROXY`: a proxy does not reach this
+/// machine.
+pub fn direct_http() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_http()
 }
 
 /// The source of the current time. Only the edge reads it. Other code takes the time as an argument.

@@ -9,6 +9,7 @@ use std::{
 
 use aws_smithy_http_client::{
     Connector,
+    proxy::ProxyConfig,
     tls::{self, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
@@ -105,7 +106,14 @@ struct CachedKeys {
 
 impl RemoteKeys {
     pub(super) fn new(url: JwksUrl) -> Self {
+        // `HTTPS_PROXY` and `NO_PROXY` hold for the identity provider as for DynamoDB. `http` is only of this machine, which a
+        // proxy does not reach.
+        let proxy = match url.uri.scheme_str() {
+            Some("https") => ProxyConfig::from_env(),
+            _ => ProxyConfig::disabled(),
+        };
         let connector = Connector::builder()
+            .proxy_config(proxy)
             // Lambda freezes the function between requests, so a pooled connection would be dead at the next fetch.
             .pool_max_idle_per_host(0)
             .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))

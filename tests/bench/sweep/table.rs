@@ -60,6 +60,7 @@ impl Table {
             .endpoint_url(&endpoint)
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+            .http_client(shared::app::direct_http())
             .build();
         let client = Client::from_conf(config);
         let mut table = Self {
