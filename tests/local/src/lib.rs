@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod openapi;
 pub mod reverify;
 pub mod run;
+pub mod server;
 pub mod system;
 pub mod template;
 pub mod token;

@@ -21,7 +21,7 @@ use crate::{
     dns::DnsServer,
     dynamodb,
     environment::{Environment, REGION, reachable},
-    system,
+    server, system,
     template::TableDefinition,
     token,
     zone::ZoneDatabase,
@@ -81,10 +81,8 @@ pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Resu
 
     let (end, ended) = oneshot::channel::<()>();
     let router = system::router(&app)?;
-    let mut server = tokio::spawn(async {
-        let ended = async { drop(ended.await) };
-        axum::serve(listener, router).with_graceful_shutdown(ended).await
-    });
+    let ended = async { drop(ended.await) };
+    let mut server = tokio::spawn(server::serve(listener, router, server::PATIENCE, ended));
     let welcome = welcome(&environment, &options, reachable(api), &database, dns.as_ref());
     let _ = io::stdout().write_all(welcome.as_bytes()); // A closed standard output does not stop the server.
     tokio::select! {
