@@ -301,7 +301,11 @@ fn resolver(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn endpoint(text: &str) -> Result<String, &'static str> {
+/// The URL of a DynamoDB endpoint.
+///
+/// # Errors
+/// The text is not an `http` or `https` URL.
+pub fn endpoint(text: &str) -> Result<String, &'static str> {
     match Url::parse(text) {
         Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => Ok(text.to_owned()),
         _ => Err("must be a URL such as http://127.0.0.1:8000"),

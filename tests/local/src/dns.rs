@@ -2,7 +2,7 @@
 //! a query with the RD bit gets a resolver's response, any other query gets the response of the name's zone.
 
 use std::{
-    io,
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -16,7 +16,7 @@ use hickory_server::{
     server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
     zone_handler::MessageResponseBuilder,
 };
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, ToSocketAddrs, UdpSocket};
 
 use crate::{
     environment::reachable,
@@ -41,11 +41,12 @@ pub struct DnsServer {
 type SharedZone = Arc<RwLock<Arc<ZoneDatabase>>>;
 
 impl DnsServer {
-    /// Serves the records of `zone`, completed by [`ZoneDatabase::complete`]. UDP and TCP have the same port; 0 is any port.
+    /// Serves the records of `zone`, completed by [`ZoneDatabase::complete`]. UDP and TCP have the same port; 0 is any port. Of
+    /// several addresses, it is the first that can be bound.
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn start(address: SocketAddr, zone: ZoneDatabase) -> io::Result<Self> {
+    pub async fn start(address: impl ToSocketAddrs, zone: ZoneDatabase) -> io::Result<Self> {
         let (udp, tcp) = bind(address).await?;
         let address = reachable(udp.local_addr()?);
         let zone = Arc::new(RwLock::new(Arc::new(zone.complete(address.ip()))));
@@ -84,11 +85,14 @@ impl DnsServer {
             let now = read(file, suffix).await;
             let text = now.clone().unwrap_or_else(|error| error);
             if last.as_ref() != Some(&text) {
-                match now.and_then(|text| self.set_zone(&text).map_err(|error| error.to_string())) {
-                    Ok(()) if last.is_none() => {}
-                    Ok(()) => eprintln!("{}: loaded", file.display()),
-                    Err(error) => eprintln!("{}: {error}; the records stay as they were", file.display()),
-                }
+                let loaded = now.and_then(|text| self.set_zone(&text).map_err(|error| error.to_string()));
+                let report = match loaded {
+                    Ok(()) if last.is_none() => String::new(),
+                    Ok(()) => format!("{}: loaded\n", file.display()),
+                    Err(error) => format!("{}: {error}; the records stay as they were\n", file.display()),
+                };
+                // A closed standard error does not stop the server.
+                let _ = io::stderr().write_all(report.as_bytes());
                 last = Some(text);
             }
             tokio::time::sleep(RELOAD_EVERY).await;
@@ -104,10 +108,10 @@ async fn read(file: &Path, suffix: &str) -> Result<String, String> {
 }
 
 /// Binds UDP and TCP to one port. With port 0, a port that is free for TCP may be in use for UDP: it tries another one.
-async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    let mut tries = if address.port() == 0 { 20 } else { 1 };
+async fn bind(address: impl ToSocketAddrs) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = 20;
     loop {
-        let tcp = TcpListener::bind(address).await?;
+        let tcp = TcpListener::bind(&address).await?;
         match UdpSocket::bind(tcp.local_addr()?).await {
             Ok(udp) => return Ok((udp, tcp)),
             Err(error) if tries == 1 => return Err(error),

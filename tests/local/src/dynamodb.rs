@@ -1,6 +1,7 @@
 //! The embedded DynamoDB, in memory or in one file. The SDK uses it over HTTP, as it uses AWS.
 
 use std::{
+    fmt, fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::OnceLock,
@@ -11,21 +12,45 @@ use aws_sdk_dynamodb::{
     config::{BehaviorVersion, Credentials, Region},
 };
 use dynoxide::Database;
+use shared::app::direct_http;
 use tokio::net::TcpListener;
 
-/// Opens the database in a file, or in memory without one. The file is SQLite with a write-ahead log: a write survives a
-/// kill once it has its response.
+use crate::template::TableDefinition;
+
+/// Opens the database in a file, and creates the file and the table if they do not exist. The file is SQLite with a write-ahead
+/// log: a write survives a kill once it has its response.
+///
+/// The embedded database creates a table in several transactions. So the table is created in a copy, which then replaces the
+/// file: a kill leaves no part of a table.
 ///
 /// # Errors
-/// The file cannot be opened, or is not such a database.
-pub fn open(file: Option<&Path>) -> Result<Database, String> {
-    let Some(file) = file else {
-        return Database::memory().map_err(|error| error.to_string());
-    };
+/// The file cannot be opened or written, or is not such a database.
+pub fn open(file: &Path, table: &str) -> Result<Database, String> {
     let name = file
         .to_str()
         .ok_or_else(|| format!("{} is not UTF-8", file.display()))?;
-    Database::new(name).map_err(|error| format!("{name}: {error}"))
+    let failed = |error: &dyn fmt::Display| format!("{name}: {error}");
+    let open = |name: &str| Database::new(name).map_err(|error| failed(&error));
+    let copy = format!("{name}.new");
+    // What a kill left.
+    for file in [copy.clone(), format!("{copy}-wal"), format!("{copy}-shm")] {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&error)),
+            _ => {}
+        }
+    }
+    if file.exists() {
+        let database = open(name)?;
+        if matches!(database.get_table_metadata(table), Ok(Some(_))) {
+            return Ok(database);
+        }
+        database.vacuum_into(&copy).map_err(|error| failed(&error))?;
+    }
+    let definition = TableDefinition::from_template().map_err(|error| error.to_string())?;
+    // Dropping the database moves its log into the copy.
+    definition.create_in(&open(&copy)?, table)?;
+    fs::rename(&copy, file).map_err(|error| failed(&error))?;
+    open(name)
 }
 
 /// Serves `database` on `listener` until `shutdown` resolves and the open requests have their responses.
@@ -54,7 +79,7 @@ pub fn shared() -> SocketAddr {
             .set_nonblocking(true)
             .expect("a socket that can be non-blocking");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let database = open(None).expect("a database in memory");
+        let database = Database::memory().expect("a database in memory");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -79,6 +104,7 @@ pub fn client(endpoint: &str, region: &str) -> Client {
         .endpoint_url(endpoint)
         .region(Region::new(region.to_owned()))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .http_client(direct_http())
         .build();
     Client::from_conf(config)
 }
@@ -99,7 +125,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::{environment::REGION, template::TableDefinition};
+    use crate::environment::REGION;
 
     const TABLE: &str = "emulator";
     const OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;

@@ -1,6 +1,11 @@
 //! The command `cargo local`: arguments, logs and exit status.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 use local::{
@@ -42,15 +47,21 @@ struct TokenArgs {
     #[arg(long, default_value = "user_demo")]
     sub: String,
     /// How long the token is valid
-    #[arg(long, value_name = "SECONDS", default_value_t = token::TTL, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = token::TTL,
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(i64).range(1..)
+    )]
     ttl: i64,
 }
 
 #[derive(Args)]
 struct ReverifyArgs {
     /// The address of the running server's API
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-    addr: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = run::address)]
+    addr: String,
     /// The time that the function takes as the present (2026-11-23T17:00:00Z), instead of now
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
@@ -61,18 +72,22 @@ struct ReverifyArgs {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let variable = |name: &str| std::env::var(name).ok();
     let result = match cli.command {
         Some(Command::Token(TokenArgs { org, role, sub, ttl })) => {
             token::sign_for(&Environment::new(&variable), &org, &role, &sub, ttl)
-                .map(|token| println!("{token}"))
+                .await
+                .map(print)
         }
         Some(Command::Reverify(ReverifyArgs { addr, at, hours })) => {
             let from_now = |hours| Timestamp::now() + Duration::from_secs(3600 * u64::from(hours));
-            reverify::request(addr, at.or(hours.map(from_now)))
+            reverify::request(&addr, at.or(hours.map(from_now)))
                 .await
-                .map(|report| println!("{report}"))
+                .map(print)
         }
         None => {
             init_logs(&Environment::new(&variable));
@@ -82,10 +97,33 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            print_error(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints the help, or an error of the arguments in one line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = first.split_whitespace().collect();
+    print_error(words.join(" "));
+    ExitCode::from(2)
+}
+
+/// Prints a line. A closed standard output is not an error: `cargo local token | head -0`.
+fn print(text: impl fmt::Display) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Prints a line on standard error, which can be closed too.
+fn print_error(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Sends logs as text to standard error. `RUST_LOG` and `AWS_LAMBDA_LOG_LEVEL` set the level of the API's logs. The
@@ -100,6 +138,7 @@ fn init_logs(environment: &Environment<'_>) {
     let filter = EnvFilter::builder().parse_lossy(filter);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
+        .log_internal_errors(false) // It panics where standard error is closed.
         .init();
 }

@@ -1,7 +1,7 @@
 //! Runs the scheduled function, which EventBridge Scheduler invokes in AWS. Here `cargo local reverify` requests a run from
 //! the running server.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -56,16 +56,16 @@ pub(crate) fn routes(app: App, dns: Dns) -> Router {
 
 fn render(report: Result<Report, String>) -> Response {
     match report.and_then(|report| serde_json::to_string_pretty(&report).map_err(|error| error.to_string())) {
-        Ok(report) => report.into_response(),
+        Ok(report) => format!("{report}\n").into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
     }
 }
 
-/// Requests a run from the server at `address`, and returns its report as JSON.
+/// Requests a run from the server at `address` (`host:port`), and returns its report as JSON.
 ///
 /// # Errors
 /// The connection fails, or the server returns an error.
-pub async fn request(address: SocketAddr, at: Option<Timestamp>) -> Result<String, String> {
+pub async fn request(address: &str, at: Option<Timestamp>) -> Result<String, String> {
     let query = at.map(|at| format!("?at={at}")).unwrap_or_default();
     let request = format!("POST {PATH}{query} HTTP/1.0\r\nhost: {address}\r\n\r\n");
     let exchange = async {
@@ -80,7 +80,7 @@ pub async fn request(address: SocketAddr, at: Option<Timestamp>) -> Result<Strin
     })?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     match head.split(' ').nth(1) {
-        Some("200") => Ok(body.to_owned()),
+        Some("200") => Ok(body.trim_end().to_owned()),
         _ => Err(format!(
             "{address} (--addr): {} {body}",
             head.lines().next().unwrap_or_default()

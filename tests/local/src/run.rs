@@ -34,23 +34,38 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Args, Debug)]
 pub struct Options {
     /// The address of the API
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-    addr: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = address)]
+    addr: String,
     /// Keeps the data in this file (default: in memory)
     #[arg(long, value_name = "FILE", conflicts_with = "dynamodb_endpoint")]
     data: Option<PathBuf>,
     /// The address of the embedded DynamoDB, which other programs can use too
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
-    dynamodb_addr: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000", value_parser = address)]
+    dynamodb_addr: String,
     /// Uses the DynamoDB at this URL instead of the embedded one
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = shared::config::endpoint)]
     dynamodb_endpoint: Option<String>,
     /// Serves the records of this zone file, and reads it again when it changes
     #[arg(long, value_name = "FILE")]
     zone: Option<PathBuf>,
     /// The address of the DNS server, which starts unless DNS_RESOLVERS is set
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5300")]
-    dns_addr: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5300", value_parser = address)]
+    dns_addr: String,
+}
+
+/// Checks the form of an address. A host name is resolved when the address is used.
+///
+/// # Errors
+/// The text is not a host and a port.
+pub fn address(text: &str) -> Result<String, &'static str> {
+    let is_name = |host: &str| !host.is_empty() && !host.contains([':', '[', ']']);
+    let named = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok());
+    match named || text.parse::<SocketAddr>().is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("must be a host and a port, such as 127.0.0.1:3000 or localhost:3000"),
+    }
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -59,17 +74,22 @@ pub struct Options {
 /// One line that says what did not start, and which option or variable to change.
 pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Result<(), String> {
     let stop = stop_signal()?;
-    let listener = bind(options.addr, "--addr").await?;
-    let api = local_address(&listener)?;
     let environment = Environment::new(set);
+    // Before anything starts, so that an unusable variable leaves no file.
+    let parse = |environment: &Environment<'_>| {
+        Config::parse(&|name| environment.get(name)).map_err(|error| error.to_string())
+    };
+    let table = parse(&environment)?.table;
+    let listener = bind(&options.addr, "--addr").await?;
+    let api = local_address(&listener)?;
     let dns = start_dns(&options, &environment).await?;
-    let database = Database::start(&options, &environment).await?;
+    let database = Database::start(&options, &environment, &table).await?;
     let environment = environment.dynamodb(&database.endpoint);
     let environment = match &dns {
         Some(dns) => environment.dns(dns.address()),
         None => environment,
     };
-    let config = Config::parse(&|name| environment.get(name)).map_err(|error| error.to_string())?;
+    let config = parse(&environment)?;
 
     // The operator's own zone: the CNAME targets of custom domains lead to this machine.
     let targets = format!("$ORIGIN .\n*.{}. 60 IN A 127.0.0.1\n", config.names.target);
@@ -83,7 +103,7 @@ pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Resu
     let router = system::router(&app)?;
     let ended = async { drop(ended.await) };
     let mut server = tokio::spawn(server::serve(listener, router, server::PATIENCE, ended));
-    let welcome = welcome(&environment, &options, reachable(api), &database, dns.as_ref());
+    let welcome = welcome(&environment, &options, reachable(api), &database, dns.as_ref()).await;
     let _ = io::stdout().write_all(welcome.as_bytes()); // A closed standard output does not stop the server.
     tokio::select! {
         () = stop => {}
@@ -114,8 +134,8 @@ async fn start_dns(options: &Options, environment: &Environment<'_>) -> Result<O
     if environment.set("DNS_RESOLVERS").is_some() {
         return Ok(None);
     }
-    let started = DnsServer::start(options.dns_addr, ZoneDatabase::default()).await;
-    let dns = started.map_err(|error| bind_error(options.dns_addr, "--dns-addr", &error))?;
+    let started = DnsServer::start(&*options.dns_addr, ZoneDatabase::default()).await;
+    let dns = started.map_err(|error| bind_error(&options.dns_addr, "--dns-addr", &error))?;
     Ok(Some(dns))
 }
 
@@ -140,13 +160,13 @@ async fn create_table(endpoint: &str, config: &Config) -> Result<(), String> {
     created.map_err(|error| format!("{endpoint}: {error}"))
 }
 
-async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, String> {
+async fn bind(address: &str, option: &str) -> Result<TcpListener, String> {
     TcpListener::bind(address)
         .await
         .map_err(|error| bind_error(address, option, &error))
 }
 
-fn bind_error(address: SocketAddr, option: &str, error: &io::Error) -> String {
+fn bind_error(address: &str, option: &str, error: &io::Error) -> String {
     format!("{address} ({option}) cannot be used: {error}")
 }
 
@@ -177,21 +197,24 @@ struct Embedded {
 
 impl Database {
     /// Uses the endpoint of the option or the variable, or starts the embedded database.
-    async fn start(options: &Options, environment: &Environment<'_>) -> Result<Self, String> {
+    async fn start(options: &Options, environment: &Environment<'_>, table: &str) -> Result<Self, String> {
         let endpoint = options.dynamodb_endpoint.clone();
         match endpoint.or(environment.set("AWS_ENDPOINT_URL_DYNAMODB")) {
             Some(endpoint) => Ok(Self {
                 endpoint,
                 embedded: None,
             }),
-            None => Self::start_embedded(options).await,
+            None => Self::start_embedded(options, table).await,
         }
     }
 
-    async fn start_embedded(options: &Options) -> Result<Self, String> {
-        let listener = bind(options.dynamodb_addr, "--dynamodb-addr").await?;
+    async fn start_embedded(options: &Options, table: &str) -> Result<Self, String> {
+        let listener = bind(&options.dynamodb_addr, "--dynamodb-addr").await?;
         let endpoint = format!("http://{}", reachable(local_address(&listener)?));
-        let database = dynamodb::open(options.data.as_deref()).map_err(|error| format!("--data: {error}"))?;
+        let database = match &options.data {
+            Some(file) => dynamodb::open(file, table).map_err(|error| format!("--data: {error}"))?,
+            None => dynoxide::Database::memory().map_err(|error| error.to_string())?,
+        };
         let (end, ended) = oneshot::channel();
         let server = tokio::spawn(dynamodb::serve(listener, database, async { drop(ended.await) }));
         Ok(Self {
@@ -214,7 +237,7 @@ impl Database {
 }
 
 /// What the command prints at the start: addresses, a token, and a request to paste.
-fn welcome(
+async fn welcome(
     environment: &Environment<'_>,
     options: &Options,
     api: SocketAddr,
@@ -232,7 +255,8 @@ fn welcome(
         (Some(dns), None) => format!("{} (no records; --zone FILE adds them)", dns.address()),
         (Some(dns), Some(file)) => format!("{} ({})", dns.address(), file.display()),
     };
-    let token = match token::sign_for(environment, "org_demo", "owner", "user_demo", token::TTL) {
+    let token = token::sign_for(environment, "org_demo", "owner", "user_demo", token::TTL);
+    let token = match token.await {
         Ok(token) => format!(
             "Token     {token}
           (owner of org_demo, valid for a day; for another one: cargo local token --org ORG --role ROLE)
@@ -259,13 +283,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_reported_in_one_line_with_address_and_option() {
-        let taken = bind(crate::dns::ANY_PORT, "--addr").await.unwrap();
-        let address = local_address(&taken).unwrap();
-        let error = bind(address, "--addr").await.unwrap_err();
-        assert!(
-            error.starts_with(&format!("{address} (--addr) cannot be used: ")),
-            "{error}"
-        );
-        assert!(!error.contains('\n'));
+        let taken = bind("127.0.0.1:0", "--addr").await.unwrap();
+        let port = local_address(&taken).unwrap().port();
+        for host in ["127.0.0.1", "127.1"] {
+            let error = bind(&format!("{host}:{port}"), "--addr").await.unwrap_err();
+            let start = format!("{host}:{port} (--addr) cannot be used: ");
+            assert!(error.starts_with(&start) && !error.contains('\n'), "{error}");
+        }
+    }
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for text in [
+            "127.0.0.1:3000",
+            "[::1]:0",
+            "localhost:3000",
+            "host.example.com:80",
+        ] {
+            assert_eq!(address(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "3000",
+            "localhost",
+            "localhost:",
+            ":3000",
+            "::1:3000",
+            "a:65536",
+            "[::1]",
+        ] {
+            assert!(address(text).is_err(), "{text}");
+        }
     }
 }

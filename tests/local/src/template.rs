@@ -10,7 +10,8 @@ use aws_sdk_dynamodb::{
         ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
     },
 };
-use serde::Deserialize;
+use dynoxide::Database;
+use serde::{Deserialize, Serialize};
 use serde_norway::Value;
 
 /// The deployed template. It is part of the binary, so that the binary runs in any directory.
@@ -43,7 +44,7 @@ pub enum TableError {
 
 /// The properties of an `AWS::DynamoDB::Table` that affect reads and writes. Backups, encryption, streams and deletion
 /// protection exist in AWS only.
-#[derive(Debug, Deserialize, PartialEq)]
+#[derive(Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "PascalCase")]
 pub struct TableDefinition {
     attribute_definitions: Vec<Attribute>,
@@ -53,21 +54,21 @@ pub struct TableDefinition {
     time_to_live_specification: Option<TimeToLive>,
 }
 
-#[derive(Debug, Deserialize, PartialEq)]
+#[derive(Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "PascalCase")]
 struct Attribute {
     attribute_name: String,
     attribute_type: String,
 }
 
-#[derive(Debug, Deserialize, PartialEq)]
+#[derive(Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "PascalCase")]
 struct KeyAttribute {
     attribute_name: String,
     key_type: String,
 }
 
-#[derive(Debug, Deserialize, PartialEq)]
+#[derive(Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "PascalCase")]
 struct Index {
     index_name: String,
@@ -75,14 +76,14 @@ struct Index {
     projection: ProjectedAttributes,
 }
 
-#[derive(Debug, Deserialize, PartialEq)]
+#[derive(Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "PascalCase")]
 struct ProjectedAttributes {
     projection_type: String,
     non_key_attributes: Option<Vec<String>>,
 }
 
-#[derive(Debug, Deserialize, PartialEq)]
+#[derive(Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "PascalCase")]
 struct TimeToLive {
     attribute_name: String,
@@ -106,6 +107,21 @@ impl TableDefinition {
             .try_fold(&template, |value, name| value.get(name))
             .ok_or(TableError::Missing)?;
         Ok(serde_norway::from_value(properties.clone())?)
+    }
+
+    /// Creates the table as `name` in the embedded database, without its time to live.
+    ///
+    /// # Errors
+    /// The definition is incomplete, or the database fails.
+    pub fn create_in(&self, database: &Database, name: &str) -> Result<(), String> {
+        let mut request = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        request["TableName"] = name.into();
+        request["BillingMode"] = BillingMode::PayPerRequest.as_str().into();
+        let request = serde_json::from_value(request).map_err(|error| error.to_string())?;
+        database
+            .create_table(request)
+            .map_err(|error| error.to_string())?;
+        Ok(())
     }
 
     /// Creates the table as `name`, waits until it is active and sets its time to live. Changes nothing on an existing

@@ -1,7 +1,9 @@
 //! Tokens for the local system.
 
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use shared::{auth::Auth, config::Config, models::time::Timestamp};
 use time::OffsetDateTime;
 
 use crate::environment::{AUDIENCE, Environment, ISSUER, SECRET};
@@ -17,8 +19,8 @@ pub fn sign(org: &str, role: &str, sub: &str, at: OffsetDateTime, ttl: i64) -> S
 /// Signs a token that a server with this environment accepts.
 ///
 /// # Errors
-/// The server accepts only tokens of an identity provider.
-pub fn sign_for(
+/// The server accepts only tokens of an identity provider, or not this one.
+pub async fn sign_for(
     environment: &Environment<'_>,
     org: &str,
     role: &str,
@@ -29,12 +31,20 @@ pub fn sign_for(
     let secret = environment
         .get("AUTH_HS256_SECRET")
         .ok_or("AUTH_JWKS or AUTH_JWKS_URL is set: only the identity provider can sign tokens")?;
+    let config = Config::parse(&|name| environment.get(name)).map_err(|error| error.to_string())?;
+    // The first word of the identity provider for the role.
+    let words = environment.set("AUTH_ROLES").unwrap_or_default();
+    let word = words
+        .split(',')
+        .filter_map(|pair| pair.rsplit_once('='))
+        .find(|(_, name)| name.trim() == role)
+        .map_or(role, |(word, _)| word.trim());
     let now = OffsetDateTime::now_utc();
     let mut claims = claims(
         &get("AUTH_ISSUER"),
         &get("AUTH_AUDIENCE"),
         org,
-        role,
+        word,
         sub,
         now,
         ttl,
@@ -51,7 +61,17 @@ pub fn sign_for(
             object.insert(name, value);
         }
     }
-    Ok(encode(&claims, &secret))
+    let token = encode(&claims, &secret);
+    let header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| error.to_string())?;
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, header)]);
+    match Auth::new(config.auth)
+        .authenticate(&headers, Timestamp::now())
+        .await
+    {
+        Ok(principal) if principal.role.as_str() == role => Ok(token),
+        Ok(_) => Err(format!("AUTH_ROLES has no word for the role {role}")),
+        Err(error) => Err(format!("the server does not accept this token: {error}")),
+    }
 }
 
 /// Signs these claims with the default secret.
@@ -108,15 +128,19 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_token_follows_the_set_variables() {
+    #[tokio::test]
+    async fn a_token_follows_the_set_variables() {
         let set = |name: &str| match name {
             "AUTH_HS256_SECRET" => Some("another secret of more than 32 bytes".to_owned()),
             "AUTH_ISSUER" => Some("https://example.com/".to_owned()),
             "AUTH_ORG_CLAIM" => Some("o.id".to_owned()),
+            "AUTH_ROLES" => Some("org:boss=owner, org:admin=admin".to_owned()),
             _ => None,
         };
-        let token = sign_for(&Environment::new(&set), "org_a", "admin", "user_1", 60).unwrap();
+        let environment = Environment::new(&set);
+        let token = sign_for(&environment, "org_a", "admin", "user_1", 60)
+            .await
+            .unwrap();
         let claims = decode(
             &token,
             "another secret of more than 32 bytes",
@@ -124,8 +148,53 @@ mod tests {
         );
         assert_eq!(claims["o.id"], "org_a");
         assert_eq!(claims.get("org_id"), None);
+        assert_eq!(claims["role"], "org:admin");
+        let member = sign_for(&environment, "org_a", "member", "user_1", 60);
+        assert!(member.await.is_ok(), "any other word is a member's");
 
         let set = |name: &str| (name == "AUTH_JWKS_URL").then(|| "https://example.com/keys".to_owned());
-        assert!(sign_for(&Environment::new(&set), "org_a", "admin", "user_1", 60).is_err());
+        let environment = Environment::new(&set);
+        let token = sign_for(&environment, "org_a", "admin", "user_1", 60);
+        assert!(token.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_the_server_does_not_accept_is_an_error_in_one_line() {
+        let (long, bidi) = ("u".repeat(256), "user\u{202e}");
+        for (org, sub, reason) in [
+            ("", "user_1", "organization"),
+            ("a b", "user_1", "organization"),
+            (&"o".repeat(65), "user_1", "organization"),
+            ("org_a", "", "sub"),
+            ("org_a", &long, "sub"),
+            ("org_a", bidi, "sub"),
+            ("org_a", "a\nb", "sub"),
+        ] {
+            let error = sign_for(&Environment::new(&|_| None), org, "owner", sub, 60).await;
+            let error = error.unwrap_err();
+            assert!(error.contains(reason) && !error.contains('\n'), "{error}");
+        }
+        let issuer = "i".repeat(8192);
+        for (variable, value, reason) in [
+            ("AUTH_ISSUER", &*issuer, "8192 bytes"),
+            (
+                "AUTH_ROLES",
+                "org:member=member",
+                "AUTH_ROLES has no word for the role owner",
+            ),
+            ("MAX_DOMAINS", "0", "MAX_DOMAINS"),
+        ] {
+            let set = |name: &str| (name == variable).then(|| value.to_owned());
+            let error = sign_for(&Environment::new(&set), "org_a", "owner", "user_1", 60).await;
+            let error = error.unwrap_err();
+            assert!(error.contains(reason) && !error.contains('\n'), "{error}");
+        }
+        let client = "cli_01890a5d-ac96-774b-bcce-b302099a8057";
+        let none = |_: &str| None;
+        assert!(
+            sign_for(&Environment::new(&none), client, "member", "user_1", 60)
+                .await
+                .is_ok()
+        );
     }
 }
