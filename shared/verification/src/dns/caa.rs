@@ -53,7 +53,8 @@ pub(crate) enum Reason {
 
 impl Gatherer<'_> {
     /// Climbs from the hostname to the first name with CAA records, and follows aliases at each name (section 3).
-    pub async fn caa(&self) -> Option<CaaProblem> {
+    /// `is_operators`: the hostname leads to the operator's target.
+    pub async fn caa(&self, is_operators: bool) -> Option<CaaProblem> {
         let authorities = self.client.operator.certificate_authorities;
         let authority = authorities.first()?;
         let mut name = self.expected.hostname.clone();
@@ -73,14 +74,21 @@ impl Gatherer<'_> {
                 Err(Unresolved::Failed(Failure::BudgetExhausted)) => return None,
                 _ => None,
             };
-            let target = lookup.aliases.pop().filter(|_| reason.is_some());
+            // Of another domain behind an alias no records are shown.
+            let step = lookup.steps.pop();
+            let is_shown = is_operators || step.as_ref().is_none_or(|step| !step.is_foreign);
+            let target = match is_shown {
+                true => lookup.aliases.last(),
+                false => lookup.last_own_alias(),
+            };
+            let forbidden = reason.map(|reason| Forbidden {
+                authority: authority.clone(),
+                reason: if is_shown { reason } else { Reason::Unnamed },
+            });
             return Some(CaaProblem {
-                name: target.unwrap_or(name),
-                step: lookup.steps.pop(),
-                forbidden: reason.map(|reason| Forbidden {
-                    authority: authority.clone(),
-                    reason,
-                }),
+                name: target.filter(|_| forbidden.is_some()).cloned().unwrap_or(name),
+                step,
+                forbidden,
             });
         }
         None

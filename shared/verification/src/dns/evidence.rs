@@ -784,7 +784,7 @@ impl Gatherer<'_> {
             self.record_beside_cname(evidence),
             self.wildcard(evidence, &zone),
             self.wildcard_txt(evidence),
-            self.caa(),
+            self.caa(evidence.cname.reaches_operator()),
         );
         Probes {
             doubled: misplaced.0,

@@ -11,7 +11,9 @@ use crate::world::*;
 const SECRETS: &str = "secrets.corp.internal. TXT \"secret-value\"\nsecrets.corp.internal. A 10.1.2.3
 secrets. TXT \"secret-value\"\nsecrets. A 10.1.2.3
 files.corp.com. TXT \"secret-value\"\nfiles.corp.com. A 10.1.2.3\nfiles.corp.com. A 1.1.1.1
-alias.corp.com. CNAME secret-value.corp.com.";
+files.corp.com. CAA 0 issue \"letsencrypt.org; accounturi=secret-value\"
+alias.corp.com. CNAME secret-value.corp.com.
+secret-value.corp.com. CAA 0 issue \"secret-value\"";
 
 /// The check of a domain whose records lead to this name, as in production: special-use names are refused.
 async fn see(target: &str, mode: DnsMode) -> (Seen, World) {
@@ -78,6 +80,7 @@ async fn of_another_domain_only_public_addresses_are_shown() {
             let (seen, _) = see(target, mode).await;
             assert_eq!(seen.proof, Proof::Missing, "{mode:?}: {seen:?}");
             assert!(codes(&seen).contains(&Code::WrongValue));
+            assert!(codes(&seen).contains(&Code::CaaForbids), "{seen:?}");
             assert_hidden(&seen);
             let alias = target.trim_end_matches('.');
             assert!(seen.findings[0].detail.contains(alias), "{seen:?}");
