@@ -87,7 +87,7 @@ impl ProblemCode {
             P::IdempotencyMismatch => (S::UNPROCESSABLE_ENTITY, "This idempotency key was used with another body."),
             P::TooManyRequests => (S::TOO_MANY_REQUESTS, "There were too many checks. Wait, and try again."),
             P::Internal => (S::INTERNAL_SERVER_ERROR, "The server had an internal error."),
-            P::Unavailable => (S::SERVICE_UNAVAILABLE, "The service is temporarily unavailable. A write may have taken effect. Try again."),
+            P::Unavailable => (S::SERVICE_UNAVAILABLE, "The service is temporarily unavailable. Try again."),
             P::Timeout => (S::GATEWAY_TIMEOUT, "The request timed out. A write may have taken effect."),
         }
     }
@@ -266,6 +266,10 @@ impl From<store::Error> for Problem {
             E::IdempotencyMismatch => P::IdempotencyMismatch.into(),
             E::InvalidCursor => P::InvalidCursor.into(),
             E::Conflict => P::Unavailable.into(),
+            E::Unanswered(source) => Self {
+                detail: "The service is temporarily unavailable. The write may have taken effect.".into(),
+                ..E::Unavailable(source).into()
+            },
             E::Unavailable(source) => Self::from(P::Unavailable).because("DynamoDB is unavailable", &*source),
             error @ E::Unreadable(_) => Self::from(P::Internal).because("internal error", &error),
             E::Internal(source) => Self::from(P::Internal).because("internal error", &*source),

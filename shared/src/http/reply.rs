@@ -12,7 +12,7 @@ use http::{
 };
 use serde::Serialize;
 
-use crate::store::{Created, WriteId};
+use crate::store::Created;
 
 /// The header of a response to an earlier request with the same idempotency key.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -71,9 +71,8 @@ pub struct Tagged<T> {
 }
 
 impl<T: Serialize> Tagged<T> {
-    /// A resource and the id of its last write.
-    pub fn new((body, write): (T, WriteId)) -> Self {
-        let tag = write.to_string();
+    /// A resource and its tag.
+    pub fn new((body, tag): (T, String)) -> Self {
         Self { body, tag }
     }
 

@@ -136,7 +136,7 @@ pub enum Action {
 }
 
 /// The length in characters over which an entry has a text's length and hash in its place.
-const MOST_TEXT: usize = 256;
+const MAX_TEXT_CHARS: usize = 256;
 
 /// A resource as an entry keeps it: without `records` and `check`, and with the length and the hash of a style sheet and of
 /// any other long text.
@@ -149,7 +149,7 @@ pub fn snapshot(resource: &impl Serialize) -> Option<Value> {
     for (name, value) in properties {
         if let Value::String(text) = value {
             let length = text.chars().count();
-            if length > MOST_TEXT || name == "customCss" {
+            if length > MAX_TEXT_CHARS || name == "customCss" {
                 *value = json!({"length": length, "sha256": sha256_hex(text)});
             }
         }

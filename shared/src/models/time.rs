@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::digest;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -21,12 +22,20 @@ pub struct Timestamp(i64);
 
 serde_as_text!(Timestamp);
 
-/// The 74 bits after the time in the last UUID (RFC 9562, section 6.2, method 2). They do not depend on its time: the scheduled
-/// function can run as of a later time than the other requests of its process, and a clock can be set back.
-static LAST: LazyLock<Mutex<u128>> = LazyLock::new(|| Mutex::new(random_number(73)));
+/// Orders the UUIDs of one millisecond by their creation (RFC 9562, section 6.2, method 2). It does not depend on the time: the
+/// scheduled function can run as of a later time than the other requests of its process, and a clock can be set back.
+static COUNTER: Mutex<u128> = Mutex::new(0);
 
-fn random_number(bits: u32) -> u128 {
-    u128::from_be_bytes(random::bits()) >> (128 - bits)
+/// The key of [`offset`].
+static KEY: LazyLock<[u8; 16]> = LazyLock::new(random::bits);
+
+/// What the 74 bits after a time are counted from. Nobody can tell from two ids of different times how many ids were created
+/// between them, for other agencies too.
+fn offset(millis: i64) -> u128 {
+    let hash = digest::digest(&digest::SHA256, &[&KEY[..], &millis.to_be_bytes()].concat());
+    let mut bits = [0; 16];
+    bits.copy_from_slice(&hash.as_ref()[..16]);
+    u128::from_be_bytes(bits) >> (128 - 73)
 }
 
 impl Timestamp {
@@ -77,15 +86,18 @@ impl Timestamp {
 
     /// The same. It sorts after `previous`, too, if that is a UUIDv7 of this time, which another process may have created.
     pub(super) fn uuid_after(self, previous: Uuid) -> Uuid {
-        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counter = COUNTER.lock().unwrap_or_else(PoisonError::into_inner);
+        // At least 2^41 steps fit into the 74 bits.
+        let step = 1 + (u128::from_be_bytes(random::bits()) >> 96);
+        *counter += step;
+        let mut bits = offset(self.0) + *counter;
         if Self::of_uuid(previous) == self {
             let (high, low) = previous.as_u64_pair();
-            let bits = u128::from(high & 0xfff) << 62 | u128::from(low) & ((1 << 62) - 1);
-            *last = bits.max(*last);
+            let last = u128::from(high & 0xfff) << 62 | u128::from(low) & ((1 << 62) - 1);
+            bits = bits.max(last + step);
         }
-        *last += 1 + random_number(32); // At least 2^41 steps fit into the 74 bits.
         let nanos = (self.0 % 1000) as u32 * 1_000_000;
-        let time = uuid::Timestamp::from_unix_time(self.seconds() as u64, nanos, *last, 74);
+        let time = uuid::Timestamp::from_unix_time(self.seconds() as u64, nanos, bits, 74);
         Uuid::new_v7(time)
     }
 }

@@ -26,6 +26,15 @@ pub(super) struct ClientCount {
     pub(super) client_count: i64,
 }
 
+/// Where a new client is counted.
+struct Place {
+    /// Its id, which tells the shard.
+    id: ClientOrgId,
+    /// The number of clients that the shard may have. Zero if the agency has no room: the transaction is refused then, or is
+    /// recognized as a repetition by its idempotency record.
+    share: i64,
+}
+
 /// The share of the limit that a shard may reach. The shares add up to the limit.
 fn share(limit: NonZeroU32, shard: u8) -> i64 {
     let (limit, shards) = (i64::from(limit.get()), i64::from(keys::CLIENT_SHARDS));
@@ -113,7 +122,7 @@ impl Agency<'_> {
         let derived = Slug::from_name(&new.name, crate::random::six_bytes);
         let mut retry = self.retry();
         let mut taken = 0;
-        let mut id = self.new_client_id(|shard| share(limit, shard) > 0);
+        let mut place = self.place(limit).await?;
         loop {
             let slug = match (&new.slug, taken) {
                 (Some(slug), _) => slug.clone(),
@@ -122,60 +131,57 @@ impl Agency<'_> {
                 (None, _) => derived.numbered(100_000 + crate::random::below(900_000)),
             };
             match self
-                .try_create_client(id, &new.name, slug, limit, key, &mut retry)
+                .try_create_client(&place, &new.name, slug, key, &mut retry)
                 .await
             {
                 Err(Error::SlugTaken) if new.slug.is_none() && taken < 20 => taken += 1,
-                Err(Error::LimitReached) => {
-                    id = self.id_with_room(limit).await?;
+                // Other creations have taken the room since it was read.
+                Err(Error::LimitReached) if place.share > 0 => {
                     retry.wait().await?;
+                    place = self.place(limit).await?;
                 }
                 done => return done,
             }
         }
     }
 
-    /// A new id in a shard that has room.
+    /// A place for a new client, in a shard that has room.
     ///
     /// # Errors
-    /// [`Error::LimitReached`] if the agency has `limit` clients.
-    async fn id_with_room(&self, limit: NonZeroU32) -> Result<ClientOrgId> {
-        let counters = self
-            .store
-            .between(self.org, keys::CLIENT_COUNTS, keys::CLIENT_SHARDS)
-            .await?;
+    /// [`Error::NotEnabled`]
+    async fn place(&self, limit: NonZeroU32) -> Result<Place> {
+        let bounds = keys::CLIENT_COUNTS;
+        let counters = self.store.between(self.org, bounds, keys::CLIENT_SHARDS).await?;
+        if counters.is_empty() {
+            return Err(Error::NotEnabled);
+        }
         let counts = counters.into_iter().map(parse::<ClientCount>);
         let counts: Vec<_> = counts.collect::<Result<_>>()?;
         let total: i64 = counts.iter().map(|count| count.client_count).sum();
-        let shards = (0..keys::CLIENT_SHARDS).zip(counts);
-        let with_room = shards.filter(|(shard, count)| count.client_count < share(limit, *shard));
-        let with_room: Vec<_> = with_room.map(|(shard, _)| shard).collect();
-        if total >= i64::from(limit.get()) || with_room.is_empty() {
-            return Err(Error::LimitReached);
+        // The limit may have been higher, and so a shard may have room although the agency has none.
+        if total >= i64::from(limit.get()) {
+            let id = ClientOrgId::new(self.caller.now);
+            return Ok(Place { id, share: 0 });
         }
-        Ok(self.new_client_id(|shard| with_room.contains(&shard)))
-    }
-
-    /// A new id in one of these shards, of which there must be one.
-    fn new_client_id(&self, is_wanted: impl Fn(u8) -> bool) -> ClientOrgId {
         loop {
             let id = ClientOrgId::new(self.caller.now);
-            if is_wanted(shard(id)) {
-                return id;
+            let share = share(limit, shard(id));
+            let count = counts.get(usize::from(shard(id)));
+            if count.is_some_and(|count| count.client_count < share) {
+                return Ok(Place { id, share });
             }
         }
     }
 
     async fn try_create_client(
         &self,
-        id: ClientOrgId,
+        place: &Place,
         name: &ClientName,
         slug: Slug,
-        limit: NonZeroU32,
         key: Option<&IdempotencyKey>,
         retry: &mut Retry,
     ) -> Result<Created<ClientOrg>> {
-        let now = self.caller.now;
+        let (id, now) = (place.id, self.caller.now);
         let client = ClientOrg {
             id,
             agency_id: self.org.clone(),
@@ -188,8 +194,8 @@ impl Agency<'_> {
         let mut transaction = self.transaction();
         let room = Condition::new(
             Part::Counter,
-            "attribute_exists(PK) AND clientCount < :share",
-            [(":share", number(share(limit, shard(id))))],
+            "clientCount < :share",
+            [(":share", number(place.share))],
         );
         let count = AttributeUpdate::add([("clientCount", 1)]);
         transaction.update(keys::client_count(self.org, shard(id)), &count, Some(room))?;
@@ -206,7 +212,6 @@ impl Agency<'_> {
         self.audit(&mut transaction, write, record)?;
         let operation = ("createClient", key);
         let reason = |refused: &Refused| match refused.by(Part::Counter) {
-            Some(counter) if counter.is_empty() => Error::NotEnabled,
             Some(_) => Error::LimitReached,
             None => Error::SlugTaken,
         };

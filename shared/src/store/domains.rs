@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
     types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use serde::{Deserialize, Serialize};
@@ -516,38 +516,49 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::TooSoon`]
     async fn count_verify(&self) -> Result<()> {
-        let now = self.caller.now.millis();
-        let interval = VERIFY_INTERVAL.as_millis() as i64;
+        let now = self.caller.now;
         let key = keys::verify_times(self.org);
+        let write = WriteId::new(now);
         let mut retry = self.retry();
         loop {
             let existing = self.store.get(key.clone()).await?;
             let before: Option<Stored<VerifyTimes>> = existing.map(parse).transpose()?;
-            let (mut times, condition) = match before {
-                Some(before) => {
-                    let unchanged = Condition::unchanged(Part::Resource, before.write_id);
-                    (before.value.times, unchanged)
-                }
-                None => (Vec::new(), Condition::absent(Part::Resource)),
+            let condition = match &before {
+                // An earlier attempt took effect, and its response was lost.
+                Some(before) if before.write_id == write => return Ok(()),
+                Some(before) => Condition::unchanged(Part::Resource, before.write_id),
+                None => Condition::absent(Part::Resource),
             };
-            times.retain(|time| time + interval > now);
+            let mut times = before.map(|before| before.value.times).unwrap_or_default();
+            times.retain(|time| Timestamp::from_millis(*time) + VERIFY_INTERVAL > now);
             if times.len() >= VERIFY_BURST {
                 // The domain itself cannot be checked again before that.
                 return Err(Error::TooSoon(VERIFY_INTERVAL));
             }
-            times.push(now);
-            let mut transaction = self.transaction();
-            let after = Stored::new(VerifyTimes { times }, WriteId::new(self.caller.now));
+            times.push(now.millis());
+            let after = Stored::new(VerifyTimes { times }, write);
             let mut after = item(key.clone(), "verify-times", &after)?;
-            after.insert(
-                keys::TTL.to_owned(),
-                number((self.caller.now + VERIFY_INTERVAL).seconds()),
-            );
-            transaction.put(after, Some(condition))?;
-            match transaction.commit(&mut retry).await? {
-                Commit::Done => return Ok(()),
-                Commit::Refused(_) => retry.wait().await?,
+            after.insert(keys::TTL.to_owned(), number((now + VERIFY_INTERVAL).seconds()));
+            let (condition, values) = Condition::split(Some(condition), Item::new());
+            let call = self
+                .store
+                .client
+                .put_item()
+                .table_name(&self.store.table)
+                .set_item(Some(after))
+                .set_condition_expression(condition)
+                .set_expression_attribute_values(values);
+            let Err(failure) = call.send().await else {
+                return Ok(());
+            };
+            match failure.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => {}
+                _ => match sdk_error(failure) {
+                    Error::Conflict => {}
+                    error => return Err(error),
+                },
             }
+            retry.wait().await?;
         }
     }
 

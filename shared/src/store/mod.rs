@@ -55,9 +55,9 @@ type Result<T> = std::result::Result<T, Error>;
 
 const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// The time from the start of a request during which writes are retried. A call that begins at its end takes 4 s at
-/// most (a transaction 1.5 s), and so ends within the request's limit of 14 s.
-const PATIENCE: Duration = Duration::from_millis(9_500);
+/// The time from the start of a request during which writes are retried. A retry that begins at its end reads, which takes 4 s at
+/// most, and sends a transaction, which takes 1.5 s, and so ends within the request's limit of 14 s.
+const RETRY_BUDGET: Duration = Duration::from_secs(8);
 
 /// The version of the items' schema.
 const SCHEMA: i64 = 1;
@@ -67,7 +67,7 @@ const SCHEMA: i64 = 1;
 pub struct Store {
     client: Client,
     table: String,
-    patience: Duration,
+    retry_budget: Duration,
 }
 
 /// The author of a request.
@@ -101,19 +101,19 @@ impl Store {
         Self {
             client,
             table,
-            patience: PATIENCE,
+            retry_budget: RETRY_BUDGET,
         }
     }
 
     /// Sets the time during which conflicting writes are retried.
     #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn with_retry_budget(self, retry_budget: Duration) -> Self {
+        Self { retry_budget, ..self }
     }
 
     /// When the last attempt of a write may start, for a request that arrived at `request`.
     pub fn deadline(&self, request: Instant) -> Instant {
-        request + self.patience
+        request + self.retry_budget
     }
 
     /// The caller's agency.
@@ -334,9 +334,9 @@ impl Record {
     }
 }
 
-/// The id of a write: that of its audit entry, if it has one. It tells the time of the write, sorts after that of the write
-/// before, and is the entity tag of settings.
-pub type WriteId = AuditId;
+/// The id of a write: that of its audit entry, if it has one. It tells the time of the write, and sorts after the one that it
+/// replaces.
+type WriteId = AuditId;
 
 /// A stored resource with the id of its last write, for optimistic locking.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -401,10 +401,10 @@ pub enum Error {
     /// The host name is claimed, held or kept for another domain.
     #[error("the host name is taken")]
     HostnameTaken,
-    /// The agency has the maximum number of domains.
-    #[error("the limit of domains is reached")]
+    /// The agency has the maximum number of clients or of domains.
+    #[error("the limit is reached")]
     LimitReached,
-    /// The last check of the domain was too recent. Retry after this time.
+    /// The last check of the domain was too recent, or the agency made too many. Retry after this time.
     #[error("rate limited for {} ms", .0.as_millis())]
     TooSoon(Duration),
     /// The idempotency key was used before with another body.
@@ -419,6 +419,9 @@ pub enum Error {
     /// DynamoDB did not respond in time, or throttled the request.
     #[error(transparent)]
     Unavailable(BoxError),
+    /// DynamoDB did not respond to a write, which may have taken effect or may still do so.
+    #[error(transparent)]
+    Unanswered(BoxError),
     /// An item that cannot be parsed.
     #[error("{0}")]
     Unreadable(String),
@@ -436,7 +439,7 @@ impl Error {
     }
 }
 
-/// Classifies a failed call. The SDK has already retried transient failures.
+/// Classifies a failed call. The SDK has already retried transient failures, except those of transactions.
 fn sdk_error<E>(failure: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

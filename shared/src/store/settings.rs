@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::hash::sha256_hex;
 use crate::models::{
     audit::{Action, changes},
     branding::{Branding, BrandingSettings, BrandingUpdate},
@@ -50,6 +51,11 @@ struct Settings<S> {
 const BRANDING: &str = "branding";
 const CONFIG: &str = "portal-config";
 
+/// The entity tag of settings. Each write has its own. The write's id is not shown, because an id tells the time.
+fn tag(write: WriteId) -> String {
+    sha256_hex(&write.to_string())
+}
+
 /// The items that `enable` creates.
 pub(super) fn initial(org: &OrgId, write: WriteId) -> Result<[Item; 2]> {
     let config = Stored::new(Settings::<PortalSettings>::default(), write);
@@ -70,7 +76,7 @@ impl Agency<'_> {
     ///
     /// # Errors
     /// [`Error::NotEnabled`]
-    pub async fn branding(&self) -> Result<(Branding, WriteId)> {
+    pub async fn branding(&self) -> Result<(Branding, String)> {
         Ok(self.show_branding(self.settings(keys::branding(self.org)).await?))
     }
 
@@ -82,7 +88,7 @@ impl Agency<'_> {
         &self,
         update: BrandingUpdate,
         if_match: &IfMatch,
-    ) -> Result<(Branding, WriteId)> {
+    ) -> Result<(Branding, String)> {
         let new_id = BrandingId::new(self.caller.now);
         let merge = |before: &Settings<BrandingSettings>| Settings {
             id: before.id.or(Some(new_id)),
@@ -101,7 +107,7 @@ impl Agency<'_> {
     ///
     /// # Errors
     /// [`Error::NotEnabled`]
-    pub async fn portal_config(&self) -> Result<(PortalConfig, WriteId)> {
+    pub async fn portal_config(&self) -> Result<(PortalConfig, String)> {
         Ok(self.show_config(self.settings(keys::config(self.org)).await?))
     }
 
@@ -113,7 +119,7 @@ impl Agency<'_> {
         &self,
         update: PortalConfigUpdate,
         if_match: &IfMatch,
-    ) -> Result<(PortalConfig, WriteId)> {
+    ) -> Result<(PortalConfig, String)> {
         let merge = |before: &Settings<PortalSettings>| Settings {
             settings: update.clone().apply(before.settings.clone()),
             ..before.clone()
@@ -142,7 +148,7 @@ impl Agency<'_> {
         let mut retry = self.retry();
         loop {
             let before: Stored<Settings<S>> = self.settings(key.clone()).await?;
-            if !if_match.admits(&before.write_id.to_string()) {
+            if !if_match.admits(&tag(before.write_id)) {
                 return Err(Error::Stale);
             }
             let write = self.write_after(&before);
@@ -168,7 +174,7 @@ impl Agency<'_> {
         }
     }
 
-    fn show_branding(&self, stored: Stored<Settings<BrandingSettings>>) -> (Branding, WriteId) {
+    fn show_branding(&self, stored: Stored<Settings<BrandingSettings>>) -> (Branding, String) {
         let settings = stored.value.settings;
         let branding = Branding {
             id: stored.value.id,
@@ -178,16 +184,16 @@ impl Agency<'_> {
             created_at: stored.value.created_at,
             updated_at: stored.value.updated_at,
         };
-        (branding, stored.write_id)
+        (branding, tag(stored.write_id))
     }
 
-    fn show_config(&self, stored: Stored<Settings<PortalSettings>>) -> (PortalConfig, WriteId) {
+    fn show_config(&self, stored: Stored<Settings<PortalSettings>>) -> (PortalConfig, String) {
         let config = PortalConfig {
             organization_id: self.org.clone(),
             settings: stored.value.settings,
             created_at: stored.value.created_at,
             updated_at: stored.value.updated_at,
         };
-        (config, stored.write_id)
+        (config, tag(stored.write_id))
     }
 }

@@ -158,8 +158,8 @@ fn may_take_effect(failure: &SdkError<TransactWriteItemsError>) -> bool {
 }
 
 impl<'a> Transaction<'a> {
-    /// How often a transaction is sent again after a fault of DynamoDB or of the network.
-    const MOST_FAULTS: u32 = 3;
+    /// How often a transaction is sent again after a fault of DynamoDB or of the network, as often as the SDK would.
+    const MAX_RETRIES: u32 = 3;
 
     pub(super) fn new(store: &'a Store) -> Self {
         Self {
@@ -231,8 +231,8 @@ impl<'a> Transaction<'a> {
     /// whether an earlier attempt took effect although its response was lost.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if conflicts or faults last until the retries end, or if a condition failed after an attempt
-    /// without a response: that attempt may be delayed and take effect when the condition holds again.
+    /// [`Error::Conflict`] and [`Error::Unavailable`] if conflicts or faults last until the retries end.
+    /// [`Error::Unanswered`] if an attempt got no response: it may be delayed, and take effect even if a condition fails now.
     pub(super) async fn commit(self, retry: &mut Retry) -> Result<Commit, Error> {
         let mut faults = 0;
         let mut is_unanswered = false;
@@ -245,20 +245,23 @@ impl<'a> Transaction<'a> {
             let error = match self.outcome(failure) {
                 Ok(Commit::Refused(refused)) if is_unanswered && !refused.is_final() => {
                     let reason = "a condition failed after an attempt without a response";
-                    return Err(Error::Unavailable(reason.into()));
+                    return Err(Error::Unanswered(reason.into()));
                 }
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            match error {
-                Error::Conflict => retry.wait().await?,
-                Error::Unavailable(_) if faults < Self::MOST_FAULTS => {
+            let wait = match error {
+                Error::Conflict => retry.wait().await,
+                Error::Unavailable(_) if faults < Self::MAX_RETRIES => {
                     faults += 1;
-                    if retry.wait().await.is_err() {
-                        return Err(error);
-                    }
+                    retry.wait().await.map_err(|_| error)
                 }
-                error => return Err(error),
+                error => Err(error),
+            };
+            match wait {
+                Ok(()) => {}
+                Err(Error::Unavailable(source)) if is_unanswered => return Err(Error::Unanswered(source)),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -336,7 +339,7 @@ impl AttributeUpdate {
     }
 }
 
-/// Backoff with full jitter for writes that conflict with other writes.
+/// Backoff with full jitter, for writes that conflict with other writes or that meet a fault.
 #[derive(Debug)]
 pub struct Retry {
     until: Instant,
@@ -345,7 +348,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    const FIRST_MS: u64 = 20;
+    const FIRST_MS: u64 = 50;
     const LONGEST_MS: u64 = 1000;
 
     /// No attempt starts after the deadline `until`.

@@ -129,7 +129,12 @@ async fn a_passing_fault_of_the_table_is_not_noticed() {
 
 #[tokio::test]
 async fn keys_that_a_batch_leaves_unprocessed_are_requested_again() {
-    let api = Api::build(System::builder().counted().patience(Duration::from_millis(200))).await;
+    let api = Api::build(
+        System::builder()
+            .counted()
+            .retry_budget(Duration::from_millis(200)),
+    )
+    .await;
     let owner = api.agency("org_acme").await;
     let client = owner.client("One").await;
     api.proxy().take_requests();

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use http::Method;
 use local::fault::Fault;
 use serde_json::json;
 use uuid::Uuid;
@@ -248,8 +249,33 @@ async fn the_limit_is_that_of_the_configuration() {
     assert_eq!(owner.list(CLIENTS).await.len(), 2);
     owner.remove(&first).await;
     owner.client("Three").await;
+    // A repetition is no further client.
+    let key = [("idempotency-key", "key")];
+    let create = || owner.call(Method::POST, CLIENTS, &key, Some(json!({"name": "Four"})));
+    create().await.problem(409, "limit-reached");
+    owner.remove(&owner.list(CLIENTS).await[0]).await;
+    create().await.expect(201);
+    assert!(create().await.is_replay());
     api.user("org_none", "owner")
         .post(CLIENTS, json!({"name": "Acme"}))
         .await
         .problem(403, "agency-not-enabled");
+}
+
+/// A shard of the counter may have room although the agency has none.
+#[tokio::test]
+async fn a_lower_limit_holds_for_an_agency_that_has_more() {
+    let before = Api::start().await;
+    let owner = before.agency("org_acme").await;
+    for _ in 0..5 {
+        owner.client("Acme").await;
+    }
+    for limit in ["5", "4", "1"] {
+        let api = Api::with(&[("TABLE_NAME", before.table()), ("MAX_CLIENTS", limit)]).await;
+        let owner = api.user("org_acme", "owner");
+        let answers = join_all((0..8).map(|_| owner.post(CLIENTS, json!({"name": "Acme"})))).await;
+        for answer in answers {
+            answer.problem(409, "limit-reached");
+        }
+    }
 }

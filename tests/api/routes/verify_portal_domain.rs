@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use local::{dns::DnsServer, system::System, zone::ZoneDatabase};
+use local::{dns::DnsServer, fault::Fault, system::System, zone::ZoneDatabase};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -637,6 +637,18 @@ async fn an_agency_checks_10_times_in_5_seconds() {
     assert_eq!(verify(20..30).await, 4);
     api.advance(Duration::from_secs(5));
     assert_eq!(verify(10..30).await, 10);
+}
+
+#[tokio::test]
+async fn a_request_is_counted_once_although_the_response_of_the_table_is_lost() {
+    let api = Api::build(System::builder().at(START).counted()).await;
+    let acme = api.agency("org_acme").await;
+    for n in 0..11 {
+        let domain = acme.custom_domain(&format!("portal{n}.acme.test")).await;
+        api.inject(Fault::lose_answer().on("PutItem"));
+        let expected = if n < 10 { 200 } else { 429 };
+        assert_eq!(acme.verify(&domain).await.status, expected, "{n}");
+    }
 }
 
 #[tokio::test]

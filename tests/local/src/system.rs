@@ -54,7 +54,7 @@ pub struct Builder {
     zone: String,
     at: Option<i64>,
     counted: bool,
-    patience: Option<Duration>,
+    retry_budget: Option<Duration>,
 }
 
 impl Builder {
@@ -94,9 +94,9 @@ impl Builder {
 
     /// Limits how long a write is retried after conflicts.
     #[must_use]
-    pub fn patience(self, patience: Duration) -> Self {
+    pub fn retry_budget(self, budget: Duration) -> Self {
         Self {
-            patience: Some(patience),
+            retry_budget: Some(budget),
             ..self
         }
     }
@@ -137,8 +137,8 @@ impl Builder {
         if let Some(millis) = self.at {
             app.clock = Clock::Set(Arc::new(AtomicI64::new(millis)));
         }
-        if let Some(patience) = self.patience {
-            app.store = app.store.with_patience(patience);
+        if let Some(budget) = self.retry_budget {
+            app.store = app.store.with_retry_budget(budget);
         }
         let router = router(&app).expect("a router");
         System {
