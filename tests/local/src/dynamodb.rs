@@ -1,9 +1,12 @@
 //! The embedded DynamoDB, in memory or in one file. The SDK uses it over HTTP, as it uses AWS.
 
 use std::{
-    fmt, fs, io,
+    fmt,
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     sync::OnceLock,
 };
 
@@ -24,14 +27,20 @@ use crate::template::TableDefinition;
 /// file: a kill leaves no part of a table.
 ///
 /// # Errors
-/// The file cannot be opened or written, or is not such a database.
-pub fn open(file: &Path, table: &str) -> Result<Database, String> {
-    let name = file
-        .to_str()
-        .ok_or_else(|| format!("{} is not UTF-8", file.display()))?;
+/// Another process has the lock of the file. The file cannot be opened or written, or is not such a database.
+pub fn open(file: &Path, table: &str) -> Result<(Database, FileLock), String> {
+    let name = file.display();
     let failed = |error: &dyn fmt::Display| format!("{name}: {error}");
-    let open = |name: &str| Database::new(name).map_err(|error| failed(&error));
-    let copy = format!("{name}.new");
+    drop(create(file).map_err(|error| failed(&error))?);
+    // The copy replaces the target of a symbolic link, and not the link.
+    let file = file.canonicalize().map_err(|error| failed(&error))?;
+    let path = file.to_str().ok_or_else(|| format!("{name} is not UTF-8"))?;
+    let lock = FileLock::acquire(format!("{path}-lock").into()).map_err(|error| match error {
+        TryLockError::WouldBlock => format!("{name} is in use by another process"),
+        TryLockError::Error(error) => failed(&error),
+    })?;
+    let open = |path: &str| Database::new(path).map_err(|error| failed(&error));
+    let copy = format!("{path}.new");
     // What a kill left.
     for file in [copy.clone(), format!("{copy}-wal"), format!("{copy}-shm")] {
         match fs::remove_file(file) {
@@ -39,18 +48,48 @@ pub fn open(file: &Path, table: &str) -> Result<Database, String> {
             _ => {}
         }
     }
-    if file.exists() {
-        let database = open(name)?;
+    if file.metadata().map_err(|error| failed(&error))?.len() > 0 {
+        let database = open(path)?;
         if matches!(database.get_table_metadata(table), Ok(Some(_))) {
-            return Ok(database);
+            return Ok((database, lock));
         }
         database.vacuum_into(&copy).map_err(|error| failed(&error))?;
     }
     let definition = TableDefinition::from_template().map_err(|error| error.to_string())?;
     // Dropping the database moves its log into the copy.
     definition.create_in(&open(&copy)?, table)?;
-    fs::rename(&copy, file).map_err(|error| failed(&error))?;
-    open(name)
+    fs::rename(&copy, &file).map_err(|error| failed(&error))?;
+    Ok((open(path)?, lock))
+}
+
+/// Opens a file, and creates it if there is none.
+fn create(file: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(file)
+}
+
+/// The exclusive lock of a data file, until the drop. It is on an empty file beside it: on the data file itself it would conflict
+/// with SQLite's own locks on BSD and macOS, and end when the copy replaces the file.
+pub struct FileLock {
+    path: PathBuf,
+    _held: File,
+}
+
+impl FileLock {
+    fn acquire(path: PathBuf) -> Result<Self, TryLockError> {
+        let held = create(&path).map_err(TryLockError::Error)?;
+        held.try_lock()?;
+        // The last owner may have removed the file after it was opened here. Then this lock excludes nobody.
+        match (path.metadata(), held.metadata()) {
+            (Ok(there), Ok(here)) if there.ino() == here.ino() => Ok(Self { path, _held: held }),
+            _ => Err(TryLockError::WouldBlock),
+        }
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path); // The next owner creates it again, or takes the one that is left.
+    }
 }
 
 /// Serves `database` on `listener` until `shutdown` resolves and the open requests have their responses.

@@ -211,12 +211,23 @@ impl Database {
     async fn start_embedded(options: &Options, table: &str) -> Result<Self, String> {
         let listener = bind(&options.dynamodb_addr, "--dynamodb-addr").await?;
         let endpoint = format!("http://{}", reachable(local_address(&listener)?));
-        let database = match &options.data {
-            Some(file) => dynamodb::open(file, table).map_err(|error| format!("--data: {error}"))?,
-            None => dynoxide::Database::memory().map_err(|error| error.to_string())?,
+        let (database, lock) = match &options.data {
+            Some(file) => {
+                let opened = dynamodb::open(file, table);
+                let (database, lock) = opened.map_err(|error| format!("--data: {error}"))?;
+                (database, Some(lock))
+            }
+            None => (
+                dynoxide::Database::memory().map_err(|error| error.to_string())?,
+                None,
+            ),
         };
         let (end, ended) = oneshot::channel();
-        let server = tokio::spawn(dynamodb::serve(listener, database, async { drop(ended.await) }));
+        let server = tokio::spawn(async move {
+            let served = dynamodb::serve(listener, database, async { drop(ended.await) }).await;
+            drop(lock);
+            served
+        });
         Ok(Self {
             endpoint,
             embedded: Some(Embedded { end, server }),

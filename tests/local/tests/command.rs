@@ -313,6 +313,35 @@ async fn a_file_gets_each_table_that_it_does_not_have_and_keeps_the_others() {
 }
 
 #[tokio::test]
+async fn a_second_server_does_not_start_on_a_file_in_use() {
+    let folder = TempDir::new();
+    let file = folder.file("data.db");
+    let link = folder.file("link.db");
+    std::os::unix::fs::symlink("data.db", &link).unwrap();
+    let first = LocalServer::start(&["--data", &link]).await;
+    put(&first.database(), "before").await;
+    for data in [&file, &link] {
+        let mut second = program(&on_free_ports(&["--data", data]));
+        let error = one_line(second.env("TABLE_NAME", "other"), 1).await;
+        assert_eq!(
+            error,
+            format!("error: --data: {data} is in use by another process\n")
+        );
+    }
+    put(&first.database(), "after").await;
+    assert_eq!(first.stop("-TERM").await, Some(0));
+
+    let mut other = program(&on_free_ports(&["--data", &link]));
+    let other = LocalServer::spawn(other.env("TABLE_NAME", "other")).await;
+    for item in ["before", "after"] {
+        assert!(has(&other.database(), item).await, "{item}");
+    }
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(other.stop("-TERM").await, Some(0));
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 2);
+}
+
+#[tokio::test]
 async fn an_address_can_have_a_host_name_and_the_served_address_is_printed() {
     let at = |option| [option, "localhost:0"];
     let names = [at("--addr"), at("--dynamodb-addr"), at("--dns-addr")].concat();
