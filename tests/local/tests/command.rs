@@ -273,6 +273,7 @@ async fn two_servers_may_share_a_database() {
 #[tokio::test]
 async fn a_kill_at_any_moment_of_the_first_start_leaves_a_file_that_works() {
     let folder = TempDir::new();
+    let mut interrupted = 0;
     // The embedded database writes some 74 KB to its log until the table is complete.
     for written in (0..74_000).step_by(5_000) {
         let file = folder.file(&format!("{written}.db"));
@@ -281,6 +282,8 @@ async fn a_kill_at_any_moment_of_the_first_start_leaves_a_file_that_works() {
         let started = Instant::now();
         while log("").max(log(".new")) < written && started.elapsed() < Duration::from_secs(1) {}
         first.kill().await.unwrap();
+        // The copy exists from the start of the creation until it replaces the file.
+        interrupted += usize::from(std::fs::exists(format!("{file}.new")).unwrap());
 
         let server = LocalServer::start(&["--data", &file]).await;
         server.curl("/agency/enable", &["-X", "POST"]).await;
@@ -290,6 +293,8 @@ async fn a_kill_at_any_moment_of_the_first_start_leaves_a_file_that_works() {
         let list = server.curl("/agency/portal-domains", &[]).await;
         assert!(list.contains("portal.acme.test"), "{written}: {list}");
     }
+    eprintln!("{interrupted} kills during the creation");
+    assert!(interrupted > 0, "no kill was during the creation");
 }
 
 #[tokio::test]
