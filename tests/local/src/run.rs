@@ -102,7 +102,7 @@ pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Resu
     let (end, ended) = oneshot::channel::<()>();
     let router = system::router(&app)?;
     let ended = async { drop(ended.await) };
-    let mut server = tokio::spawn(server::serve(listener, router, server::PATIENCE, ended));
+    let mut server = tokio::spawn(server::serve(listener, router, server::IDLE_TIMEOUT, ended));
     let welcome = welcome(&environment, &options, reachable(api), &database, dns.as_ref()).await;
     let _ = io::stdout().write_all(welcome.as_bytes()); // A closed standard output does not stop the server.
     tokio::select! {

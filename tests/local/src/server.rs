@@ -21,26 +21,26 @@ use tokio::{net::TcpListener, time::timeout};
 
 /// How long a connection may be idle, and how long a request's header and its body may take. API Gateway's integrations have the
 /// same limit.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest body that API Gateway accepts, in bytes.
 const MAX_BODY: usize = 10 * 1024 * 1024;
 
-/// Serves `router` until `shutdown` resolves and the open requests have their responses. `patience` limits how long a connection
-/// may be idle, and how long a request's header and its body may take.
+/// Serves `router` until `shutdown` resolves and the open requests have their responses. `idle_timeout` limits how long a
+/// connection may be idle, and how long a request's header and its body may take.
 pub async fn serve(
     mut listener: TcpListener,
     router: Router,
-    patience: Duration,
+    idle_timeout: Duration,
     shutdown: impl Future<Output = ()>,
 ) {
-    let read_body = from_fn(move |request, next| read_body(request, next, patience));
+    let read_body = from_fn(move |request, next| read_body(request, next, idle_timeout));
     let service = TowerToHyperService::new(router.layer(read_body));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience);
+        .header_read_timeout(idle_timeout);
     let connections = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -58,9 +58,9 @@ pub async fn serve(
 
 /// Passes a request on when its whole body is here, as API Gateway does. A response that precedes the end of the body would close
 /// the connection while the client sends, and the client could lose the response.
-async fn read_body(request: Request, next: Next, patience: Duration) -> Response {
+async fn read_body(request: Request, next: Next, idle_timeout: Duration) -> Response {
     let (parts, body) = request.into_parts();
-    let status = match timeout(patience, collect(body)).await {
+    let status = match timeout(idle_timeout, collect(body)).await {
         Ok(Ok(Some(bytes))) => return next.run(Request::from_parts(parts, bytes.into())).await,
         Ok(Ok(None)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
         Ok(Err(_)) => StatusCode::BAD_REQUEST,
@@ -99,12 +99,12 @@ mod tests {
     const TIME_LIMIT: Duration = Duration::from_secs(30);
     const SHORT: Duration = Duration::from_millis(50);
 
-    async fn start(patience: Duration) -> (System, SocketAddr, JoinHandle<()>) {
+    async fn start(idle_timeout: Duration) -> (System, SocketAddr, JoinHandle<()>) {
         let system = System::start().await;
         let listener = TcpListener::bind(ANY_PORT).await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = system::router(&system.app).unwrap();
-        let server = tokio::spawn(serve(listener, router, patience, std::future::pending()));
+        let server = tokio::spawn(serve(listener, router, idle_timeout, std::future::pending()));
         (system, address, server)
     }
 
@@ -145,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_is_refused_before_its_body_is_read_gets_its_response_and_keeps_its_connection() {
-        let (system, address, _server) = start(PATIENCE).await;
+        let (system, address, _server) = start(IDLE_TIMEOUT).await;
         let token = system.token("org_a", "owner");
         let authorized = format!("authorization: Bearer {token}\r\n");
         let typed = format!("{authorized}content-type: application/json\r\n");
@@ -194,7 +194,7 @@ mod tests {
         let listener = TcpListener::bind(ANY_PORT).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let server = tokio::spawn(serve(listener, router, PATIENCE, async { drop(ended.await) }));
+        let server = tokio::spawn(serve(listener, router, IDLE_TIMEOUT, async { drop(ended.await) }));
         let mut open = connect(address).await;
         open.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\nexpect: 100-continue\r\n\r\n")
             .await
