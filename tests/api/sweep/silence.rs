@@ -186,6 +186,7 @@ async fn a_silent_provider_that_is_not_known_yet_delays_no_other() {
 
 /// 120 zones that are delegated to a provider, each with server names of its own, but that the provider does not have.
 #[tokio::test]
+#[ignore = "depends on the machine's load: .ci/full runs it"]
 async fn zones_that_a_provider_does_not_have_do_not_delay_its_own() {
     let api = Api::build(system()).await;
     let silence = Silence::begin(&api).await;
