@@ -33,6 +33,9 @@ async fn create(users: &[User<'_>], per_second: u32) -> Measured {
     let answers = join_all(creations).await;
     let mut times: Vec<_> = answers.iter().map(|(time, _)| *time).collect();
     times.sort();
+    for (_, status) in &answers {
+        assert!(matches!(status.as_u16(), 201 | 503), "{status}");
+    }
     let refused = |(_, status): &&(_, StatusCode)| *status == StatusCode::SERVICE_UNAVAILABLE;
     Measured {
         p50: times[times.len() / 2],
@@ -45,9 +48,9 @@ async fn create(users: &[User<'_>], per_second: u32) -> Measured {
 #[ignore = "takes a minute: .ci/full runs it"]
 async fn creations_of_one_agency_beside_those_of_a_hundred() {
     println!(
-        "| creations a second | one agency: p50 | p99 | `503` | a hundred agencies: p50 | p99 | ratio of p99 |"
+        "| creations a second | one agency: p50 | p99 | `503` | a hundred agencies: p50 | p99 | `503` | ratio of p99 |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     for per_second in [20, 40, 60, 80, 120] {
         let api = Api::counted().await;
         let mut agencies = Vec::new();
@@ -58,16 +61,17 @@ async fn creations_of_one_agency_beside_those_of_a_hundred() {
         let one = create(&agencies[..1], per_second).await;
         let many = create(&agencies[1..], per_second).await;
         println!(
-            "| {per_second} | {} ms | {} ms | {} | {} ms | {} ms | {:.1} |",
+            "| {per_second} | {} ms | {} ms | {} | {} ms | {} ms | {} | {:.1} |",
             one.p50.as_millis(),
             one.p99.as_millis(),
             one.refused,
             many.p50.as_millis(),
             many.p99.as_millis(),
+            many.refused,
             one.p99.as_secs_f64() / many.p99.as_secs_f64()
         );
         let created = u64::from(per_second * SECONDS) - one.refused as u64;
         let count = agencies[0].overview().await["clientCount"].as_u64();
-        assert_eq!((count, many.refused), (Some(created), 0));
+        assert_eq!(count, Some(created));
     }
 }
