@@ -7,7 +7,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{
-    HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION, VARY},
 };
 use serde::Serialize;
@@ -29,15 +29,22 @@ pub const PUBLIC: [(HeaderName, HeaderValue); 2] = [
 pub fn public(content_type: &'static str, body: impl Into<Bytes>) -> Response {
     const CACHING: &str = "public, max-age=60, stale-while-revalidate=600, stale-if-error=86400";
     let body = body.into();
-    let mut response = PUBLIC.into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(CACHING));
-    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", content_tag(&body))) {
+    let tag = content_tag(&body);
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (CACHE_CONTROL, HeaderValue::from_static(CACHING)),
+        (VARY, HeaderValue::from_static("origin")),
+    ];
+    let mut response = (headers, body).into_response();
+    insert_etag(response.headers_mut(), &tag);
+    response
+}
+
+/// Inserts a strong entity tag (RFC 9110, section 8.8.3).
+fn insert_etag(headers: &mut HeaderMap, tag: &str) {
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{tag}\"")) {
         headers.insert(ETAG, tag);
     }
-    *response.body_mut() = body.into();
-    response
 }
 
 /// The content of an entity tag that follows the content of a body.
@@ -87,9 +94,7 @@ impl<T: Serialize> IntoResponse for Tagged<T> {
     fn into_response(self) -> Response {
         let mut response = Json(self.body).into_response();
         let headers = response.headers_mut();
-        if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", self.tag)) {
-            headers.insert(ETAG, tag);
-        }
+        insert_etag(headers, &self.tag);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         headers.insert(VARY, HeaderValue::from_static("authorization"));
         response
