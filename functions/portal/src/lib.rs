@@ -233,8 +233,8 @@ struct OpenapiDocument(BTreeMap<String, Value>);
     ),
     security(())
 )]
-async fn get_openapi() -> Response {
-    public("application/json", include_str!("../openapi.json"))
+async fn get_openapi(State(app): State<App>) -> Response {
+    document(&app, include_str!("../openapi.json"))
 }
 
 /// Get this document in OpenAPI 3.0
@@ -254,8 +254,20 @@ async fn get_openapi() -> Response {
     ),
     security(())
 )]
-async fn get_openapi30() -> Response {
-    public("application/json", include_str!("../openapi-3.0.json"))
+async fn get_openapi30(State(app): State<App>) -> Response {
+    document(&app, include_str!("../openapi-3.0.json"))
+}
+
+/// A document, with the base path as the URL of its server.
+fn document(app: &App, json: &'static str) -> Response {
+    const SERVER: &str = r#""url": "/""#;
+    match &app.config.base_path {
+        Some(path) => public(
+            "application/json",
+            json.replacen(SERVER, &format!(r#""url": "{path}""#), 1),
+        ),
+        None => public("application/json", json),
+    }
 }
 
 /// The branding at `host`. A text that is not a host name is `no-portal`, like an unknown host name.

@@ -1,7 +1,7 @@
 //! `API_BASE_PATH`: a prefix that paths may have.
 
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{
     Api,
@@ -57,4 +57,29 @@ async fn a_path_may_have_the_base_path_once() {
     let without = Api::start().await;
     let answer = without.visitor().get("/api/health").await;
     answer.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn the_documents_have_the_base_path_as_the_url_of_their_server() {
+    let documents = [
+        (
+            "/openapi.json",
+            include_str!("../../../functions/portal/openapi.json"),
+        ),
+        (
+            "/openapi-3.0.json",
+            include_str!("../../../functions/portal/openapi-3.0.json"),
+        ),
+    ];
+    for (set, url) in [("/v1/api/", "/v1/api"), ("", "/")] {
+        let api = Api::with(&[("API_BASE_PATH", set)]).await;
+        for (path, committed) in documents {
+            let mut expected: Value = serde_json::from_str(committed).unwrap();
+            expected["servers"] = json!([{"url": url}]);
+            assert!(
+                api.visitor().get(path).await.expect(200) == expected,
+                "{set}{path}"
+            );
+        }
+    }
 }
