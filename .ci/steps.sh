@@ -27,6 +27,11 @@ fail() {
     exit 1
 }
 
+# free_port PORT: fails if a server is at this port of 127.0.0.1, because a step would take it for the one that it starts.
+free_port() {
+    ! (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null || fail "$(basename "$0"): port $1 is in use"
+}
+
 # Installs the Python tools, with the versions of requirements.txt, into $VENV.
 tools() {
     require python3:python3 objdump:binutils curl:curl
