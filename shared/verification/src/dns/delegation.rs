@@ -77,6 +77,25 @@ impl Delegation {
         is_referral.then(read).flatten()
     }
 
+    /// The delegation with the glue that both have; `None` if they disagree. A server without common glue is resolved, for
+    /// which the resolver may ask just one of the zones' servers. So these disagree: other addresses, and no address of a
+    /// server at or below the zone, because a referral must have it (RFC 9471).
+    pub fn common(&self, other: &Self) -> Option<Self> {
+        let mut common = self.clone();
+        for (server, other) in common.servers.iter_mut().zip(&other.servers) {
+            let disagree = match (server.glue.is_empty(), other.glue.is_empty()) {
+                (true, true) => false,
+                (false, false) => !server.glue.iter().any(|address| other.glue.contains(address)),
+                _ => self.zone.zone_of(&server.name),
+            };
+            if disagree {
+                return None;
+            }
+            server.glue.retain(|address| other.glue.contains(address));
+        }
+        (self.zone == other.zone && self.names == other.names).then_some(common)
+    }
+
     #[cfg(test)]
     pub fn of_test(zone: &str, server: &str) -> Self {
         use hickory_proto::rr::rdata::NS;

@@ -117,13 +117,14 @@ impl Response {
         })
     }
 
-    /// Whether two servers say the same. Servers may differ in whether a name without records exists, and in glue.
-    fn agrees(&self, other: &Self) -> bool {
+    /// What two servers both say; `None` if they disagree. Servers may differ in whether a name without records exists: a
+    /// name that exists on one server exists.
+    fn common(&self, other: &Self) -> Option<Self> {
         use Response::{NoData, NxDomain, Referral};
         match (self, other) {
-            (NoData | NxDomain, NoData | NxDomain) => true,
-            (Referral(one), Referral(other)) => one.zone == other.zone && one.names == other.names,
-            _ => self == other,
+            (NoData, NxDomain) | (NxDomain, NoData) => Some(NoData),
+            (Referral(one), Referral(other)) => one.common(other).map(Referral),
+            _ => (self == other).then(|| self.clone()),
         }
     }
 }
@@ -349,7 +350,7 @@ impl Client<'_> {
                 resolved.and_then(|message| Response::classify(&message, None, &step.name, step.kind));
             let same = match (&step.result, resolved) {
                 (Ok(Response::Answer(_)), Ok(Response::Answer(records))) => proves(&records),
-                (Ok(response), Ok(resolved)) => response.agrees(&resolved),
+                (Ok(response), Ok(resolved)) => response.common(&resolved).is_some(),
                 _ => false,
             };
             if !same {
@@ -563,23 +564,22 @@ fn compare(replies: &[Reply], one_is_enough: bool) -> (Result<Response, Unresolv
     let Some(first) = responses.next() else {
         return (Err(Unresolved::Failed(most_common(replies))), false);
     };
-    let (mut count, mut agreed) = (1, first);
+    let (mut count, mut agreed) = (1, first.clone());
     let is_referral = |response: &Response| matches!(response, Response::Referral(_));
     let mut referral = is_referral(first);
     let mut conflict = false;
     for other in responses {
         count += 1;
         referral |= is_referral(other);
-        conflict |= !first.agrees(other);
-        // A name that exists on one server exists.
-        if *other == Response::NoData {
-            agreed = other;
+        match agreed.common(other) {
+            Some(common) => agreed = common,
+            None => conflict = true,
         }
     }
     match (conflict, referral) {
         (true, true) => (Err(Unresolved::ZoneConflict), false),
         (true, false) => (Err(Unresolved::Conflict), false),
-        (false, _) => (Ok(agreed.clone()), count == 1 && !one_is_enough),
+        (false, _) => (Ok(agreed), count == 1 && !one_is_enough),
     }
 }
 

@@ -105,6 +105,58 @@ async fn one_server_alone_cannot_delegate_the_name_to_its_own() {
     assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Cname);
 }
 
+#[tokio::test]
+async fn one_server_alone_cannot_change_the_addresses_of_a_zones_servers() {
+    const ROGUE: u8 = 51;
+    let world = World::new("").await;
+    let names = "sub.acme.test. NS a.sub.acme.test.\nsub.acme.test. NS b.sub.acme.test.\n";
+    let glue = |server| {
+        let [a, b] = [address(server), address(server + 1)];
+        format!("a.sub.acme.test. A {a}\nb.sub.acme.test. A {b}\n")
+    };
+    let proof = format!("portal.sub.acme.test. CNAME {TARGET}");
+    world.zone("sub.acme.test.", "", &[CHILD, CHILD + 1]).await;
+    world.zone("sub.acme.test.", &proof, &[ROGUE, ROGUE + 1]).await;
+    // The resolver asks the rogue server.
+    world.resolver(&glue(ROGUE)).await;
+    let honest = format!("{names}{}", glue(CHILD));
+    world.zone("acme.test.", &honest, &[NS2]).await;
+    for (rogue, expected) in [
+        (glue(ROGUE), Proof::Unknown),
+        (String::new(), Proof::Unknown),
+        (glue(ROGUE) + &glue(CHILD), Proof::Missing),
+    ] {
+        let rogue = format!("{names}{rogue}");
+        let answers = |asked: &Asked, rogue: &str, hosts_both: bool| {
+            let mut reply = Zone::parse("acme.test.", rogue).answer(asked);
+            if hosts_both && asked.kind() == RecordType::NS {
+                reply.answers = std::mem::take(&mut reply.authorities);
+                reply.metadata.authoritative = true;
+            } else if hosts_both {
+                reply = Zone::parse("sub.acme.test.", "").answer(asked);
+            }
+            reply
+        };
+        for hosts_both in [false, true] {
+            let rogue = rogue.clone();
+            world
+                .serve(NS1, move |asked| {
+                    Reaction::Say(answers(asked, &rogue, hosts_both))
+                })
+                .await;
+            for _ in 0..6 {
+                let seen = world.see(&domain("portal.sub.acme.test"), Depth::Scheduled).await;
+                assert_eq!((seen.proof, seen.sole_proof), (expected, None), "{seen:?}");
+            }
+        }
+    }
+    // Once both have the addresses, the owner has moved the zone.
+    let moved = format!("{names}{}", glue(ROGUE));
+    world.zone("acme.test.", &moved, &[NS1, NS2]).await;
+    let seen = world.see(&domain("portal.sub.acme.test"), Depth::Scheduled).await;
+    assert_eq!(seen.proof, Proof::Cname, "{seen:?}");
+}
+
 /// A delegation of the name to a server of its own, with the server's address.
 fn delegation(name: &str, server: &str) -> String {
     format!("{name} NS {server}\n{server} A {}", address(CHILD))
