@@ -101,11 +101,13 @@ impl Response {
             }
         }
         let exists = message.metadata.response_code == ResponseCode::NoError;
+        // With an alias, `NXDOMAIN` is about the last name of the chain (RFC 6604). A `CNAME` record that was queried starts no
+        // chain, unless a `DNAME` record made it.
+        let is_queried_alias = kind == RecordType::CNAME && cname.is_some() && dname.is_none();
+        if !exists && (!records.is_empty() || is_queried_alias) {
+            return Err(Failure::Malformed);
+        }
         if !records.is_empty() {
-            // With an alias, `NXDOMAIN` is about the last name of the chain (RFC 6604).
-            if !exists {
-                return Err(Failure::Malformed);
-            }
             records.sort_by_cached_key(ToString::to_string);
             records.dedup();
             return Ok(Self::Answer(records));
