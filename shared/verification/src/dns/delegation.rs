@@ -7,6 +7,7 @@ use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{Name, RData, Record, RecordType},
 };
+use psl::Psl;
 use shared::random;
 
 use super::{
@@ -132,15 +133,26 @@ pub(super) fn is_between(above: &Name, middle: &Name, name: &Name) -> bool {
 
 /// The name's registrable domain: one label below a public suffix. A public suffix itself is returned as it is.
 pub(crate) fn registrable(name: &Name) -> Name {
-    let text = text(name);
-    let labels = psl::domain_str(&text).map_or(usize::MAX, |domain| domain.split('.').count());
-    name.trim_to(labels.min(name.iter().len())).to_lowercase()
+    let name = name.to_lowercase();
+    let mut left = suffix(&name).len;
+    // The length of a suffix in octets includes a dot between two labels.
+    let labels = name.iter().rev().take_while(|label| {
+        let is_suffix = left > 0;
+        left = left.saturating_sub(label.len() + 1);
+        is_suffix
+    });
+    let count = labels.count() + 1;
+    name.trim_to(count.min(name.iter().len()))
 }
 
 /// Whether the name is below a public suffix of the list's private section, where no registry answers for it.
 pub(super) fn is_under_private_suffix(name: &Name) -> bool {
-    let suffix = psl::suffix(text(name).as_bytes()).and_then(|suffix| suffix.typ());
-    suffix == Some(psl::Type::Private)
+    suffix(&name.to_lowercase()).typ == Some(psl::Type::Private)
+}
+
+/// The public suffix of a lower-case name. It is found by labels, because a label may have a dot in it.
+fn suffix(name: &Name) -> psl::Info {
+    psl::List.find(name.iter().rev())
 }
 
 /// The name in presentation format (RFC 1035, section 5.1), in lower case, without the trailing dot, at most 255 characters:
@@ -373,5 +385,31 @@ mod tests {
         assert_eq!(of(&[b"a.b", b"c\\\"d"]), r#"a\.b.c\\\"d"#);
         assert_eq!(of(&[b"(a;b)@$"]), r"\(a\;b\)\@\$");
         assert_eq!(of(&[b" \t\x7f", "é".as_bytes()]), r"\032\009\127.\195\169");
+    }
+
+    #[test]
+    fn a_registrable_domain_is_found_by_labels() {
+        let name = |labels: &str| {
+            let labels = labels.split('/').filter(|label| !label.is_empty());
+            Name::from_labels(labels.map(str::as_bytes)).unwrap()
+        };
+        let odd = "\u{1}".repeat(63);
+        for (labels, expected) in [
+            ("Portal/Acme/com", "acme/com"),
+            ("portal/acme/co/UK", "acme/co/uk"),
+            ("co/uk", "co/uk"),
+            ("uk", "uk"),
+            ("", ""),
+            ("a/acme/unlisted", "acme/unlisted"),
+            ("a/acme/github/io", "acme/github/io"),
+            // Labels with a dot in them.
+            ("x/a.co/uk", "a.co/uk"),
+            ("a/acme.github/io", "acme.github/io"),
+            (&format!("{odd}/{odd}/acme/co/uk"), "acme/co/uk"),
+        ] {
+            assert_eq!(registrable(&name(labels)), name(expected), "{labels}");
+        }
+        assert!(is_under_private_suffix(&name("acme/GitHub/io")));
+        assert!(!is_under_private_suffix(&name("acme.github/io")));
     }
 }

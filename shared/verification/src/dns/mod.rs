@@ -71,14 +71,16 @@ impl<'a> From<&'a Config> for Operator<'a> {
 impl Operator<'_> {
     /// Whether the name is below the operator's target.
     fn is_target(&self, name: &Name) -> bool {
-        let text = delegation::text(name);
-        let label = text.strip_suffix(self.names.target.as_str());
-        label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+        let target = fqdn(self.names.target.as_str());
+        target.is_some_and(|target| target.zone_of(name) && target != *name)
     }
 
     /// Whether the public DNS can have the name. The operator's own names are for the operator to choose.
     fn is_public(&self, name: &Name) -> bool {
-        let is_special_use = || hostname::is_special_use(&delegation::text(name));
+        let is_special_use = || {
+            let label = name.iter().next_back().unwrap_or_default();
+            hostname::is_special_use(&String::from_utf8_lossy(label).to_ascii_lowercase())
+        };
         self.is_target(name) || (name.iter().len() > 1 && (self.names.allow_special_use || !is_special_use()))
     }
 }
@@ -148,4 +150,39 @@ impl Dns {
 fn random_child(name: &Name) -> Option<Name> {
     let label = format!("{:032x}", u128::from_be_bytes(random::bits()));
     name.prepend_label(label).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_with_the_target_and_with_special_use_domains_by_labels() {
+        let names = HostPolicy {
+            portal_domain: "portal.test".parse().unwrap(),
+            target: "cname.portal.test".parse().unwrap(),
+            allow_special_use: false,
+        };
+        let operator = Operator {
+            names: &names,
+            addresses: &[],
+            certificate_authorities: &[],
+        };
+        let of = |labels: &str| {
+            let name = Name::from_labels(labels.split('/').map(str::as_bytes)).unwrap();
+            (operator.is_target(&name), operator.is_public(&name))
+        };
+        let odd = "\u{1}".repeat(63);
+        for (labels, expected) in [
+            ("a/CNAME/Portal/test", (true, true)),
+            ("cname/portal/test", (false, false)),
+            ("x.cname/portal/test", (false, false)),
+            ("portal/acme/com", (false, true)),
+            ("com", (false, false)),
+            ("host/Internal", (false, false)),
+            (&format!("{odd}/host/internal"), (false, false)),
+        ] {
+            assert_eq!(of(labels), expected, "{labels}");
+        }
+    }
 }
