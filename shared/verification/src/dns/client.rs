@@ -152,10 +152,18 @@ impl<'a> Client<'a> {
     }
 
     /// Whether the resolver fails to validate: it answers `SERVFAIL`, but succeeds with checking disabled.
-    pub async fn is_bogus(&self, name: &Name, kind: RecordType) -> bool {
-        let validated = self.resolver(name, kind, true).await;
-        matches!(validated, Err(Failure::Code(ResponseCode::ServFail)))
-            && self.resolver(name, kind, false).await.is_ok()
+    ///
+    /// # Errors
+    /// [`Failure::BudgetExhausted`]: the resolver was not asked.
+    pub async fn is_bogus(&self, name: &Name, kind: RecordType) -> Result<bool, Failure> {
+        match self.resolver(name, kind, true).await {
+            Err(Failure::Code(ResponseCode::ServFail)) => match self.resolver(name, kind, false).await {
+                Err(Failure::BudgetExhausted) => Err(Failure::BudgetExhausted),
+                unchecked => Ok(unchecked.is_ok()),
+            },
+            Err(Failure::BudgetExhausted) => Err(Failure::BudgetExhausted),
+            _ => Ok(false),
+        }
     }
 
     /// Waits for other checks of the session. After 2 s without a query of its own in flight the check is given up, and

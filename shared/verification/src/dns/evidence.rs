@@ -437,7 +437,7 @@ impl Gatherer<'_> {
     async fn full(&self) -> Evidence {
         let (hostname, challenge) = (&self.expected.hostname, &self.expected.challenge);
         let follow = |name, kind| self.client.follow(name, kind, ServerCount::Four);
-        let (cname, txt) = join!(
+        let (mut cname, mut txt) = join!(
             follow(hostname, RecordType::CNAME),
             follow(challenge, RecordType::TXT)
         );
@@ -445,13 +445,19 @@ impl Gatherer<'_> {
         let mut bogus = None;
         // A first proof needs a second perspective: a validating resolver must not reject the zone.
         if !self.domain.status.serves() && self.client.dns.mode == DnsMode::Authoritative {
-            for (state, lookup) in [(&mut cname_state, &cname), (&mut txt_state, &txt)] {
-                if *state == RecordState::Found
-                    && let Some(step) = self.bogus_step(lookup).await
-                {
-                    *state = RecordState::Unreachable;
-                    bogus = Some(step);
+            for (state, lookup) in [(&mut cname_state, &mut cname), (&mut txt_state, &mut txt)] {
+                if *state != RecordState::Found {
+                    continue;
                 }
+                match self.bogus_step(lookup).await {
+                    Ok(None) => continue,
+                    Ok(Some(step)) => bogus = Some(step),
+                    Err(failure) => {
+                        let Step { name, kind, .. } = &lookup.steps[0];
+                        *lookup = Lookup::failed(name, *kind, failure);
+                    }
+                }
+                *state = RecordState::Unreachable;
             }
         }
         let mut sole_proof = None;
@@ -555,13 +561,13 @@ impl Gatherer<'_> {
     }
 
     /// The first step of a proof that fails DNSSEC validation.
-    async fn bogus_step(&self, lookup: &Lookup) -> Option<Step> {
+    async fn bogus_step(&self, lookup: &Lookup) -> Result<Option<Step>, Failure> {
         for step in &lookup.steps {
-            if self.client.is_bogus(&step.name, step.kind).await {
-                return Some(step.clone());
+            if self.client.is_bogus(&step.name, step.kind).await? {
+                return Ok(Some(step.clone()));
             }
         }
-        None
+        Ok(None)
     }
 
     async fn traffic(&self, cname: &Lookup, cname_state: RecordState) -> Traffic {

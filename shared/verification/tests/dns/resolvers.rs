@@ -127,3 +127,29 @@ async fn name_servers_whose_addresses_the_resolvers_do_not_find_are_not_blamed()
     let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(codes(&seen), [Code::ResolverFailed], "{seen:?}");
 }
+
+#[tokio::test]
+async fn a_first_proof_does_not_count_if_the_check_ends_before_the_resolver_is_asked() {
+    let record = format!("portal.acme.test. CNAME {TARGET}");
+    let world = World::new(&record).await;
+    let mut proven = Vec::new();
+    for packets in 4..16 {
+        let limits = Limits { packets, ..FAST };
+        let dns = world.dns().with_limits(limits);
+        world.got();
+        let seen = look(&dns, &portal(), Depth::Scheduled, &Session::default()).await;
+        let is_asked = |got: &Got| got.server == RESOLVER && got.name == "portal.acme.test.";
+        let is_asked = world.got().iter().any(is_asked);
+        proven.push(seen.proof == Proof::Cname);
+        let expected = match is_asked {
+            true => Proof::Cname,
+            false => Proof::Unknown,
+        };
+        assert_eq!(seen.proof, expected, "{packets}: {seen:?}");
+        assert!(
+            is_asked || codes(&seen).contains(&Code::DnsTimeout),
+            "{packets}: {seen:?}"
+        );
+    }
+    assert!(proven.contains(&false) && proven.contains(&true));
+}
