@@ -25,14 +25,14 @@ pub(super) struct AddressLimit(Arc<Mutex<State>>);
 struct State {
     addresses: HashMap<IpAddr, Address>,
     /// Sets of name servers that have responded.
-    responded: Recent<ServerSet, bool>,
+    responded: Recent<ServerSet, ()>,
 }
 
 /// An address without permits and waiters takes no memory.
 #[derive(Debug, Default)]
 struct Address {
     permits: usize,
-    /// Those of sets that had not responded when they got the permit.
+    /// Permits for sets of name servers that had not responded when they got the permit.
     unknown: usize,
     waiting: Vec<Waiter>,
 }
@@ -65,13 +65,13 @@ impl AddressLimit {
             state.addresses.entry(address).or_default().waiting.push(waiter);
         }
         self.grant(address);
-        // Each waiter gets a permit: whoever holds one returns it.
+        // Each waiter gets a permit, because a permit is returned when it is dropped.
         permit.await.ok()
     }
 
     /// Notes that a set of name servers has responded.
     pub(super) fn responded(&self, servers: &ServerSet) {
-        *lock(&self.0).responded.entry(servers) = true;
+        lock(&self.0).responded.entry(servers);
     }
 
     /// Gives the free permits of an address to its waiters.
