@@ -23,7 +23,7 @@ use super::{
     delegation::Delegation,
     public,
     session::{Responder, Session},
-    wire::{self, Budget, Failure, Question},
+    wire::{self, Budget, Failure, Question, RateLimit},
 };
 use crate::limit::lock;
 
@@ -48,6 +48,8 @@ pub(super) struct Client<'a> {
 struct Responsiveness {
     /// Addresses that did not respond once.
     addresses: HashSet<IpAddr>,
+    /// Name servers and resolvers that did not respond by TCP to a query in lower case.
+    without_tcp: HashSet<SocketAddr>,
     /// Servers none of whose addresses responded.
     servers: HashSet<Name>,
     /// Servers whose addresses the resolvers did not find, and why.
@@ -102,15 +104,31 @@ impl<'a> Client<'a> {
             lower_case,
         };
         let server = SocketAddr::new(address, self.dns.authority_port);
-        let response = wire::exchange(server, &question, &self.budget, None).await;
+        let response = self.exchange(server, &question, None).await;
         match response {
-            // A server that responds by UDP may not do so by TCP.
             Err(Failure::Timeout) if !lower_case => {
                 lock(&self.seen).addresses.insert(address);
             }
             Err(Failure::Timeout | Failure::BudgetExhausted) => {}
             // Before the permit is returned, so that it goes to other checks of these servers.
             _ => self.session.concurrency.responded(&delegation.names),
+        }
+        response
+    }
+
+    /// A server that does not respond by TCP is not asked that way again: it may respond by UDP.
+    async fn exchange(
+        &self,
+        server: SocketAddr,
+        question: &Question<'_>,
+        rate_limit: Option<&RateLimit>,
+    ) -> Result<Message, Failure> {
+        if question.lower_case && lock(&self.seen).without_tcp.contains(&server) {
+            return Err(Failure::Timeout);
+        }
+        let response = wire::exchange(server, question, &self.budget, rate_limit).await;
+        if question.lower_case && matches!(response, Err(Failure::Timeout)) {
+            lock(&self.seen).without_tcp.insert(server);
         }
         response
     }
@@ -131,11 +149,16 @@ impl<'a> Client<'a> {
         .await
     }
 
+    /// # Errors
+    /// Those of [`Self::resolver`]. [`Failure::Timeout`]: the first resolver does not respond to a query in lower case.
     pub async fn ask_resolvers(&self, question: &Question<'_>) -> Result<Message, Failure> {
-        use Failure::{BudgetExhausted, Code, Resolver, TooBig};
+        use Failure::{BudgetExhausted, Code, Resolver, Timeout, TooBig};
         let mut failed = lock(&self.seen).resolvers_failed;
         for server in self.session.resolvers(&self.dns.resolvers) {
-            match wire::exchange(server, question, &self.budget, Some(&self.session.rate_limit)).await {
+            let rate_limit = Some(&self.session.rate_limit);
+            match self.exchange(server, question, rate_limit).await {
+                // It has no TCP, which the resolvers that are queried by UDP need not have.
+                Err(Timeout) if question.lower_case => return Err(Timeout),
                 // They used up the time.
                 Err(BudgetExhausted) if failed => break,
                 Err(failure)

@@ -405,14 +405,13 @@ impl Client<'_> {
                 lower_case,
             };
             let message = self.ask_resolvers(&question).await?;
-            Ok((Response::classify(&message, None, name, kind)?, message))
+            Response::classify(&message, None, name, kind)
         };
         let response = match confirm_negative(count != ServerCount::One, query).await {
-            Ok((response, _)) => Ok(response),
             Err(Failure::Code(ResponseCode::ServFail)) if self.resolver(name, kind, false).await.is_ok() => {
                 Err(Failure::Bogus)
             }
-            Err(failure) => Err(failure),
+            response => response,
         };
         let result = response.clone().map_err(Unresolved::Failed);
         let server = RESOLVER.to_owned();
@@ -511,32 +510,36 @@ impl Client<'_> {
                 let message = self
                     .authority(delegation, address, name, kind, lower_case)
                     .await?;
-                Ok((Response::classify(&message, Some(zone), name, kind)?, message))
+                let response = Response::classify(&message, Some(zone), name, kind)?;
+                if !matches!(response, Response::Referral(_))
+                    && let Some(zone) = delegation::same_server_child(&message, zone, name)
+                    && (kind, zone) != (RecordType::NS, name)
+                    && let Some(child) =
+                        Box::pin(self.resolve_same_server_child(delegation, server, zone)).await
+                {
+                    return Ok(Response::Referral(child));
+                }
+                Ok(response)
             })
         };
-        let (response, message) = self.at_addresses(server, query).await?;
-        if !matches!(response, Response::Referral(_))
-            && let Some(zone) = delegation::same_server_child(&message, zone, name)
-            && (kind, zone) != (RecordType::NS, name)
-            && let Some(child) = Box::pin(self.resolve_same_server_child(delegation, server, zone)).await
-        {
-            return Ok(Response::Referral(child));
-        }
-        Ok(response)
+        self.at_addresses(server, query).await
     }
 }
 
-/// The result of a query in random letter case. If it is negative and `decides`, the result of the same query in lower case:
-/// some servers compare letter case. A server that does not answer the second query, because it does not serve TCP, has
+/// The response to a query in random letter case. If it is negative and `decides`, the response to the same query in lower
+/// case, because some servers compare letter case. A server that does not respond to that one does not serve TCP, and has
 /// answered the first one.
-async fn confirm_negative<F>(decides: bool, query: impl Fn(bool) -> F) -> Result<(Response, Message), Failure>
+async fn confirm_negative<F>(decides: bool, query: impl Fn(bool) -> F) -> Result<Response, Failure>
 where
-    F: Future<Output = Result<(Response, Message), Failure>>,
+    F: Future<Output = Result<Response, Failure>>,
 {
-    let found = query(false).await?;
-    match found.0 {
-        Response::NoData | Response::NxDomain if decides => Ok(query(true).await.unwrap_or(found)),
-        _ => Ok(found),
+    let response = query(false).await?;
+    if !decides || !matches!(response, Response::NoData | Response::NxDomain) {
+        return Ok(response);
+    }
+    match query(true).await {
+        Err(Failure::Timeout) => Ok(response),
+        repeated => repeated,
     }
 }
 
@@ -548,13 +551,13 @@ fn any_responded(responses: &[Result<Response, Failure>]) -> Option<bool> {
             .iter()
             .any(|response| response.as_ref().err() == Some(&failure))
     };
-    let is_silence = |response: &Result<Response, Failure>| {
+    let is_no_response = |response: &Result<Response, Failure>| {
         matches!(
             response,
             Err(Timeout | BudgetExhausted | NoAddress | PrivateAddress | Resolver)
         )
     };
-    if !responses.iter().all(is_silence) {
+    if !responses.iter().all(is_no_response) {
         return Some(true);
     }
     (failed_with(Timeout) && !failed_with(BudgetExhausted)).then_some(false)

@@ -336,15 +336,54 @@ async fn a_server_that_compares_letter_case_is_asked_in_lower_case_before_a_miss
             .filter(|got| got.tcp)
             .all(|got| got.spelled == got.name)
     );
-    // A server without TCP has answered by UDP.
-    serve("", false).await;
+    // A server without TCP has answered by UDP. Queries for the addresses, which come later, do not try TCP again.
+    let records = "portal.acme.test. MX mail.acme.test.";
+    for server in [NS1, NS2] {
+        let zone = Zone::parse("acme.test.", records);
+        world
+            .serve(server, move |asked| match asked.tcp {
+                true => Reaction::Silence,
+                false => Reaction::Say(zone.answer(asked)),
+            })
+            .await;
+    }
+    world.got();
     let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
     assert_eq!(seen.proof, Proof::Missing, "{seen:?}");
+    let got = world.got();
+    assert!(got.iter().any(|got| got.kind == RecordType::AAAA), "{got:?}");
+    assert!(got.iter().filter(|got| got.tcp).count() <= 4, "{got:?}");
     // A resolver passes on what it is asked.
     world.serve(RESOLVER, case_sensitive(cname(), true)).await;
     let dns = world.dns_with(DnsMode::Recursive, false);
     let seen = look(&dns, &portal(), Depth::Scheduled, &Session::default()).await;
     assert_eq!(seen.proof, Proof::Cname, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_miss_does_not_count_if_the_query_in_lower_case_fails() {
+    let world = World::new("").await;
+    let serve = async |by_tcp: fn(&Asked) -> Reaction| {
+        for server in [NS1, NS2] {
+            let by_udp = case_sensitive(cname(), true);
+            let reaction = move |asked: &Asked| if asked.tcp { by_tcp(asked) } else { by_udp(asked) };
+            world.serve(server, reaction).await;
+        }
+    };
+    serve(|asked| asked.code(ResponseCode::ServFail)).await;
+    for domain in [portal(), verified("portal.acme.test")] {
+        let seen = world.see(&domain, Depth::Scheduled).await;
+        assert_unknown(&seen, Code::DnsServfail);
+    }
+    serve(|_| Reaction::Raw(vec![vec![0; 3]])).await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
+    assert_unknown(&seen, Code::DnsMalformed);
+    // The check ends before the server could respond.
+    serve(|_| Reaction::Silence).await;
+    let check = FAST.query - Duration::from_millis(50);
+    let dns = world.dns().with_limits(Limits { check, ..FAST });
+    let seen = look(&dns, &portal(), Depth::Scheduled, &Session::default()).await;
+    assert_unknown(&seen, Code::DnsTimeout);
 }
 
 #[tokio::test]

@@ -307,6 +307,8 @@ async fn a_zone_that_the_same_servers_have_is_shown_where_they_let_it_be_seen() 
         (Proof::Cname, "eu.acme.test")
     );
     assert_eq!(seen.nameservers, ["ns1.acme.test"]);
+    // Nor is a negative response repeated that leads to the zone.
+    assert!(!world.got().iter().any(|got| got.tcp));
     // A renewal does not ask for it, and keeps what was seen.
     let check = Check {
         checked_at: None,

@@ -153,3 +153,27 @@ async fn a_first_proof_does_not_count_if_the_check_ends_before_the_resolver_is_a
     }
     assert!(proven.contains(&false) && proven.contains(&true));
 }
+
+#[tokio::test]
+async fn resolvers_without_tcp_do_not_fail_and_do_not_keep_a_miss_from_counting() {
+    let world = World::new("").await;
+    for resolver in FAILING {
+        world
+            .serve(resolver, |asked| match asked.tcp {
+                true => Reaction::Silence,
+                false => {
+                    Reaction::Say(Zone::parse(".", "portal.acme.test. MX mail.acme.test.").answer(asked))
+                }
+            })
+            .await;
+    }
+    let (dns, session) = (dns(&world, DnsMode::Recursive), Session::default());
+    for _ in 0..2 {
+        let seen = look(&dns, &verified("portal.acme.test"), Depth::Scheduled, &session).await;
+        assert_eq!(seen.proof, Proof::Missing, "{seen:?}");
+        let got = world.got();
+        assert!(got.iter().all(|got| got.server == FAILING[0]), "{got:?}");
+        // For both records at the same time, and not again for the addresses.
+        assert!(got.iter().filter(|got| got.tcp).count() <= 2, "{got:?}");
+    }
+}
