@@ -442,12 +442,12 @@ pub struct History {
     /// Since when neither record has proven the domain. A newcomer's `TXT` proof waits for 10 minutes of this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gone_since: Option<Timestamp>,
-    /// When a proof was first seen that only one of several name servers gave. It counts 10 minutes later.
+    /// When an unconfirmed proof was first seen: one that only one of several name servers gives. It counts 10 minutes later.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sole_proof_since: Option<Timestamp>,
-    /// Whether each proof since the domain is served was given by one of several name servers only.
+    pub unconfirmed_since: Option<Timestamp>,
+    /// Whether each proof since the domain is served was unconfirmed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub proven_by_one_server: bool,
+    pub only_unconfirmed_proofs: bool,
     /// Until when the domain shows the warning `contested`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contested_until: Option<Timestamp>,

@@ -28,8 +28,8 @@ const PROXIED_GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
 const FAILED_CHECKED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long the holder's proof must be missing before a newcomer's `TXT` record moves the name.
 const HOLDER_MISSING: Duration = Duration::from_secs(10 * 60);
-/// How long before it counts a proof must be seen first that only one of several name servers gives.
-const SOLE_PROOF: Duration = Duration::from_secs(10 * 60);
+/// An unconfirmed proof counts this long after it was first seen.
+const UNCONFIRMED_PROOF: Duration = Duration::from_secs(10 * 60);
 /// Scheduled checks at an interval of one minute before the interval grows.
 const MINUTE_CHECKS: u32 = 10;
 /// The longest interval of a pending domain.
@@ -138,7 +138,7 @@ impl CheckInput<'_> {
                 // Reset the miss and contest counters when the hold ends.
                 (history.misses, history.missed_at) = (0, None);
                 (history.gone_since, history.contested_until) = (None, None);
-                history.proven_by_one_server = false;
+                history.only_unconfirmed_proofs = false;
             }
         } else if status == Status::Verified && routing != before.routing {
             history.step = 0;
@@ -198,13 +198,15 @@ impl CheckInput<'_> {
         } else if self.trigger == Trigger::Schedule || history.unknowns == 0 {
             history.unknowns = history.unknowns.saturating_add(1);
         }
-        let is_sole = self.evidence.sole_proof.is_some();
+        let is_unconfirmed = self.evidence.unconfirmed_proof.is_some();
         match result {
-            CheckResult::Proven if is_sole => history.proven_by_one_server = true,
-            CheckResult::Proven => (history.sole_proof_since, history.proven_by_one_server) = (None, false),
-            CheckResult::Missed => history.sole_proof_since = None,
-            CheckResult::Unknown if is_sole => {
-                history.sole_proof_since.get_or_insert(rounded_up(self.now));
+            CheckResult::Proven if is_unconfirmed => history.only_unconfirmed_proofs = true,
+            CheckResult::Proven => {
+                (history.unconfirmed_since, history.only_unconfirmed_proofs) = (None, false)
+            }
+            CheckResult::Missed => history.unconfirmed_since = None,
+            CheckResult::Unknown if is_unconfirmed => {
+                history.unconfirmed_since.get_or_insert(rounded_up(self.now));
             }
             CheckResult::Renewed | CheckResult::Unknown => {}
         }
@@ -320,11 +322,12 @@ fn rounded_up(now: Timestamp) -> Timestamp {
     now + Duration::from_millis(999)
 }
 
-/// Whether a proof counts that only one of several name servers gives: an earlier check saw it too, at least 10 minutes
-/// before. Not for a domain that serves.
-pub(crate) fn counts_sole_proof(domain: &Domain, now: Timestamp) -> bool {
-    let since = domain.history.sole_proof_since;
-    !domain.status.serves() && since.is_some_and(|since| since <= now && now.since(since) >= SOLE_PROOF)
+/// Whether an unconfirmed proof counts: an earlier check saw it too, at least 10 minutes before. Not for a domain that
+/// serves.
+pub(crate) fn counts_unconfirmed_proof(domain: &Domain, now: Timestamp) -> bool {
+    let since = domain.history.unconfirmed_since;
+    !domain.status.serves()
+        && since.is_some_and(|since| since <= now && now.since(since) >= UNCONFIRMED_PROOF)
 }
 
 fn since_first_miss(history: &History, now: Timestamp) -> Option<Duration> {

@@ -26,7 +26,7 @@ pub use decide::{Holder, Trigger};
 pub use dns::Dns;
 pub use findings::{Facts, explain};
 
-use decide::{CheckInput, JITTER, counts_sole_proof, may_fail};
+use decide::{CheckInput, JITTER, counts_unconfirmed_proof, may_fail};
 use dns::{Depth, Evidence, Operator, Proof, Session};
 use limit::{ConcurrencyLimit, Permit};
 use outcome::{Outcome, outcome};
@@ -173,8 +173,8 @@ impl<'a> Checker<'a> {
             _ => Depth::Diagnose,
         };
         let mut evidence = self.gather(record.domain(), depth).await?;
-        if counts_sole_proof(record.domain(), self.app.clock.now()) {
-            evidence.accept_sole_proof();
+        if counts_unconfirmed_proof(record.domain(), self.app.clock.now()) {
+            evidence.accept_unconfirmed_proof();
         }
         Ok(Observed {
             evidence,

@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        decide::{Holder, Trigger, counts_sole_proof, may_fail},
+        decide::{Holder, Trigger, counts_unconfirmed_proof, may_fail},
         dns::{
             Evidence,
             Proof::{self, Cname, Missing, Txt, Unknown},
@@ -265,8 +265,8 @@ mod tests {
         fn check(mut self, wait: Duration, seen: &Evidence, trigger: Trigger) -> Self {
             self.now = self.now + wait;
             let mut seen = seen.clone();
-            if counts_sole_proof(&self.domain, self.now) {
-                seen.accept_sole_proof();
+            if counts_unconfirmed_proof(&self.domain, self.now) {
+                seen.accept_unconfirmed_proof();
             }
             self.domain = check(&self.domain, &seen, trigger, self.now, 0).domain;
             self
@@ -479,10 +479,10 @@ mod tests {
         assert_eq!((checks, story.domain.status), (30, Status::Failed));
     }
 
-    /// A proof that only one of several servers gives, and the resolver.
-    fn sole(proof: Proof) -> Evidence {
+    /// A proof that only one of several servers gives, and the resolver too.
+    fn unconfirmed(proof: Proof) -> Evidence {
         Evidence {
-            sole_proof: Some(proof),
+            unconfirmed_proof: Some(proof),
             ..seen(Unknown)
         }
     }
@@ -500,46 +500,53 @@ mod tests {
         let failed = Story::new().then(WEEK, &seen(Missing));
         for (start, status) in [(Story::new(), Status::Pending), (failed, Status::Failed)] {
             for proof in [Cname, Txt] {
-                let mut story = start.clone().then(HOUR, &sole(proof));
+                let mut story = start.clone().then(HOUR, &unconfirmed(proof));
                 // Neither sooner, nor reset by an unknown.
-                for seen in [sole(proof), seen(Unknown), sole(proof)] {
+                for seen in [unconfirmed(proof), seen(Unknown), unconfirmed(proof)] {
                     story = story.then(3 * MINUTE, &seen);
                     assert_eq!(story.domain.status, status);
                 }
-                let story = story.then(2 * MINUTE, &sole(proof));
+                let story = story.then(2 * MINUTE, &unconfirmed(proof));
                 assert_eq!(story.domain.status, Status::Verified, "{proof:?}");
-                assert!(story.domain.history.proven_by_one_server);
+                assert!(story.domain.history.only_unconfirmed_proofs);
                 // A miss between the checks does.
-                let story = start.clone().then(HOUR, &sole(proof)).then(HOUR, &seen(Missing));
-                let story = story.then(HOUR, &sole(proof));
+                let story = start
+                    .clone()
+                    .then(HOUR, &unconfirmed(proof))
+                    .then(HOUR, &seen(Missing));
+                let story = story.then(HOUR, &unconfirmed(proof));
                 assert_eq!(story.domain.status, status);
             }
         }
-        let asked = Story::new().asked(MINUTE, &sole(Cname));
+        let asked = Story::new().asked(MINUTE, &unconfirmed(Cname));
         assert_eq!(
-            asked.then(11 * MINUTE, &sole(Cname)).domain.status,
+            asked.then(11 * MINUTE, &unconfirmed(Cname)).domain.status,
             Status::Verified
         );
     }
 
     #[test]
     fn of_a_domain_that_one_server_proved_a_dispute_is_a_miss_until_several_prove_it() {
-        let story = Story::new().then(MINUTE, &sole(Cname)).then(HOUR, &sole(Cname));
+        let story = Story::new()
+            .then(MINUTE, &unconfirmed(Cname))
+            .then(HOUR, &unconfirmed(Cname));
         let lost = (0..6).fold(story.clone(), |story, _| story.then(15 * HOUR, &disputed()));
         lost.is(Status::Failed, Some(FindingCode::Lost), Some(DAY));
         // One server alone neither renews it nor makes it fail.
         let story = story.then(DAY, &seen(Unknown));
-        assert!(story.domain.history.proven_by_one_server);
+        assert!(story.domain.history.only_unconfirmed_proofs);
         let proven = story.then(DAY, &seen(Cname));
-        assert!(!proven.domain.history.proven_by_one_server);
+        assert!(!proven.domain.history.only_unconfirmed_proofs);
     }
 
     #[test]
     fn an_expired_domain_keeps_nothing_of_how_it_was_proven() {
-        let story = Story::new().then(MINUTE, &sole(Cname)).then(HOUR, &sole(Cname));
+        let story = Story::new()
+            .then(MINUTE, &unconfirmed(Cname))
+            .then(HOUR, &unconfirmed(Cname));
         let lost = (0..6).fold(story, |story, _| story.then(15 * HOUR, &seen(Missing)));
         let history = lost.domain.history;
-        assert!(!history.proven_by_one_server && history.sole_proof_since.is_none());
+        assert!(!history.only_unconfirmed_proofs && history.unconfirmed_since.is_none());
     }
 
     #[test]

@@ -37,8 +37,9 @@ pub struct Evidence {
     pub(crate) txt: Option<Lookup>,
     /// If the record was not looked up, it is what it was before.
     pub txt_state: RecordState,
-    /// The proof that only one of several servers gives, and the resolver too. [`Self::accept_sole_proof`] makes it count.
-    pub sole_proof: Option<Proof>,
+    /// The proof that only one of several servers gives, and the resolver too. It counts if an earlier check saw it too:
+    /// see [`counts_unconfirmed_proof`].
+    pub unconfirmed_proof: Option<Proof>,
     /// The servers disagree about a domain that only one server ever proved: that counts as a miss.
     pub(crate) disputed: bool,
     /// The step of a proof that fails DNSSEC validation.
@@ -201,9 +202,9 @@ impl Evidence {
         self.proof() == Proof::Missing && is_ours && !is_alias && !self.disputed
     }
 
-    /// Makes the proof count that only one of several servers gives.
-    pub(crate) fn accept_sole_proof(&mut self) {
-        match self.sole_proof {
+    /// Makes the unconfirmed proof count.
+    pub(crate) fn accept_unconfirmed_proof(&mut self) {
+        match self.unconfirmed_proof {
             Some(Proof::Cname) => {
                 self.cname_state = RecordState::Found;
                 self.traffic = Routing::Routed.into();
@@ -331,7 +332,7 @@ impl Evidence {
             cname_state: RecordState::Unreachable,
             txt: None,
             txt_state: RecordState::Unreachable,
-            sole_proof: None,
+            unconfirmed_proof: None,
             disputed: false,
             bogus: None,
             unregistered: false,
@@ -460,14 +461,14 @@ impl Gatherer<'_> {
                 *state = RecordState::Unreachable;
             }
         }
-        let mut sole_proof = None;
+        let mut unconfirmed_proof = None;
         for (state, lookup, proof) in [
             (&mut cname_state, &cname, Proof::Cname),
             (&mut txt_state, &txt, Proof::Txt),
         ] {
             if *state == RecordState::Found && lookup.is_unconfirmed() {
                 *state = RecordState::Unreachable;
-                sole_proof = sole_proof.or(Some(proof));
+                unconfirmed_proof = unconfirmed_proof.or(Some(proof));
             }
         }
         let (traffic, unregistered) = join!(self.traffic(&cname, cname_state), self.is_unregistered(&cname));
@@ -477,7 +478,7 @@ impl Gatherer<'_> {
             unregistered,
             ..self.evidence((cname, cname_state), (Some(txt), txt_state), traffic)
         };
-        evidence.sole_proof = sole_proof.filter(|_| evidence.proof() == Proof::Unknown);
+        evidence.unconfirmed_proof = unconfirmed_proof.filter(|_| evidence.proof() == Proof::Unknown);
         evidence.disputed = disputed && evidence.proof() == Proof::Missing;
         evidence
     }
@@ -485,7 +486,7 @@ impl Gatherer<'_> {
     /// Whether the servers disagree, and only one server ever proved the domain. Otherwise one rogue server, and a moment in
     /// which the others do not respond, could hold a name for ever.
     fn is_disputed(&self, lookup: &Lookup) -> bool {
-        lookup.is_conflict() && self.domain.status.serves() && self.domain.history.proven_by_one_server
+        lookup.is_conflict() && self.domain.status.serves() && self.domain.history.only_unconfirmed_proofs
     }
 
     fn evidence(
@@ -502,7 +503,7 @@ impl Gatherer<'_> {
             txt,
             txt_state,
             traffic,
-            sole_proof: None,
+            unconfirmed_proof: None,
             disputed: false,
             bogus: None,
             unregistered: false,

@@ -184,22 +184,22 @@ async fn where_one_server_is_dead_the_resolver_must_agree_with_a_proof_and_a_mis
     world.serve(NS2, |_| Reaction::Silence).await;
     let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_unknown(&seen, Code::NotEverywhereYet);
-    assert_eq!(seen.sole_proof, None);
+    assert_eq!(seen.unconfirmed_proof, None);
     world.resolver(&cname()).await;
     let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_unknown(&seen, Code::NotEverywhereYet);
-    assert_eq!(seen.sole_proof, Some(Proof::Cname));
+    assert_eq!(seen.unconfirmed_proof, Some(Proof::Cname));
     // Such a proof is enough for a first one only.
     let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
     assert_unknown(&seen, Code::NotEverywhereYet);
-    assert_eq!(seen.sole_proof, None);
+    assert_eq!(seen.unconfirmed_proof, None);
 
     world.zone("acme.test.", &txt(), &[NS1]).await;
     world.resolver(&txt()).await;
     let seen = world.see(&portal(), Depth::Scheduled).await;
     // Whether there is a CNAME is not known, but the other record is enough.
     assert_eq!(
-        (seen.sole_proof, seen.route),
+        (seen.unconfirmed_proof, seen.route),
         (Some(Proof::Txt), RecordState::Unreachable)
     );
 
@@ -214,10 +214,10 @@ async fn where_one_server_is_dead_the_resolver_must_agree_with_a_proof_and_a_mis
 async fn servers_that_disagree_are_a_miss_of_a_domain_that_only_one_server_ever_proved() {
     let world = World::new("").await;
     let history = History {
-        proven_by_one_server: true,
+        only_unconfirmed_proofs: true,
         ..History::default()
     };
-    let proven_by_one = Domain {
+    let proven_unconfirmed = Domain {
         history,
         ..verified("portal.acme.test")
     };
@@ -225,22 +225,22 @@ async fn servers_that_disagree_are_a_miss_of_a_domain_that_only_one_server_ever_
     let flattened = format!("{}\nportal.acme.test. A {EDGE}", txt());
     for records in [cname(), txt(), flattened] {
         world.zone("acme.test.", &records, &[NS1]).await;
-        let seen = world.see(&proven_by_one, Depth::Scheduled).await;
+        let seen = world.see(&proven_unconfirmed, Depth::Scheduled).await;
         assert_eq!((seen.proof, seen.flattened), (Proof::Missing, false), "{seen:?}");
         assert_eq!(seen.findings[0].code, Code::NotEverywhereYet);
         let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
         assert_unknown(&seen, Code::NotEverywhereYet);
         let pending = Domain {
             status: Status::Pending,
-            ..proven_by_one.clone()
+            ..proven_unconfirmed.clone()
         };
         let seen = world.see(&pending, Depth::Scheduled).await;
         assert_unknown(&seen, Code::NotEverywhereYet);
     }
     // Both show the proof.
     world.zone("acme.test.", &cname(), &[NS1, NS2]).await;
-    let seen = world.see(&proven_by_one, Depth::Scheduled).await;
-    assert_eq!((seen.proof, seen.sole_proof), (Proof::Cname, None));
+    let seen = world.see(&proven_unconfirmed, Depth::Scheduled).await;
+    assert_eq!((seen.proof, seen.unconfirmed_proof), (Proof::Cname, None));
 }
 
 /// `acme.test.` at four servers, the last of which does not respond.
@@ -425,7 +425,11 @@ async fn all_addresses_of_a_server_are_tried() {
     for _ in 0..12 {
         for hostname in ["portal.acme.test", "portal.globex.test"] {
             let seen = world.see(&domain(hostname), Depth::Scheduled).await;
-            assert_eq!((seen.proof, seen.sole_proof), (Proof::Cname, None), "{seen:?}");
+            assert_eq!(
+                (seen.proof, seen.unconfirmed_proof),
+                (Proof::Cname, None),
+                "{seen:?}"
+            );
         }
     }
     // An address that refuses, too.

@@ -194,7 +194,7 @@ async fn a_referral_by_one_server_alone_needs_the_resolver() {
     assert_eq!(world.see(&portal(), Depth::Scheduled).await.proof, Proof::Unknown);
     world.resolver(&cname()).await;
     let seen = world.see(&portal(), Depth::Scheduled).await;
-    assert_eq!(seen.sole_proof, Some(Proof::Cname), "{seen:?}");
+    assert_eq!(seen.unconfirmed_proof, Some(Proof::Cname), "{seen:?}");
 
     // Nor do two servers below that differ make it another's.
     world.resolver("").await;

@@ -342,7 +342,7 @@ async fn servers_that_are_dead_or_lame_do_not_decide() {
     let wrong = "portal.acme.test. CNAME other.acme.test.\nother.acme.test. A 192.0.2.1";
     for cast in CASTS {
         for dead in [true, false] {
-            for (records, sole_proof) in [
+            for (records, unconfirmed_proof) in [
                 (cname(), Some(Proof::Cname)),
                 (txt(), Some(Proof::Txt)),
                 (String::new(), None),
@@ -358,8 +358,8 @@ async fn servers_that_are_dead_or_lame_do_not_decide() {
                 daemons.ready().await;
                 let seen = daemons.see(&portal(), Depth::Scheduled).await;
                 assert_eq!(
-                    (seen.proof, seen.sole_proof),
-                    (Proof::Unknown, sole_proof),
+                    (seen.proof, seen.unconfirmed_proof),
+                    (Proof::Unknown, unconfirmed_proof),
                     "{cast:?} {dead} {records}: {seen:#?}"
                 );
                 assert_eq!(seen.findings[0].code, Code::NotEverywhereYet);

@@ -289,7 +289,7 @@ impl World {
 pub struct Seen {
     pub proof: Proof,
     /// The proof that only one of several servers gives.
-    pub sole_proof: Option<Proof>,
+    pub unconfirmed_proof: Option<Proof>,
     pub flattened: bool,
     pub routing: Routing,
     pub zone: Option<Hostname>,
@@ -312,7 +312,7 @@ pub fn seen(domain: &Domain, evidence: &Evidence) -> Seen {
     };
     Seen {
         proof: evidence.proof(),
-        sole_proof: evidence.sole_proof,
+        unconfirmed_proof: evidence.unconfirmed_proof,
         flattened: evidence.is_flattened(),
         routing: evidence.routing(),
         zone: evidence.zone(),
