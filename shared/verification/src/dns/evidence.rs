@@ -575,7 +575,7 @@ impl Gatherer<'_> {
         let routing = match &cname.result {
             _ if cname_state == RecordState::Found => Some(Routing::Routed),
             _ if cname.is_unknown() => Some(Routing::Unknown),
-            Ok(Response::Cname(_)) if cname.is_unconfirmed() => Some(Routing::Unknown),
+            _ if cname.is_unconfirmed() && !cname.aliases.is_empty() => Some(Routing::Unknown),
             // The operator's wildcard record leads every name below the target to the edge, whatever its token.
             Ok(Response::Cname(_)) => Some(Routing::Routed),
             Err(_) => Some(Routing::Elsewhere),

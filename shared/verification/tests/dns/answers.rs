@@ -243,6 +243,33 @@ async fn servers_that_disagree_are_a_miss_of_a_domain_that_only_one_server_ever_
     assert_eq!((seen.proof, seen.unconfirmed_proof), (Proof::Cname, None));
 }
 
+#[tokio::test]
+async fn aliases_that_one_of_several_servers_shows_leave_the_routing_unknown() {
+    for records in [
+        "portal.acme.test. CNAME other.test.",
+        "portal.acme.test. CNAME nobody.test.",
+        "portal.acme.test. CNAME portal.acme.test.",
+        "portal.acme.test. CNAME d1.cloudfront.net.",
+        "portal.acme.test. CNAME 00.edge.test.",
+    ] {
+        let world = World::new(records).await;
+        let server = 60;
+        let net = format!("net. NS nic.net.\nnic.net. A {}", address(server));
+        world.resolver(&net).await;
+        world
+            .zone("net.", "d1.cloudfront.net. A 192.0.2.1", &[server])
+            .await;
+        let delegations = "acme.test. NS ns1.acme.test.\nacme.test. NS ns2.acme.test.";
+        world
+            .registry(&format!("{delegations}\nother.test. A 192.0.2.1"))
+            .await;
+        world.serve(NS2, |_| Reaction::Silence).await;
+        let seen = world.see(&verified("portal.acme.test"), Depth::Scheduled).await;
+        assert_unknown(&seen, Code::NotEverywhereYet);
+        assert_eq!(seen.routing, Routing::Unknown, "{records}");
+    }
+}
+
 /// `acme.test.` at four servers, the last of which does not respond.
 async fn three_of_four_servers(records: &str) -> World {
     let world = World::new("").await;
