@@ -191,8 +191,10 @@ fn undecided(evidence: &Evidence) -> Vec<Finding> {
     if evidence.proof() != Proof::Unknown && !evidence.disputed {
         return Vec::new();
     }
-    let bogus = evidence.bogus.iter().map(|step| failed(Failure::Bogus, step));
-    let mut found: Vec<_> = bogus.collect();
+    let bogus = evidence.bogus.iter();
+    let mut found: Vec<_> = bogus
+        .filter_map(|lookup| failed(Failure::Bogus, lookup))
+        .collect();
     let is_open =
         |state: RecordState, lookup: &&Lookup| state == RecordState::Unreachable || lookup.is_conflict();
     let cname = Some(&evidence.cname).filter(|cname| is_open(evidence.cname_state, cname));
@@ -201,12 +203,11 @@ fn undecided(evidence: &Evidence) -> Vec<Finding> {
         .as_ref()
         .filter(|txt| is_open(evidence.txt_state, txt));
     for lookup in cname.into_iter().chain(txt) {
-        let last = lookup.steps.last();
         let finding = match &lookup.result {
-            Err(Unresolved::Conflict | Unresolved::ZoneConflict) => last.map(not_everywhere_yet),
-            Err(Unresolved::Failed(failure)) => last.map(|step| failed(*failure, step)),
+            Err(Unresolved::Conflict | Unresolved::ZoneConflict) => not_everywhere_yet(lookup),
+            Err(Unresolved::Failed(failure)) => failed(*failure, lookup),
             // The record was found, and its zone is bogus: see above.
-            _ => lookup.unconfirmed_step().map(only_one_server),
+            _ => only_one_server(lookup),
         };
         // One sentence is enough for both records.
         found.extend(finding.filter(|new| found.iter().all(|old| old.code != new.code)));
@@ -544,7 +545,7 @@ impl<'a> Explainer<'a> {
         }
         if is_served && evidence.proof() == Proof::Txt && evidence.routing() == Routing::Elsewhere {
             let aliases = &evidence.cname.aliases;
-            let why = match aliases.last().map(text) {
+            let why = match evidence.cname.last_own_alias().map(text) {
                 _ if matches!(
                     evidence.cname.result,
                     Err(Unresolved::AliasLoop | Unresolved::TooManyAliases)
@@ -553,7 +554,7 @@ impl<'a> Explainer<'a> {
                     "its CNAME records lead to no address".to_owned()
                 }
                 Some(target) if traffic.addresses.is_empty() => {
-                    format!("its CNAME record leads to {target}, which has no address")
+                    format!("its CNAME record leads to {target}, which has no public address")
                 }
                 Some(target) => format!("its CNAME record leads to {target}, not to the portal"),
                 None if traffic.addresses.is_empty() => "it has no address".to_owned(),
@@ -827,25 +828,38 @@ impl<'a> Explainer<'a> {
     }
 }
 
-fn not_everywhere_yet(step: &Step) -> Finding {
-    let detail = format!(
-        "The name servers give different answers for {}.",
-        text(&step.name)
-    );
+/// The name of a step. Of another domain only the name is shown that the domain's own record leads to.
+fn shown_name(step: &Step, lookup: &Lookup) -> String {
+    match lookup.last_own_alias() {
+        Some(alias) if step.is_foreign && step.name != *alias => {
+            format!("a name that {} leads to", text(alias))
+        }
+        _ => text(&step.name),
+    }
+}
+
+fn not_everywhere_yet(lookup: &Lookup) -> Option<Finding> {
+    let step = lookup.steps.last()?;
+    let name = shown_name(step, lookup);
+    let detail = format!("The name servers give different answers for {name}.");
     let fix =
         "Wait until your DNS provider has updated all its servers. If this takes hours, ask the provider.";
-    finding(Code::NotEverywhereYet, detail, fix).with_observed(observed(step))
+    Some(finding(Code::NotEverywhereYet, detail, fix).with_observed(observed(step)))
 }
 
-fn only_one_server(step: &Step) -> Finding {
-    let detail = format!("Only one of the name servers of {} answers.", text(&step.name));
+fn only_one_server(lookup: &Lookup) -> Option<Finding> {
+    let step = lookup.unconfirmed_step()?;
+    let name = shown_name(step, lookup);
+    let detail = format!("Only one of the name servers of {name} answers.");
     let fix = "Wait until the other name servers answer too. If this takes hours, ask your DNS provider.";
-    finding(Code::NotEverywhereYet, detail, fix).with_observed(observed(step))
+    Some(finding(Code::NotEverywhereYet, detail, fix).with_observed(observed(step)))
 }
 
-fn failed(failure: Failure, step: &Step) -> Finding {
+/// Why the last step of the lookup failed.
+fn failed(failure: Failure, lookup: &Lookup) -> Option<Finding> {
     const WAIT: &str = "Wait. If this continues, ask your DNS provider.";
-    let name = text(&step.name);
+    let step = lookup.steps.last()?;
+    let name = shown_name(step, lookup);
     let (code, detail, fix) = match failure {
         Failure::Timeout => (
             Code::DnsTimeout,
@@ -874,7 +888,7 @@ fn failed(failure: Failure, step: &Step) -> Finding {
         ),
         Failure::TooBig => (
             Code::AnswerTooBig,
-            format!("{name} has more than 100 records."),
+            format!("There are more than 100 records of {name}."),
             "Remove the records that you do not need.",
         ),
         Failure::Truncated => (
@@ -903,19 +917,25 @@ fn failed(failure: Failure, step: &Step) -> Finding {
             "You need not change anything. This is a problem of the portal's operator. The check is repeated.",
         ),
     };
-    finding(code, detail, fix).with_observed(observed(step))
+    Some(finding(code, detail, fix).with_observed(observed(step)))
 }
 
-/// What each server answered; without any server, why none was found.
+/// What each server answered; without any server, why none was found. The servers of another domain are not named.
 fn observed(step: &Step) -> Vec<ServerAnswer> {
     if let (true, Err(Unresolved::Failed(failure))) = (step.replies.is_empty(), &step.result) {
-        let server = format!("delegation of {}", text(&registrable(&step.name)));
+        let server = match step.is_foreign {
+            true => "delegation of another domain".to_owned(),
+            false => format!("delegation of {}", text(&registrable(&step.name))),
+        };
         let answer = failure.to_string();
         return vec![ServerAnswer { server, answer }];
     }
     let replies = step.replies.iter().take(MAX_SERVERS);
     let replies = replies.map(|reply| ServerAnswer {
-        server: reply.server.clone(),
+        server: match step.is_foreign && step.delegation.is_some() {
+            true => "name server of another domain".to_owned(),
+            false => reply.server.clone(),
+        },
         answer: shorten(&match &reply.response {
             Ok(response) => step.shown(response),
             Err(failure) => failure.to_string(),

@@ -42,8 +42,8 @@ pub struct Evidence {
     pub unconfirmed_proof: Option<Proof>,
     /// The servers disagree about a domain that only one server ever proved: that counts as a miss.
     pub(crate) disputed: bool,
-    /// The step of a proof that fails DNSSEC validation.
-    pub(crate) bogus: Option<Step>,
+    /// The lookup of a proof, up to the step that fails DNSSEC validation.
+    pub(crate) bogus: Option<Lookup>,
     /// The registry answers `NXDOMAIN` for the registrable domain.
     pub(crate) unregistered: bool,
     pub(crate) traffic: Traffic,
@@ -450,9 +450,9 @@ impl Gatherer<'_> {
                 if *state != RecordState::Found {
                     continue;
                 }
-                match self.bogus_step(lookup).await {
+                match self.bogus(lookup).await {
                     Ok(None) => continue,
-                    Ok(Some(step)) => bogus = Some(step),
+                    Ok(Some(lookup)) => bogus = Some(lookup),
                     Err(failure) => {
                         let Step { name, kind, .. } = &lookup.steps[0];
                         *lookup = Lookup::failed(name, *kind, failure);
@@ -561,11 +561,14 @@ impl Gatherer<'_> {
         }
     }
 
-    /// The first step of a proof that fails DNSSEC validation.
-    async fn bogus_step(&self, lookup: &Lookup) -> Result<Option<Step>, Failure> {
-        for step in &lookup.steps {
+    /// The lookup up to the first step that fails DNSSEC validation.
+    async fn bogus(&self, lookup: &Lookup) -> Result<Option<Lookup>, Failure> {
+        for (index, step) in lookup.steps.iter().enumerate() {
             if self.client.is_bogus(&step.name, step.kind).await? {
-                return Ok(Some(step.clone()));
+                let mut lookup = lookup.clone();
+                lookup.steps.truncate(index + 1);
+                lookup.aliases.truncate(index);
+                return Ok(Some(lookup));
             }
         }
         Ok(None)

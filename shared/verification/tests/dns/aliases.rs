@@ -1,5 +1,6 @@
 //! Aliases to names that are not the domain's own must not make other zones readable.
 
+use hickory_proto::op::ResponseCode;
 use shared::{
     config::DnsMode,
     models::{domain::FindingCode as Code, hostname::HostPolicy},
@@ -15,18 +16,20 @@ files.corp.com. CAA 0 issue \"letsencrypt.org; accounturi=secret-value\"
 alias.corp.com. CNAME secret-value.corp.com.
 secret-value.corp.com. CAA 0 issue \"secret-value\"";
 
-/// The check of a domain whose records lead to this name, as in production: special-use names are refused.
-async fn see(target: &str, mode: DnsMode) -> (Seen, World) {
-    let records =
-        format!("portal.acme.test. CNAME {target}\n_agency-challenge.portal.acme.test. CNAME {target}");
-    let world = World::new(&records).await;
+/// The server of `com.`.
+const COM: u8 = 60;
+
+/// A world with these records of `acme.test.` and of `com.`.
+async fn world(records: &str, com: &str) -> World {
+    let world = World::new(records).await;
+    let delegation = format!("com. NS nic.com.\nnic.com. A {}", address(COM));
+    world.resolver(&format!("{com}\n{records}\n{delegation}")).await;
+    world.zone("com.", &com.replace("secrets", "x"), &[COM]).await;
     world
-        .resolver(&format!(
-            "{SECRETS}\n{records}\ncom. NS nic.com.\nnic.com. A {}",
-            address(60)
-        ))
-        .await;
-    world.zone("com.", &SECRETS.replace("secrets", "x"), &[60]).await;
+}
+
+/// The check of the domain as in production: special-use names are refused.
+async fn check(world: &World, mode: DnsMode) -> Seen {
     let names = HostPolicy {
         portal_domain: "portal.example".parse().unwrap(),
         target: "edge.test".parse().unwrap(),
@@ -39,7 +42,15 @@ async fn see(target: &str, mode: DnsMode) -> (Seen, World) {
     };
     let (dns, session) = (world.dns_with(mode, true), Session::default());
     let evidence = dns.gather(&portal(), &operator, Depth::Diagnose, &session).await;
-    (seen(&portal(), &evidence.unwrap()), world)
+    seen(&portal(), &evidence.unwrap())
+}
+
+/// The check of a domain whose records lead to this name.
+async fn see(target: &str, mode: DnsMode) -> (Seen, World) {
+    let records =
+        format!("portal.acme.test. CNAME {target}\n_agency-challenge.portal.acme.test. CNAME {target}");
+    let world = world(&records, SECRETS).await;
+    (check(&world, mode).await, world)
 }
 
 const MODES: [DnsMode; 2] = [DnsMode::Authoritative, DnsMode::Recursive];
@@ -88,5 +99,82 @@ async fn of_another_domain_only_public_addresses_are_shown() {
             let alias = target.trim_end_matches('.');
             assert!(seen.findings[0].detail.contains(alias), "{seen:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn where_an_alias_leads_in_another_domain_is_not_shown() {
+    let alias = "portal.acme.test. CNAME alias.corp.com.";
+    let txt = format!("{alias}\n_agency-challenge.portal.acme.test. TXT \"{VALUE}\"");
+    let hidden = "secret-value.corp.com. A 10.1.2.3";
+    let elsewhere = "secret-value.corp.com. A 1.1.1.1";
+    for mode in MODES {
+        for address in ["", hidden, elsewhere] {
+            let com = format!("alias.corp.com. CNAME secret-value.corp.com.\n{address}");
+            let seen = check(&world(&txt, &com).await, mode).await;
+            assert_eq!((seen.proof, codes(&seen)), (Proof::Txt, vec![Code::NotRouted]));
+            assert!(seen.findings[0].detail.contains("alias.corp.com"), "{seen:?}");
+            assert_hidden(&seen);
+        }
+        let world = world(alias, SECRETS).await;
+        for server in [RESOLVER, COM] {
+            let delegations = format!(
+                "com. NS nic.com.\nnic.com. A {}\ntest. NS nic.test.\nnic.test. A {}",
+                address(COM),
+                address(REGISTRY)
+            );
+            let zone = match server {
+                COM => Zone::parse("com.", &SECRETS.replace("secrets", "x")),
+                _ => Zone::parse(".", &format!("{SECRETS}\n{alias}\n{delegations}")),
+            };
+            world
+                .serve(server, move |asked| match asked.name().to_string() {
+                    name if name.to_lowercase().starts_with("secret-value") => {
+                        asked.code(ResponseCode::ServFail)
+                    }
+                    _ => Reaction::Say(zone.answer(asked)),
+                })
+                .await;
+        }
+        let seen = check(&world, mode).await;
+        assert_eq!(
+            (seen.proof, codes(&seen)),
+            (Proof::Unknown, vec![Code::DnsServfail]),
+            "{seen:?}"
+        );
+        assert!(seen.findings[0].detail.contains("alias.corp.com"), "{seen:?}");
+        assert_hidden(&seen);
+    }
+}
+
+#[tokio::test]
+async fn servers_of_another_domain_that_disagree_or_fail_are_not_named() {
+    let alias = "portal.acme.test. CNAME alias.corp.com.";
+    let servers = [70, 71];
+    let mut com = "alias.corp.com. CNAME www.secret-value.com.".to_owned();
+    for server in servers {
+        com += &format!(
+            "\nsecret-value.com. NS ns{server}.secret-value.com.\nns{server}.secret-value.com. A {}",
+            address(server)
+        );
+    }
+    let world = world(alias, &com).await;
+    for server in servers {
+        let records = format!("www.secret-value.com. CNAME secret-value{server}.com.");
+        world.zone("secret-value.com.", &records, &[server]).await;
+    }
+    let seen = check(&world, DnsMode::Authoritative).await;
+    assert_eq!(codes(&seen), [Code::NotEverywhereYet], "{seen:?}");
+    assert_hidden(&seen);
+    for (code, expected) in [
+        (ResponseCode::ServFail, Code::DnsServfail),
+        (ResponseCode::Refused, Code::DnsRefused),
+    ] {
+        for server in servers {
+            world.serve(server, move |asked| asked.code(code)).await;
+        }
+        let seen = check(&world, DnsMode::Authoritative).await;
+        assert_eq!(codes(&seen), [expected], "{seen:?}");
+        assert_hidden(&seen);
     }
 }

@@ -510,7 +510,7 @@ async fn a_proven_domain_without_traffic_is_told_where_its_traffic_goes() {
         ),
         (
             "portal.acme.test. CNAME x.acme.test.",
-            "leads to x.acme.test, which has no address.",
+            "leads to x.acme.test, which has no public address.",
             "Change the value of the CNAME record portal in the zone acme.test",
         ),
         (
