@@ -16,7 +16,7 @@ use crate::{
     decide::Holder,
     dns::{
         Evidence, Proof,
-        caa::{Forbidden, Reason},
+        caa::{CaaProblem, Forbidden, Reason},
         delegation::{registrable, text},
         evidence::{Probes, txt_bytes},
         lookup::{Lookup, Response, Step, Unresolved},
@@ -704,7 +704,7 @@ impl<'a> Explainer<'a> {
     fn caa(&self, probes: &Probes) -> Option<Finding> {
         let problem = probes.caa.as_ref()?;
         let finding = match &problem.forbidden {
-            Some(forbidden) => self.caa_forbids(&problem.name, forbidden),
+            Some(forbidden) => self.caa_forbids(problem, forbidden),
             None => {
                 let detail = format!(
                     "DNS does not answer whether {} has CAA records.",
@@ -717,15 +717,15 @@ impl<'a> Explainer<'a> {
         Some(finding.with_observed(problem.step.as_ref().map(observed).unwrap_or_default()))
     }
 
-    fn caa_forbids(&self, at: &Name, forbidden: &Forbidden) -> Finding {
-        let (name, Forbidden { authority, reason }) = (text(at), forbidden);
+    fn caa_forbids(&self, problem: &CaaProblem, forbidden: &Forbidden) -> Finding {
+        let (name, Forbidden { authority, reason }) = (text(&problem.name), forbidden);
         let issue = format!("0 issue \"{authority}\"");
         let zone = self
             .evidence
             .location
             .zone
             .as_ref()
-            .filter(|zone| zone.zone_of(at));
+            .filter(|zone| zone.zone_of(&problem.name));
         let place = zone.map_or_else(|| name.clone(), |_| format!("{name} in {}", self.zone()));
         let change = format!("Change the CAA record of {place} to {issue}, or add such a record.");
         let (detail, fix) = match reason {
@@ -762,7 +762,7 @@ impl<'a> Explainer<'a> {
         };
         let fix = match zone {
             // The records are at the operator's target, or at what it leads to.
-            None if self.evidence.cname.reaches_operator() => {
+            None if problem.is_operators => {
                 format!("Ask the portal's operator to correct the CAA records of {name}.")
             }
             _ => fix,

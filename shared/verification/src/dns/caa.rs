@@ -24,6 +24,8 @@ pub(crate) struct CaaProblem {
     /// Where the CAA records are, or should be.
     pub name: Name,
     pub step: Option<Step>,
+    /// The name leads to the operator's target, so the records are the operator's.
+    pub is_operators: bool,
     /// `None`: the lookup failed.
     pub forbidden: Option<Forbidden>,
 }
@@ -53,8 +55,7 @@ pub(crate) enum Reason {
 
 impl Gatherer<'_> {
     /// Climbs from the hostname to the first name with CAA records, and follows aliases at each name (section 3).
-    /// `is_operators`: the hostname leads to the operator's target.
-    pub async fn caa(&self, is_operators: bool) -> Option<CaaProblem> {
+    pub async fn caa(&self) -> Option<CaaProblem> {
         let authorities = self.client.operator.certificate_authorities;
         let authority = authorities.first()?;
         let mut name = self.expected.hostname.clone();
@@ -76,6 +77,10 @@ impl Gatherer<'_> {
             };
             // Of another domain behind an alias no records are shown.
             let step = lookup.steps.pop();
+            let is_operators = lookup
+                .aliases
+                .iter()
+                .any(|alias| self.client.operator.is_target(alias));
             let is_shown = is_operators || step.as_ref().is_none_or(|step| !step.is_foreign);
             let target = match is_shown {
                 true => lookup.aliases.last(),
@@ -88,6 +93,7 @@ impl Gatherer<'_> {
             return Some(CaaProblem {
                 name: target.filter(|_| forbidden.is_some()).cloned().unwrap_or(name),
                 step,
+                is_operators,
                 forbidden,
             });
         }

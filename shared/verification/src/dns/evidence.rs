@@ -794,7 +794,7 @@ impl Gatherer<'_> {
             self.record_beside_cname(evidence),
             self.wildcard(evidence, &zone),
             self.wildcard_txt(evidence),
-            self.caa(evidence.cname.reaches_operator()),
+            self.caa(),
         );
         Probes {
             doubled: misplaced.0,

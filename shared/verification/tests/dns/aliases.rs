@@ -3,7 +3,10 @@
 use hickory_proto::op::ResponseCode;
 use shared::{
     config::DnsMode,
-    models::{domain::FindingCode as Code, hostname::HostPolicy},
+    models::{
+        domain::{Domain, FindingCode as Code},
+        hostname::HostPolicy,
+    },
 };
 use verification::dns::{Depth, Operator, Proof, Session};
 
@@ -30,6 +33,10 @@ async fn world(records: &str, com: &str) -> World {
 
 /// The check of the domain as in production: special-use names are refused.
 async fn check(world: &World, mode: DnsMode) -> Seen {
+    check_of(world, &portal(), mode).await
+}
+
+async fn check_of(world: &World, domain: &Domain, mode: DnsMode) -> Seen {
     let names = HostPolicy {
         portal_domain: "portal.example".parse().unwrap(),
         target: "edge.test".parse().unwrap(),
@@ -41,8 +48,8 @@ async fn check(world: &World, mode: DnsMode) -> Seen {
         certificate_authorities: &["letsencrypt.org".to_owned()],
     };
     let (dns, session) = (world.dns_with(mode, true), Session::default());
-    let evidence = dns.gather(&portal(), &operator, Depth::Diagnose, &session).await;
-    seen(&portal(), &evidence.unwrap())
+    let evidence = dns.gather(domain, &operator, Depth::Diagnose, &session).await;
+    seen(domain, &evidence.unwrap())
 }
 
 /// The check of a domain whose records lead to this name.
@@ -175,6 +182,22 @@ async fn servers_of_another_domain_that_disagree_or_fail_are_not_named() {
         }
         let seen = check(&world, DnsMode::Authoritative).await;
         assert_eq!(codes(&seen), [expected], "{seen:?}");
+        assert_hidden(&seen);
+    }
+}
+
+#[tokio::test]
+async fn caa_records_behind_a_parents_alias_are_another_domains_whatever_the_hostname_leads_to() {
+    let records = format!("portal.sub.acme.test. CNAME {TARGET}\nsub.acme.test. CNAME files.corp.com.");
+    for mode in MODES {
+        let world = world(&records, SECRETS).await;
+        let seen = check_of(&world, &domain("portal.sub.acme.test"), mode).await;
+        assert_eq!(
+            (seen.proof, codes(&seen)),
+            (Proof::Cname, vec![Code::CaaForbids]),
+            "{mode:?}: {seen:?}"
+        );
+        assert!(!seen.findings[0].fix.contains("operator"), "{seen:?}");
         assert_hidden(&seen);
     }
 }
