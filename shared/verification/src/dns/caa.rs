@@ -60,7 +60,12 @@ impl Gatherer<'_> {
         let authority = authorities.first()?;
         let mut name = self.expected.hostname.clone();
         while !name.is_root() {
-            let mut lookup = self.client.follow(&name, RecordType::CAA, ServerCount::One).await;
+            let follow = |count| self.client.follow(&name, RecordType::CAA, count);
+            let mut lookup = follow(ServerCount::One).await;
+            // One server that fails does not speak for the others.
+            if lookup.is_unknown() {
+                lookup = follow(ServerCount::Two).await;
+            }
             let reason = match &lookup.result {
                 Ok(Response::NoData | Response::NxDomain) => {
                     name = name.base_name();
@@ -71,8 +76,8 @@ impl Gatherer<'_> {
                 Err(Unresolved::AliasLoop | Unresolved::TooManyAliases) if name == self.expected.hostname => {
                     return None;
                 }
-                // The check ended first.
-                Err(Unresolved::Failed(Failure::BudgetExhausted)) => return None,
+                // The check ended first, or the records are just being changed.
+                Err(Unresolved::Failed(Failure::BudgetExhausted) | Unresolved::Conflict) => return None,
                 _ => None,
             };
             // Of another domain behind an alias no records are shown.

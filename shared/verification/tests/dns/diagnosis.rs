@@ -723,6 +723,33 @@ async fn caa_records_are_found_where_a_certificate_authority_looks() {
 }
 
 #[tokio::test]
+async fn one_server_that_fails_does_not_speak_for_the_others_about_caa_records() {
+    for code in [ResponseCode::Refused, ResponseCode::ServFail] {
+        let mut findings = Vec::new();
+        for caa in ["letsencrypt.org", "other.example"] {
+            let records = format!("portal.acme.test. CNAME {TARGET}\nacme.test. CAA 0 issue \"{caa}\"");
+            let world = World::new(&records).await;
+            let zone = Zone::parse("acme.test.", &records);
+            world
+                .serve(NS2, move |asked| match asked.kind() {
+                    RecordType::CAA => asked.code(code),
+                    _ => Reaction::Say(zone.answer(asked)),
+                })
+                .await;
+            // Which of the two is asked first is random.
+            for _ in 0..6 {
+                let (dns, session) = (world.dns(), Session::default());
+                let authorities = &["letsencrypt.org"];
+                let seen = look_with(&dns, &portal(), Depth::Diagnose, &session, &[], authorities).await;
+                findings.push(codes(&seen));
+            }
+        }
+        let expected = [vec![vec![]; 6], vec![vec![Code::CaaForbids]; 6]].concat();
+        assert_eq!(findings, expected, "{code}");
+    }
+}
+
+#[tokio::test]
 async fn the_reason_why_caa_records_forbid_is_told() {
     let ours = "0 issue \"letsencrypt.org\"";
     for (set, what, fix) in [
