@@ -26,7 +26,7 @@ pub use decide::{Holder, Trigger};
 pub use dns::Dns;
 pub use findings::{Facts, explain};
 
-use decide::{CheckInput, JITTER, counts_unconfirmed_proof, may_fail};
+use decide::{CheckInput, JITTER, may_fail};
 use dns::{Depth, Evidence, Operator, Proof, Session};
 use limit::{ConcurrencyLimit, Permit};
 use outcome::{Outcome, outcome};
@@ -172,12 +172,8 @@ impl<'a> Checker<'a> {
             Trigger::Schedule if !may_fail(record.domain(), self.app.clock.now()) => Depth::Scheduled,
             _ => Depth::Diagnose,
         };
-        let mut evidence = self.gather(record.domain(), depth).await?;
-        if counts_unconfirmed_proof(record.domain(), self.app.clock.now()) {
-            evidence.accept_unconfirmed_proof();
-        }
         Ok(Observed {
-            evidence,
+            evidence: self.gather(record.domain(), depth).await?,
             record,
             trigger,
         })
@@ -292,7 +288,10 @@ impl<'a> Checker<'a> {
 
     async fn gather(&self, domain: &Domain, depth: Depth) -> Result<Evidence, Busy> {
         let operator = Operator::from(&*self.app.config);
-        self.dns.gather(domain, &operator, depth, &self.session).await
+        let now = self.app.clock.now();
+        self.dns
+            .gather(domain, &operator, depth, &self.session, now)
+            .await
     }
 }
 

@@ -84,7 +84,10 @@ pub async fn observe(batch: Batch) -> Result<Measured> {
         let domain = internet::domain(number, now)?;
         let seen = loop {
             // A sweep also starts a check that is busy again.
-            if let Ok(seen) = dns.gather(&domain, &operator, Depth::Scheduled, &session).await {
+            if let Ok(seen) = dns
+                .gather(&domain, &operator, Depth::Scheduled, &session, now)
+                .await
+            {
                 break seen;
             }
         };

@@ -9,6 +9,7 @@ use shared::{
     models::{
         domain::{ApexAddresses, Domain, RecordState, Routing, Status, Token},
         hostname::{HostPolicy, Hostname},
+        time::Timestamp,
     },
 };
 use tokio::join;
@@ -22,7 +23,7 @@ use super::{
     providers, proxies, public, random_child,
     wire::Failure,
 };
-use crate::Busy;
+use crate::{Busy, decide::counts_unconfirmed_proof};
 
 /// The types of address records.
 const ADDRESS_TYPES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
@@ -364,6 +365,7 @@ impl Dns {
         operator: &Operator<'_>,
         depth: Depth,
         session: &Session,
+        now: Timestamp,
     ) -> Result<Evidence, Busy> {
         let Some(expected) = Expected::of(domain, operator.names) else {
             return Ok(Evidence::unasked(domain));
@@ -372,6 +374,7 @@ impl Dns {
             client: Client::new(self, session, operator, Some(registrable(&expected.hostname))),
             domain,
             expected,
+            now,
         };
         tokio::select! {
             evidence = Box::pin(gatherer.gather(depth)) => Ok(evidence),
@@ -385,6 +388,7 @@ pub(super) struct Gatherer<'a> {
     pub client: Client<'a>,
     domain: &'a Domain,
     pub expected: Expected,
+    now: Timestamp,
 }
 
 impl Gatherer<'_> {
@@ -480,6 +484,9 @@ impl Gatherer<'_> {
         };
         evidence.unconfirmed_proof = unconfirmed_proof.filter(|_| evidence.proof() == Proof::Unknown);
         evidence.disputed = disputed && evidence.proof() == Proof::Missing;
+        if counts_unconfirmed_proof(self.domain, self.now) {
+            evidence.accept_unconfirmed_proof();
+        }
         evidence
     }
 
@@ -942,7 +949,7 @@ fn is_equal(a: &[u8], b: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use shared::models::{id::DomainId, time::Timestamp};
+    use shared::models::id::DomainId;
 
     use super::*;
 

@@ -6,6 +6,7 @@ use shared::{
     models::{
         domain::{Domain, FindingCode as Code},
         hostname::HostPolicy,
+        time::Timestamp,
     },
 };
 use verification::dns::{Depth, Operator, Proof, Session};
@@ -48,8 +49,8 @@ async fn check_of(world: &World, domain: &Domain, mode: DnsMode) -> Seen {
         certificate_authorities: &["letsencrypt.org".to_owned()],
     };
     let (dns, session) = (world.dns_with(mode, true), Session::default());
-    let evidence = dns.gather(domain, &operator, Depth::Diagnose, &session).await;
-    seen(domain, &evidence.unwrap())
+    let evidence = dns.gather(domain, &operator, Depth::Diagnose, &session, Timestamp::now());
+    seen(domain, &evidence.await.unwrap())
 }
 
 /// The check of a domain whose records lead to this name.

@@ -19,7 +19,10 @@ use proptest::{
 };
 use shared::{
     config::DnsMode,
-    models::domain::{Domain, FindingCode as Code, History, Level, RecordState, Routing, Status},
+    models::{
+        domain::{Domain, FindingCode as Code, History, Level, RecordState, Routing, Status},
+        time::Timestamp,
+    },
 };
 use verification::dns::{Depth, Limits, Proof, Session};
 
@@ -241,6 +244,29 @@ async fn servers_that_disagree_are_a_miss_of_a_domain_that_only_one_server_ever_
     world.zone("acme.test.", &cname(), &[NS1, NS2]).await;
     let seen = world.see(&proven_unconfirmed, Depth::Scheduled).await;
     assert_eq!((seen.proof, seen.unconfirmed_proof), (Proof::Cname, None));
+}
+
+#[tokio::test]
+async fn an_unconfirmed_proof_that_counts_is_diagnosed_as_any_other() {
+    let records = format!("*.acme.test. CNAME {TARGET}");
+    let world = World::new(&records).await;
+    world.resolver(&cname()).await;
+    world.serve(NS2, |_| Reaction::Silence).await;
+    let since = |minutes: i64| {
+        let now = Timestamp::now();
+        let history = History {
+            unconfirmed_since: Some(Timestamp::from_seconds(now.seconds() - 60 * minutes)),
+            ..History::default()
+        };
+        Domain { history, ..portal() }
+    };
+    for depth in [Depth::Scheduled, Depth::Diagnose] {
+        let seen = world.see(&since(9), depth).await;
+        assert_unknown(&seen, Code::NotEverywhereYet);
+        let seen = world.see(&since(11), depth).await;
+        assert_eq!((seen.proof, seen.routing), (Proof::Cname, Routing::Routed));
+        assert_eq!(codes(&seen), [Code::WildcardShadowed]);
+    }
 }
 
 #[tokio::test]

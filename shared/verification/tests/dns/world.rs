@@ -383,7 +383,8 @@ pub async fn gather(
         addresses,
         certificate_authorities: &authorities,
     };
-    dns.gather(domain, &operator, depth, session).await
+    dns.gather(domain, &operator, depth, session, Timestamp::now())
+        .await
 }
 
 pub fn address(server: u8) -> Ipv4Addr {
