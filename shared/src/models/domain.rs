@@ -549,7 +549,8 @@ impl Domain {
         }
     }
 
-    fn records(&self, names: &HostPolicy, addresses: &[IpAddr]) -> Vec<DnsRecord> {
+    /// The records that prove and route the domain. `addresses` are the edge's, for those of an apex.
+    pub fn records(&self, names: &HostPolicy, addresses: &[IpAddr]) -> Vec<DnsRecord> {
         let Some(token) = &self.token else {
             return Vec::new();
         };

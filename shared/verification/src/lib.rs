@@ -283,7 +283,8 @@ impl<'a> Checker<'a> {
             now,
             jitter: random::below(2 * JITTER + 1) as i32 - JITTER as i32,
         };
-        outcome(&input, &self.app.config.names)
+        let config = &self.app.config;
+        outcome(&input, &config.names, &config.addresses)
     }
 
     async fn gather(&self, domain: &Domain, depth: Depth) -> Result<Evidence, Busy> {

@@ -1,6 +1,8 @@
 //! The outcome of a check: the domain, and the holder of its hostname, as they are to be stored. Pure: the decision and the
 //! findings, put together.
 
+use std::net::IpAddr;
+
 use shared::models::{
     domain::{Check, Domain, RecordState, Status},
     hostname::HostPolicy,
@@ -26,7 +28,8 @@ pub(crate) struct Outcome {
     pub decided: bool,
 }
 
-pub(crate) fn outcome(input: &CheckInput<'_>, names: &HostPolicy) -> Outcome {
+/// `addresses` are the edge's configured ones.
+pub(crate) fn outcome(input: &CheckInput<'_>, names: &HostPolicy, addresses: &[IpAddr]) -> Outcome {
     let CheckInput {
         before,
         evidence,
@@ -46,10 +49,6 @@ pub(crate) fn outcome(input: &CheckInput<'_>, names: &HostPolicy) -> Outcome {
     };
     if domain.status == Status::Verified && !before.status.serves() {
         domain.verified_at = Some(now);
-    }
-    let states = |domain: &Domain| (domain.status, domain.routing, domain.ownership, domain.route);
-    if states(before) != states(&domain) || before.apex != domain.apex {
-        domain.updated_at = now;
     }
     let is_held = matches!(decision.holder, HolderChange::Keeps { .. });
     let findings = explain(&Facts {
@@ -77,6 +76,15 @@ pub(crate) fn outcome(input: &CheckInput<'_>, names: &HostPolicy) -> Outcome {
         problem: problem(&findings).cloned(),
         findings,
     });
+    // What the API shows: the addresses that an apex has change where a load balancer answers.
+    let shown = |domain: &Domain| {
+        let records = domain.records(names, addresses).into_iter();
+        let states: Vec<_> = records.map(|record| record.state).collect();
+        (domain.status, domain.routing, states)
+    };
+    if shown(before) != shown(&domain) {
+        domain.updated_at = now;
+    }
     Outcome {
         domain,
         holder: holder.and_then(|holder| holder_after(holder.domain, &decision, now)),
@@ -228,7 +236,7 @@ mod tests {
             now,
             jitter,
         };
-        outcome(&input, &names())
+        outcome(&input, &names(), &[])
     }
 
     fn domain(org: &str) -> Domain {
@@ -479,6 +487,48 @@ mod tests {
         assert_eq!((checks, story.domain.status), (30, Status::Failed));
     }
 
+    #[test]
+    fn a_domain_is_updated_by_what_the_api_shows_of_it_alone() {
+        let [one, two, three] = [1, 2, 3].map(|number| IpAddr::from([192, 0, 2, number]));
+        let apex = |ours: &[IpAddr]| {
+            let mut evidence = routed(Routing::Routed, seen(Txt));
+            evidence.traffic.addresses = ours.to_vec();
+            evidence.traffic.ours = ours.to_vec();
+            evidence.location.zone = Some(evidence.expected.hostname.clone());
+            evidence
+        };
+        let then = |before: &Domain, evidence: &Evidence, addresses: &[IpAddr]| {
+            let input = CheckInput {
+                before,
+                evidence,
+                holder: None,
+                trigger: Trigger::Schedule,
+                now: before.updated_at + DAY,
+                jitter: 0,
+            };
+            let after = outcome(&input, &names(), addresses).domain;
+            (after.updated_at != before.updated_at, after)
+        };
+        for (configured, shows_two) in [(&[][..], false), (&[one], false), (&[one, two], true)] {
+            let (_, domain) = then(&domain("org_a"), &apex(&[one, two]), configured);
+            for (ours, is_updated) in [
+                (&[one, two][..], false),
+                (&[two, one], false),
+                (&[one, two, three], false),
+                (&[one, three], shows_two),
+            ] {
+                assert_eq!(
+                    then(&domain, &apex(ours), configured).0,
+                    is_updated,
+                    "{configured:?} {ours:?}"
+                );
+            }
+            // As it was stored before these addresses were.
+            let stored = Domain { apex: None, ..domain };
+            assert!(!then(&stored, &apex(&[one, two]), configured).0, "{configured:?}");
+        }
+    }
+
     /// A proof that only one of several servers gives, and the resolver too.
     fn unconfirmed(proof: Proof) -> Evidence {
         Evidence {
@@ -721,7 +771,7 @@ mod tests {
             now,
             jitter: 0,
         };
-        outcome(&input, &names())
+        outcome(&input, &names(), &[])
     }
 
     fn code(domain: &Domain) -> Option<FindingCode> {
@@ -1011,7 +1061,7 @@ mod tests {
                 now: self.now,
                 jitter,
             };
-            let decision = outcome(&input, &names());
+            let decision = outcome(&input, &names(), &[]);
             let after = decision.domain.clone();
 
             if after.status == Status::Verified {
