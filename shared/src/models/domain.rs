@@ -270,7 +270,7 @@ pub enum FindingCode {
     WrongValue,
     /// A record has a token of another domain, or of a domain that was deleted and added again.
     StaleToken,
-    /// The value is right except for quotes, blanks, letter case or a scheme.
+    /// The value is right except for quotes, blanks, invisible characters, letter case or a scheme.
     ValueAltered,
     /// The record is at `<name>.<zone>.<zone>`: the provider appended the zone.
     NameDoubled,
