@@ -8,7 +8,7 @@ use verification::dns::{Depth, Proof};
 
 use crate::world::*;
 
-/// The registry, with an edge that answers with a random eight of twelve addresses.
+/// The registry, with an edge that answers with eight of twelve addresses, each time with others.
 async fn changing_edge(world: &World, delegations: &str) {
     let rest = format!(
         "ns1.acme.test. A {}\nns2.acme.test. A {}\n{delegations}",
