@@ -163,7 +163,6 @@ async fn sweep_past(count: u32, status: Status, names: &[&str]) {
     // Ten checks at a time query each of the two servers until both are known to be silent: a few waves, no more.
     let packets = silence.packets();
     assert!((6..200).contains(&packets), "{packets}");
-    eprintln!("{count} {status:?}: {packets} packets, {} ms", report.ms);
 }
 
 const PROVIDER: [&str; 2] = ["ns1.silent.test", "ns2.silent.test"];
