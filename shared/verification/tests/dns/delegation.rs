@@ -146,7 +146,7 @@ async fn one_server_alone_cannot_change_the_addresses_of_a_zones_servers() {
                 .await;
             for _ in 0..6 {
                 let seen = world.see(&domain("portal.sub.acme.test"), Depth::Scheduled).await;
-                assert_eq!((seen.proof, seen.sole_proof), (expected, None), "{seen:?}");
+                assert_eq!((seen.proof, seen.unconfirmed_proof), (expected, None), "{seen:?}");
             }
         }
     }
