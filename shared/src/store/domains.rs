@@ -181,7 +181,8 @@ impl Store {
     /// conditional update, every other one a transaction.
     ///
     /// # Errors
-    /// [`Error::NotFound`]: the domain was deleted. [`Error::Conflict`] and [`Error::Unavailable`]: `retry` ended.
+    /// [`Error::NotFound`]: the domain was deleted. [`Error::Conflict`], [`Error::Unavailable`] and [`Error::Unanswered`]: `retry`
+    /// ended.
     pub async fn finish_check(
         &self,
         by: Author<'_>,

@@ -185,7 +185,8 @@ impl<'a> Checker<'a> {
     ///
     /// # Errors
     /// [`Error::Busy`]. [`store::Error::NotFound`]: the domain was deleted. [`store::Error::Conflict`] and
-    /// [`store::Error::Unavailable`]: no attempt succeeded, and nothing was written.
+    /// [`store::Error::Unavailable`]: no attempt succeeded, and nothing was written. [`store::Error::Unanswered`]: it may have
+    /// been written.
     pub async fn settle(
         &self,
         mut observed: Observed,
