@@ -12,7 +12,7 @@ use crate::models::{
 
 use super::{
     Agency, Error, Page, PageRequest, Record, Result, WriteId,
-    clients::ClientCount,
+    clients::{ClientCount, client_counts},
     item,
     keys::{self, List},
     parse, settings,
@@ -90,8 +90,7 @@ impl Agency<'_> {
         let mut items = items.into_iter();
         let agency: AgencyItem = parse(items.next().ok_or(Error::NotEnabled)?)?;
         let shards = items.by_ref().take(keys::CLIENT_SHARDS.into());
-        let shards: Vec<ClientCount> = shards.map(parse).collect::<Result<_>>()?;
-        let clients: i64 = shards.iter().map(|shard| shard.client_count).sum();
+        let clients: i64 = client_counts(shards)?.iter().sum();
         let primary: Option<PrimaryDomain> = items.next().map(parse).transpose()?;
         Ok(Overview {
             organization_id: self.org.clone(),

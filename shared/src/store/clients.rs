@@ -13,7 +13,8 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Created, Error, IdempotencyKey, Page, PageRequest, Record, Result, Store, Stored, WriteId, item,
+    Agency, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Store, Stored, WriteId,
+    item,
     keys::{self, List},
     parse,
     transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Retry, Transaction, number},
@@ -24,6 +25,12 @@ use super::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct ClientCount {
     pub(super) client_count: i64,
+}
+
+/// The numbers of clients in these items of an agency's shards.
+pub(super) fn client_counts(shards: impl IntoIterator<Item = Item>) -> Result<Vec<i64>> {
+    let counts = shards.into_iter().map(parse::<ClientCount>);
+    counts.map(|count| Ok(count?.client_count)).collect()
 }
 
 /// Where a new client is counted.
@@ -155,11 +162,9 @@ impl Agency<'_> {
         if counters.is_empty() {
             return Err(Error::NotEnabled);
         }
-        let counts = counters.into_iter().map(parse::<ClientCount>);
-        let counts: Vec<_> = counts.collect::<Result<_>>()?;
-        let total: i64 = counts.iter().map(|count| count.client_count).sum();
+        let counts = client_counts(counters)?;
         // The limit may have been higher, and so a shard may have room although the agency has none.
-        if total >= i64::from(limit.get()) {
+        if counts.iter().sum::<i64>() >= i64::from(limit.get()) {
             let id = ClientOrgId::new(self.caller.now);
             return Ok(Place { id, share: 0 });
         }
@@ -167,7 +172,7 @@ impl Agency<'_> {
             let id = ClientOrgId::new(self.caller.now);
             let share = share(limit, shard(id));
             let count = counts.get(usize::from(shard(id)));
-            if count.is_some_and(|count| count.client_count < share) {
+            if count.is_some_and(|count| *count < share) {
                 return Ok(Place { id, share });
             }
         }
