@@ -201,13 +201,8 @@ impl System {
     /// # Panics
     /// The system uses the real clock.
     pub fn advance(&self, by: Duration) {
-        let Clock::Set(millis) = &self.app.clock else {
-            panic!("this system uses the real clock")
-        };
-        millis.fetch_add(
-            i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
-            Ordering::SeqCst,
-        );
+        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.clock().fetch_add(millis, Ordering::SeqCst);
     }
 
     /// Sets the clock of a system that was built with [`Builder::at`], in milliseconds since 1970.
@@ -215,10 +210,14 @@ impl System {
     /// # Panics
     /// The system uses the real clock.
     pub fn set_clock(&self, millis: i64) {
-        let Clock::Set(clock) = &self.app.clock else {
-            panic!("this system uses the real clock")
-        };
-        clock.store(millis, Ordering::SeqCst);
+        self.clock().store(millis, Ordering::SeqCst);
+    }
+
+    fn clock(&self) -> &AtomicI64 {
+        match &self.app.clock {
+            Clock::Set(millis) => millis,
+            Clock::System => panic!("this system uses the real clock"),
+        }
     }
 
     /// Runs the scheduled function once, at the time of the system's clock.
