@@ -68,7 +68,7 @@ impl<K: Kind> Id<K> {
         )
     }
 
-    /// One of `shards` shards, which must not be zero. It follows from random bits of the id.
+    /// The id's shard, from 0 to `shards` - 1, by random bits of the id. `shards` must not be zero.
     pub fn shard(self, shards: u8) -> u8 {
         let [.., last] = self.0.into_bytes();
         last % shards

@@ -29,8 +29,8 @@ static COUNTER: Mutex<u128> = Mutex::new(0);
 /// The key of [`offset`].
 static KEY: LazyLock<[u8; 16]> = LazyLock::new(random::bits);
 
-/// What the 74 bits after a time are counted from. Nobody can tell from two ids of different times how many ids were created
-/// between them, for other agencies too.
+/// The first value of the 74 bits after this time: a keyed hash. Without it, the difference of two ids would show how many ids
+/// the process created between them, including those of other agencies.
 fn offset(millis: i64) -> u128 {
     let hash = digest::digest(&digest::SHA256, &[&KEY[..], &millis.to_be_bytes()].concat());
     let mut bits = [0; 16];
@@ -86,11 +86,12 @@ impl Timestamp {
 
     /// The same. It sorts after `previous`, too, if that is a UUIDv7 of this time, which another process may have created.
     pub(super) fn uuid_after(self, previous: Uuid) -> Uuid {
-        let mut counter = COUNTER.lock().unwrap_or_else(PoisonError::into_inner);
+        let offset = offset(self.0);
         // At least 2^41 steps fit into the 74 bits.
         let step = 1 + (u128::from_be_bytes(random::bits()) >> 96);
+        let mut counter = COUNTER.lock().unwrap_or_else(PoisonError::into_inner);
         *counter += step;
-        let mut bits = offset(self.0) + *counter;
+        let mut bits = offset + *counter;
         if Self::of_uuid(previous) == self {
             let (high, low) = previous.as_u64_pair();
             let last = u128::from(high & 0xfff) << 62 | u128::from(low) & ((1 << 62) - 1);

@@ -316,8 +316,8 @@ async fn a_write_is_later_than_the_write_that_it_replaces() {
     }
 }
 
-/// An attempt that the network holds back may arrive when its conditions hold again. Nobody may have been told until then that
-/// the write did not take effect.
+/// The network can delay an attempt until its conditions hold again. So the response must not say that the write did not take
+/// effect.
 #[tokio::test]
 async fn a_refusal_after_an_attempt_without_a_response_is_503() {
     let limits = [("MAX_CLIENTS", "2"), ("MAX_DOMAINS", "2")];

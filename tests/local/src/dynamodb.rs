@@ -78,7 +78,7 @@ impl FileLock {
     fn acquire(path: PathBuf) -> Result<Self, TryLockError> {
         let held = create(&path).map_err(TryLockError::Error)?;
         held.try_lock()?;
-        // The last owner may have removed the file after it was opened here. Then this lock excludes nobody.
+        // The last owner may have removed the file after it was opened here. Another process would create and lock a new file.
         match (path.metadata(), held.metadata()) {
             (Ok(there), Ok(here)) if there.ino() == here.ino() => Ok(Self { path, _held: held }),
             _ => Err(TryLockError::WouldBlock),

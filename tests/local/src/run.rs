@@ -302,6 +302,7 @@ mod tests {
             assert!(error.starts_with(&start) && !error.contains('\n'), "{error}");
         }
     }
+
     #[test]
     fn an_address_is_a_host_and_a_port() {
         for text in [
