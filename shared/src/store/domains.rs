@@ -479,7 +479,7 @@ impl Agency<'_> {
                 transaction.delete(keys::token(self.org, token), None)?;
             }
             if let Some(rank) = domain.primary_rank() {
-                transaction.delete(keys::prime(self.org, rank, id), None)?;
+                transaction.delete(keys::prime(self.org, None, rank, id), None)?;
             }
             match domain.kind {
                 DomainType::Subdomain if now.since(domain.created_at) >= LABEL_IN_USE => {
@@ -642,7 +642,7 @@ fn write_candidate(
     if was == is {
         return Ok(());
     }
-    let key = |rank| keys::prime(&domain.agency_id, rank, domain.id);
+    let key = |rank| keys::prime(&domain.agency_id, None, rank, domain.id);
     if let Some((rank, _)) = was
         && is.as_ref().is_none_or(|(new, _)| *new != rank)
     {

@@ -14,11 +14,13 @@
 //! | | `TOKEN#<token>` | the domain of this agency with this token |
 //! | | `VERIFY` | the times of the agency's last `verify` requests |
 //! | | `IDEM#<operation>#<hash>` | the response of a creation, by the SHA-256 of its idempotency key |
-//! | `C#<client>` | `C` | the client's agency, name and slug |
+//! | `C#<client>` | `#1CONFIG`, `#2BRANDING` | the settings of this client alone |
+//! | | `#3CLIENT` | the client's agency, name, slug and number of domains |
+//! | | `#4PRIME#<rank>#<domain>` | candidates for the client's primary domain, best first |
 //! | `H#<hostname>` | `H` | the domain that holds the name, or the agency that a deleted label is kept for |
 //!
-//! The settings, the agency, the counters and the candidates sort in this order, so that one query reads them together. A list's head
-//! is part of its first page and exists only if agency mode is enabled.
+//! The settings, the agency or client, the counters and the candidates sort in this order, so that one query reads them together. A
+//! list's head is part of its first page and exists only if agency mode is enabled.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -98,12 +100,18 @@ pub(super) const OVERVIEW: (&str, &str) = ("#3AGENCY", "#4PRIME$");
 /// The bounds of the counters of clients.
 pub(super) const CLIENT_COUNTS: (&str, &str) = ("#3CLIENTS#", "#3CLIENTS$");
 
-pub(super) fn config(org: &OrgId) -> Key {
-    of(org, "#1CONFIG")
+/// A key in the partition of an agency's portal or, with `client`, of the portal of that client.
+fn of_portal(org: &OrgId, client: Option<ClientOrgId>, sk: impl Into<String>) -> Key {
+    let pk = client.map_or_else(|| partition(org), client_partition);
+    Key { pk, sk: sk.into() }
 }
 
-pub(super) fn branding(org: &OrgId) -> Key {
-    of(org, "#2BRANDING")
+pub(super) fn config(org: &OrgId, client: Option<ClientOrgId>) -> Key {
+    of_portal(org, client, "#1CONFIG")
+}
+
+pub(super) fn branding(org: &OrgId, client: Option<ClientOrgId>) -> Key {
+    of_portal(org, client, "#2BRANDING")
 }
 
 /// The agency.
@@ -117,8 +125,8 @@ pub fn client_count(org: &OrgId, shard: u8) -> Key {
 }
 
 /// A candidate for the primary domain.
-pub(super) fn prime(org: &OrgId, rank: u8, domain: DomainId) -> Key {
-    of(org, format!("#4PRIME#{rank}#{domain}"))
+pub(super) fn prime(org: &OrgId, client: Option<ClientOrgId>, rank: u8, domain: DomainId) -> Key {
+    of_portal(org, client, format!("#4PRIME#{rank}#{domain}"))
 }
 
 /// A list of an agency.
@@ -193,11 +201,16 @@ pub(super) fn idempotency(org: &OrgId, operation: &str, sha256: &str) -> Key {
     of(org, format!("IDEM#{operation}#{sha256}"))
 }
 
+/// The partition key of a client.
+pub(super) fn client_partition(client: ClientOrgId) -> String {
+    format!("C#{client}")
+}
+
 /// The agency of a client.
 pub(super) fn membership(client: ClientOrgId) -> Key {
     Key {
-        pk: format!("C#{client}"),
-        sk: "C".to_owned(),
+        pk: client_partition(client),
+        sk: "#3CLIENT".to_owned(),
     }
 }
 

@@ -62,7 +62,7 @@ impl Store {
     pub async fn public_branding(&self, hostname: &Hostname) -> Result<BrandingSettings> {
         let holder = self.holder(hostname).await?.ok_or(Error::NoPortal)?;
         settings(
-            self.get(keys::branding(&holder.agency))
+            self.get(keys::branding(&holder.agency, None))
                 .await?
                 .ok_or(Error::NoPortal)?,
         )

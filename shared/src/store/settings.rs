@@ -61,8 +61,8 @@ pub(super) fn initial(org: &OrgId, write: WriteId) -> Result<[Item; 2]> {
     let config = Stored::new(Settings::<PortalSettings>::default(), write);
     let branding = Stored::new(Settings::<BrandingSettings>::default(), write);
     Ok([
-        item(keys::config(org), CONFIG, &config)?,
-        item(keys::branding(org), BRANDING, &branding)?,
+        item(keys::config(org, None), CONFIG, &config)?,
+        item(keys::branding(org, None), BRANDING, &branding)?,
     ])
 }
 
@@ -77,7 +77,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`]
     pub async fn branding(&self) -> Result<(Branding, String)> {
-        Ok(self.show_branding(self.settings(keys::branding(self.org)).await?))
+        Ok(self.show_branding(self.settings(keys::branding(self.org, None)).await?))
     }
 
     /// Merges an update into the branding.
@@ -96,7 +96,7 @@ impl Agency<'_> {
             ..before.clone()
         };
         let id = |after: &Settings<_>| after.id.unwrap_or(new_id).to_string();
-        let key = keys::branding(self.org);
+        let key = keys::branding(self.org, None);
         let stored = self
             .put_settings(key, BRANDING, if_match, merge, Action::BrandingUpdated, id)
             .await?;
@@ -108,7 +108,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`]
     pub async fn portal_config(&self) -> Result<(PortalConfig, String)> {
-        Ok(self.show_config(self.settings(keys::config(self.org)).await?))
+        Ok(self.show_config(self.settings(keys::config(self.org, None)).await?))
     }
 
     /// Merges an update into the portal configuration.
@@ -125,7 +125,7 @@ impl Agency<'_> {
             ..before.clone()
         };
         let id = |_: &_| self.org.to_string();
-        let key = keys::config(self.org);
+        let key = keys::config(self.org, None);
         let stored = self
             .put_settings(key, CONFIG, if_match, merge, Action::PortalConfigUpdated, id)
             .await?;
