@@ -55,6 +55,8 @@ OPERATIONS = [
     ("domains", "listPortalDomains", "GET", "/agency/portal-domains", {}, "limit=50", None, True),
     ("domains", "createPortalDomain", "POST", "/agency/portal-domains", {}, "", {"subdomain": "acme"}, True),
     ("domains", "getPortalDomain", "GET", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "", None, True),
+    ("domains", "updatePortalDomain", "PATCH", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "",
+        {"clientOrgId": None}, True),
     ("domains", "deletePortalDomain", "DELETE", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "", None,
         True),
     ("domains", "verifyPortalDomain", "POST", "/agency/portal-domains/{domainId}/verify", {"domainId": DOMAIN}, "",

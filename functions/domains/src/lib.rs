@@ -8,12 +8,12 @@ use shared::{
     app::App,
     http::{
         Problem, ProblemCode,
-        body::Create,
+        body::{Body, Create},
         extract::{Admin, IdempotencyParams, Member, PageParams, PathId, Query},
         reply::{CreatedAt, Json},
     },
     models::{
-        domain::{DomainType, FindingCode, PortalDomain, PortalDomainCreate, Token},
+        domain::{DomainType, FindingCode, PortalDomain, PortalDomainCreate, PortalDomainUpdate, Token},
         id::DomainKind,
     },
     problems, random,
@@ -30,7 +30,11 @@ const MIN_WRITE_TIME: Duration = Duration::from_millis(1500);
 pub fn router(dns: Dns) -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_portal_domains, create_portal_domain))
-        .routes(routes!(get_portal_domain, delete_portal_domain))
+        .routes(routes!(
+            get_portal_domain,
+            update_portal_domain,
+            delete_portal_domain
+        ))
         .routes(routes!(verify_portal_domain))
         .layer(axum::Extension(dns))
 }
@@ -38,6 +42,7 @@ pub fn router(dns: Dns) -> OpenApiRouter<App> {
 problems!(ListProblems: USER AGENCY PAGED);
 problems!(CreateProblems: USER ADMIN AGENCY BODY IDEMPOTENT, [HostnameTaken, LimitReached]);
 problems!(GetProblems: USER AGENCY, [NotFound]);
+problems!(UpdateProblems: USER ADMIN AGENCY BODY, [NotFound]);
 problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
 problems!(VerifyProblems: USER ADMIN AGENCY, [NotFound, TooManyRequests]);
 
@@ -75,6 +80,7 @@ async fn list_portal_domains(
             ("location" = String, description = "The path of the domain"),
             ("idempotency-replayed" = bool, description = "`true` if this is the response to an earlier request")), links(
             ("getPortalDomain" = (operation_id = "getPortalDomain", parameters(("domainId" = "$response.body#/id")))),
+            ("updatePortalDomain" = (operation_id = "updatePortalDomain", parameters(("domainId" = "$response.body#/id")))),
             ("verifyPortalDomain" = (operation_id = "verifyPortalDomain", parameters(("domainId" = "$response.body#/id")))),
             ("deletePortalDomain" = (operation_id = "deletePortalDomain", parameters(("domainId" = "$response.body#/id")))))),
         CreateProblems
@@ -109,6 +115,26 @@ async fn get_portal_domain(
     PathId(id): PathId<DomainKind>,
 ) -> Result<Json<PortalDomain>, Problem> {
     let domain = app.store.agency(&caller)?.domain(id).await?;
+    Ok(Json(app.config.show(domain)))
+}
+
+/// Update a domain
+#[utoipa::path(
+    patch,
+    path = "/agency/portal-domains/{domainId}",
+    operation_id = "updatePortalDomain",
+    tag = "Portal domains",
+    params(("domainId" = String, Path, description = "The domain's id")),
+    request_body(content = PortalDomainUpdate, example = json!({"clientOrgId": null})),
+    responses((status = 200, description = "The updated domain", body = PortalDomain), UpdateProblems)
+)]
+async fn update_portal_domain(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    PathId(id): PathId<DomainKind>,
+    Body(update): Body<PortalDomainUpdate>,
+) -> Result<Json<PortalDomain>, Problem> {
+    let domain = app.store.agency(&caller)?.update_domain(id, &update).await?;
     Ok(Json(app.config.show(domain)))
 }
 

@@ -259,6 +259,11 @@ impl From<store::Error> for Problem {
             E::NotFound => P::NotFound.into(),
             E::NoPortal => P::NoPortal.into(),
             E::Stale => P::Stale.into(),
+            E::UnknownClient => Self::invalid_body(vec![FieldError {
+                pointer: "/clientOrgId".to_owned(),
+                code: Code::NotAllowed,
+                detail: "Give the id of a client of this agency.".into(),
+            }]),
             E::SlugTaken => P::SlugTaken.into(),
             E::HostnameTaken => P::HostnameTaken.into(),
             E::LimitReached => P::LimitReached.into(),

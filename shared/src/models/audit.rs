@@ -118,6 +118,9 @@ pub enum Action {
     /// A domain was created.
     #[serde(rename = "domain.created")]
     DomainCreated,
+    /// A domain was updated.
+    #[serde(rename = "domain.updated")]
+    DomainUpdated,
     /// A domain was deleted.
     #[serde(rename = "domain.deleted")]
     DomainDeleted,

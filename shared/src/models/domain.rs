@@ -7,10 +7,10 @@ use strum::{EnumIter, EnumMessage};
 use utoipa::ToSchema;
 
 use super::{
-    Code,
+    Code, Invalid,
     fields::{Fields, Input},
     hostname::{HostPolicy, Hostname, Label, relative_host},
-    id::{DomainId, OrgId},
+    id::{ClientOrgId, DomainId, OrgId},
     portal::PrimaryDomain,
     serde_as_text, text_value,
     time::Timestamp,
@@ -26,6 +26,9 @@ pub struct PortalDomain {
     pub id: DomainId,
     /// The organization id of the agency.
     pub agency_id: OrgId,
+    /// The client whose portal the domain is. `null` if it is the agency's own.
+    #[schema(value_type = Option<String>, example = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
+    pub client_org_id: Option<ClientOrgId>,
     /// A subdomain of the operator, or a custom domain.
     #[serde(rename = "type")]
     pub kind: DomainType,
@@ -387,6 +390,7 @@ impl FromStr for Token {
 pub struct Domain {
     pub id: DomainId,
     pub agency_id: OrgId,
+    pub client_org_id: Option<ClientOrgId>,
     #[serde(rename = "type")]
     pub kind: DomainType,
     pub hostname: Hostname,
@@ -468,11 +472,12 @@ impl Domain {
         self.history.since.unwrap_or(self.created_at)
     }
 
-    /// A new subdomain. It is verified from the start, because the operator owns the zone.
+    /// A new subdomain of the agency's own. It is verified from the start, because the operator owns the zone.
     pub fn subdomain(id: DomainId, agency: OrgId, hostname: Hostname, now: Timestamp) -> Self {
         Self {
             id,
             agency_id: agency,
+            client_org_id: None,
             kind: DomainType::Subdomain,
             hostname,
             status: Status::Verified,
@@ -489,7 +494,7 @@ impl Domain {
         }
     }
 
-    /// A new custom domain: a claim, due for its first check in a minute.
+    /// A new custom domain of the agency's own: a claim, due for its first check in a minute.
     pub fn custom(id: DomainId, agency: OrgId, hostname: Hostname, token: Token, now: Timestamp) -> Self {
         Self {
             kind: DomainType::Custom,
@@ -505,7 +510,7 @@ impl Domain {
         }
     }
 
-    /// The rank among the agency's candidates for the primary domain, lowest first. `None`: no candidate.
+    /// The rank among the portal's candidates for the primary domain, lowest first. `None`: no candidate.
     pub fn primary_rank(&self) -> Option<u8> {
         match (self.kind, self.status) {
             (DomainType::Subdomain, _) => Some(1),
@@ -529,6 +534,7 @@ impl Domain {
             records: self.records(names, addresses),
             id: self.id,
             agency_id: self.agency_id,
+            client_org_id: self.client_org_id,
             kind: self.kind,
             hostname: self.hostname,
             status: self.status,
@@ -607,14 +613,22 @@ pub enum PortalDomainCreate {
         /// The label, in any case.
         #[schema(value_type = String, min_length = 2, max_length = 63, example = "acme")]
         subdomain: Label,
+        /// The client whose portal the domain is. If it is absent or `null`, the domain is the agency's own.
+        #[serde(rename = "clientOrgId")]
+        #[schema(value_type = Option<String>, example = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
+        client_org_id: Option<ClientOrgId>,
     },
-    /// A new domain that is a name of the agency's own.
+    /// A new domain that is a name of the agency's or the client's own.
     #[schema(title = "CustomDomainCreate")]
     Custom {
         /// The host name, in Unicode or ASCII.
         #[serde(rename = "customDomain")]
         #[schema(value_type = String, min_length = 4, max_length = 1024, example = "portal.acme.com")]
         custom_domain: Hostname,
+        /// The client whose portal the domain is. If it is absent or `null`, the domain is the agency's own.
+        #[serde(rename = "clientOrgId")]
+        #[schema(value_type = Option<String>, example = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
+        client_org_id: Option<ClientOrgId>,
     },
 }
 
@@ -627,12 +641,56 @@ impl Input for PortalDomainCreate {
             (false, false) => fields.reject_body(Code::Required, "Give subdomain or customDomain."),
             _ => {}
         }
+        let client_org_id = fields.optional("clientOrgId", client_org_id);
         let subdomain = fields.optional("subdomain", |text| names.subdomain(text));
         let custom_domain = fields.optional("customDomain", |text| names.custom_domain(text));
         match (subdomain, custom_domain) {
-            (Some(subdomain), None) => Some(Self::Subdomain { subdomain }),
-            (None, Some(custom_domain)) => Some(Self::Custom { custom_domain }),
+            (Some(subdomain), None) => Some(Self::Subdomain {
+                subdomain,
+                client_org_id,
+            }),
+            (None, Some(custom_domain)) => Some(Self::Custom {
+                custom_domain,
+                client_org_id,
+            }),
             _ => None,
         }
     }
+}
+
+/// An update of a domain. An absent property stays unchanged. Read-only properties of `PortalDomain` are ignored. Unknown
+/// properties are rejected.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct PortalDomainUpdate {
+    /// The client whose portal the domain becomes. `null` makes it the agency's own.
+    #[schema(value_type = Option<String>, example = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
+    pub client_org_id: Option<Option<ClientOrgId>>,
+}
+
+impl Input for PortalDomainUpdate {
+    fn read(fields: &mut Fields, _: &HostPolicy) -> Option<Self> {
+        fields.ignore(&[
+            "id",
+            "agencyId",
+            "type",
+            "hostname",
+            "status",
+            "routing",
+            "records",
+            "check",
+            "verifiedAt",
+            "createdAt",
+            "updatedAt",
+        ]);
+        Some(Self {
+            client_org_id: fields.nullable("clientOrgId", client_org_id),
+        })
+    }
+}
+
+/// A reference to a client. A text that is not an id becomes the nil id, so that it gets the same error as an unknown id.
+#[allow(clippy::unnecessary_wraps)] // A parser of `Fields`.
+fn client_org_id(text: &str) -> Result<ClientOrgId, Invalid> {
+    Ok(text.parse().unwrap_or(ClientOrgId::NIL))
 }

@@ -114,6 +114,18 @@ impl Fields {
         self.text(name, value, T::from_str)
     }
 
+    /// A property of a `PATCH`, read by `parse`: `None` if absent, `Some(None)` if `null`.
+    pub fn nullable<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Option<Option<T>> {
+        match self.rest.remove(name)? {
+            Value::Null => Some(None),
+            value => self.text(name, value, parse).map(Some),
+        }
+    }
+
     /// A text setting of an update: `None` if absent, `Some(None)` if `null` or `""`.
     pub(super) fn text_setting<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<Option<T>> {
         match self.rest.get(name).and_then(Value::as_str) {
@@ -124,10 +136,7 @@ impl Fields {
 
     /// A setting of an update with a fixed set of words: `None` if absent, `Some(None)` if `null`.
     pub(super) fn word<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<Option<T>> {
-        match self.rest.remove(name)? {
-            Value::Null => Some(None),
-            value => self.text(name, value, T::from_str).map(Some),
-        }
+        self.nullable(name, T::from_str)
     }
 
     /// A boolean setting of an update: `None` if absent, `Some(None)` if `null`.

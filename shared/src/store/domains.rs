@@ -13,10 +13,10 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     models::{
-        audit::{Action, snapshot},
-        domain::{Domain, DomainType, PortalDomain, PortalDomainCreate, Status, Token},
+        audit::{Action, changes, snapshot},
+        domain::{Domain, DomainType, PortalDomain, PortalDomainCreate, PortalDomainUpdate, Status, Token},
         hostname::Hostname,
-        id::{DomainId, OrgId},
+        id::{ClientOrgId, DomainId, OrgId},
         portal::PrimaryDomain,
         time::Timestamp,
     },
@@ -92,6 +92,9 @@ impl DomainRecord {
 pub struct Hold {
     /// The agency.
     pub agency: OrgId,
+    /// The client whose portal the domain is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientOrgId>,
     /// Its domain.
     pub domain: DomainId,
     /// Until when a deleted label is kept, in seconds since 1970.
@@ -133,6 +136,9 @@ pub enum Author<'a> {
     /// The scheduled re-verification.
     System,
 }
+
+/// The attributes that an update of the API may change.
+const UPDATED: [&str; 3] = ["clientOrgId", "updatedAt", "writeId"];
 
 /// The attributes that a check may change.
 const CHECKED: [&str; 11] = [
@@ -311,7 +317,7 @@ impl<'a> Rewrite<'a> {
     /// Whether no other item changes.
     fn is_alone(&self) -> bool {
         let (was, is) = (self.before.domain(), self.after());
-        was.status == is.status && candidacy(was) == candidacy(is)
+        was.status == is.status && Candidate::of(was) == Candidate::of(is)
     }
 
     fn written(&self) -> Checked {
@@ -384,7 +390,8 @@ impl Agency<'_> {
     /// Creates a domain. `token` is used if it is a custom domain.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::HostnameTaken`], [`Error::LimitReached`]
+    /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::UnknownClient`], [`Error::HostnameTaken`],
+    /// [`Error::LimitReached`]
     pub async fn create_domain(
         &self,
         new: PortalDomainCreate,
@@ -393,13 +400,22 @@ impl Agency<'_> {
         key: Option<&IdempotencyKey>,
     ) -> Result<Created<PortalDomain>> {
         let (id, org, now) = (DomainId::new(self.caller.now), self.org.clone(), self.caller.now);
-        let domain = match new {
-            PortalDomainCreate::Subdomain { subdomain } => {
-                Domain::subdomain(id, org, config.names.hostname(&subdomain), now)
+        let (domain, client) = match new {
+            PortalDomainCreate::Subdomain {
+                subdomain,
+                client_org_id,
+            } => {
+                let hostname = config.names.hostname(&subdomain);
+                (Domain::subdomain(id, org, hostname, now), client_org_id)
             }
-            PortalDomainCreate::Custom { custom_domain } => {
-                Domain::custom(id, org, custom_domain, token, now)
-            }
+            PortalDomainCreate::Custom {
+                custom_domain,
+                client_org_id,
+            } => (Domain::custom(id, org, custom_domain, token, now), client_org_id),
+        };
+        let domain = Domain {
+            client_org_id: client,
+            ..domain
         };
         let answer = config.show(domain.clone());
         self.write_new_domain(&domain, answer, config.max_domains, key)
@@ -424,6 +440,9 @@ impl Agency<'_> {
         let stored = DomainRecord::new(domain.clone());
         transaction.put(stored.item()?, Some(Condition::absent(Part::Resource)))?;
         write_candidate(&mut transaction, None, domain)?;
+        if let Some(client) = domain.client_org_id {
+            self.give_domain(&mut transaction, client)?;
+        }
         let id = json!({"domain": domain.id});
         let claim = item(keys::name(self.org, &domain.hostname), "name", &id)?;
         transaction.put(claim, Some(Condition::absent(Part::Name)))?;
@@ -447,6 +466,8 @@ impl Agency<'_> {
         let reason = |refused: &Refused| {
             if refused.by(Part::Agency).is_some_and(Item::is_empty) {
                 Error::NotEnabled
+            } else if refused.by(Part::Client).is_some() {
+                Error::UnknownClient
             } else if refused.by(Part::Name).or(refused.by(Part::Holder)).is_some() {
                 Error::HostnameTaken
             } else {
@@ -455,6 +476,61 @@ impl Agency<'_> {
         };
         self.create(transaction, answer, operation, &mut self.retry(), reason)
             .await
+    }
+
+    /// Updates a domain.
+    ///
+    /// # Errors
+    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::UnknownClient`]
+    pub async fn update_domain(&self, id: DomainId, update: &PortalDomainUpdate) -> Result<Domain> {
+        let mut retry = self.retry();
+        loop {
+            let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
+            let write = self.write_after(&before.stored);
+            let was = before.domain();
+            let domain = Domain {
+                client_org_id: update.client_org_id.unwrap_or(was.client_org_id),
+                updated_at: write.time(),
+                ..was.clone()
+            };
+            let after = DomainRecord {
+                stored: Stored::new(domain, write),
+                ..before.clone()
+            };
+            let is = after.domain();
+            let mut transaction = self.transaction();
+            let unchanged = Condition::unchanged(Part::Resource, before.stored.write_id);
+            let attributes = AttributeUpdate::from_item(&UPDATED, &after.item()?);
+            transaction.update(keys::domain(self.org, id), &attributes, Some(unchanged))?;
+            if was.client_org_id != is.client_org_id {
+                write_candidate(&mut transaction, Some(was), is)?;
+                if let Some(client) = was.client_org_id {
+                    take_domain(&mut transaction, client)?;
+                }
+                if let Some(client) = is.client_org_id {
+                    self.give_domain(&mut transaction, client)?;
+                }
+                if is.status.serves() {
+                    transaction.put(holds(is)?, None)?;
+                }
+            }
+            let record = Record::of_domain(Action::DomainUpdated, is, changes(was, is));
+            self.audit(&mut transaction, write, record)?;
+            match transaction.commit(&mut retry).await? {
+                Commit::Done => return Ok(after.stored.value),
+                Commit::Refused(refused) if refused.by(Part::Resource).is_none() => {
+                    return Err(Error::UnknownClient);
+                }
+                Commit::Refused(_) => retry.wait().await?,
+            }
+        }
+    }
+
+    /// Counts one domain more of a client of this agency.
+    fn give_domain(&self, transaction: &mut Transaction<'_>, client: ClientOrgId) -> Result<()> {
+        let own = Condition::new(Part::Client, "agencyId = :org", [(":org", text(self.org))]);
+        let count = AttributeUpdate::add([("domainCount", 1)]);
+        transaction.update(keys::membership(client), &count, Some(own))
     }
 
     /// Deletes a domain, its token and its hold on the hostname. The label of a subdomain that existed for a day is kept for
@@ -478,8 +554,11 @@ impl Agency<'_> {
             if let Some(token) = &domain.token {
                 transaction.delete(keys::token(self.org, token), None)?;
             }
-            if let Some(rank) = domain.primary_rank() {
-                transaction.delete(keys::prime(self.org, None, rank, id), None)?;
+            if let Some(candidate) = Candidate::of(domain) {
+                transaction.delete(candidate.key, None)?;
+            }
+            if let Some(client) = domain.client_org_id {
+                take_domain(&mut transaction, client)?;
             }
             match domain.kind {
                 DomainType::Subdomain if now.since(domain.created_at) >= LABEL_IN_USE => {
@@ -628,9 +707,27 @@ fn counter(status: Status) -> &'static str {
     }
 }
 
-/// The domain's rank among the candidates for the primary domain, and the item stored under it.
-fn candidacy(domain: &Domain) -> Option<(u8, PrimaryDomain)> {
-    Some((domain.primary_rank()?, domain.primary()))
+/// Counts one domain less of a client.
+fn take_domain(transaction: &mut Transaction<'_>, client: ClientOrgId) -> Result<()> {
+    let count = AttributeUpdate::add([("domainCount", -1)]);
+    transaction.update(keys::membership(client), &count, None)
+}
+
+/// The item of a domain that may become its portal's primary domain. The key tells the portal and the rank.
+#[derive(PartialEq)]
+struct Candidate {
+    key: keys::Key,
+    domain: PrimaryDomain,
+}
+
+impl Candidate {
+    fn of(domain: &Domain) -> Option<Self> {
+        let rank = domain.primary_rank()?;
+        Some(Self {
+            key: keys::prime(&domain.agency_id, domain.client_org_id, rank, domain.id),
+            domain: domain.primary(),
+        })
+    }
 }
 
 fn write_candidate(
@@ -638,18 +735,17 @@ fn write_candidate(
     before: Option<&Domain>,
     domain: &Domain,
 ) -> Result<()> {
-    let (was, is) = (before.and_then(candidacy), candidacy(domain));
+    let (was, is) = (before.and_then(Candidate::of), Candidate::of(domain));
     if was == is {
         return Ok(());
     }
-    let key = |rank| keys::prime(&domain.agency_id, None, rank, domain.id);
-    if let Some((rank, _)) = was
-        && is.as_ref().is_none_or(|(new, _)| *new != rank)
+    if let Some(was) = was
+        && is.as_ref().is_none_or(|is| is.key != was.key)
     {
-        transaction.delete(key(rank), None)?;
+        transaction.delete(was.key, None)?;
     }
-    if let Some((rank, primary)) = is {
-        transaction.put(item(key(rank), "primary", &primary)?, None)?;
+    if let Some(is) = is {
+        transaction.put(item(is.key, "primary", &is.domain)?, None)?;
     }
     Ok(())
 }
@@ -657,6 +753,7 @@ fn write_candidate(
 fn holds(domain: &Domain) -> Result<Item> {
     let holder = Hold {
         agency: domain.agency_id.clone(),
+        client: domain.client_org_id,
         domain: domain.id,
         keep_until: None,
     };

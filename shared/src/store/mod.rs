@@ -269,14 +269,10 @@ fn audit(
         number((entry.at + AUDIT_RETENTION).seconds()),
     );
     // For the pipe to the event bus, which knows strings only and no optional attributes. An empty string is none.
-    let client = match entry.target.kind {
-        TargetType::Client => entry.target.id.as_str(),
-        _ => "",
-    };
     let (from, to) = record.transition;
     for (name, value) in [
         ("organizationId", org.as_str()),
-        ("clientOrgId", client),
+        ("clientOrgId", &record.client),
         ("hostname", &record.hostname),
         ("from", from),
         ("to", to),
@@ -295,6 +291,8 @@ struct Record {
     target: AuditTarget,
     before: Option<serde_json::Value>,
     after: Option<serde_json::Value>,
+    /// The client that the resource is or belongs to, else empty.
+    client: String,
     /// Of a domain, else empty.
     hostname: String,
     /// The old and the new status of a domain, if it changed, else empty.
@@ -309,6 +307,7 @@ impl Record {
             Action::PortalConfigUpdated => TargetType::PortalConfig,
             Action::ClientCreated | Action::ClientUpdated | Action::ClientDeleted => TargetType::Client,
             Action::DomainCreated
+            | Action::DomainUpdated
             | Action::DomainDeleted
             | Action::DomainPending
             | Action::DomainVerified
@@ -316,11 +315,16 @@ impl Record {
             | Action::DomainFailed => TargetType::Domain,
         };
         let id = id.to_string();
+        let client = match kind {
+            TargetType::Client => id.clone(),
+            _ => String::new(),
+        };
         Self {
             action,
             target: AuditTarget { kind, id },
             before,
             after,
+            client,
             hostname: String::new(),
             transition: ("", ""),
         }
@@ -328,6 +332,7 @@ impl Record {
 
     fn of_domain(action: Action, domain: &Domain, changes: Changes) -> Self {
         Self {
+            client: domain.client_org_id.map(|id| id.to_string()).unwrap_or_default(),
             hostname: domain.hostname.to_string(),
             ..Self::new(action, domain.id, changes)
         }
@@ -395,6 +400,9 @@ pub enum Error {
     /// The resource has changed since the version in `If-Match`.
     #[error("the If-Match tag is stale")]
     Stale,
+    /// The agency does not have the client to which a domain is to be given.
+    #[error("the agency does not have this client")]
+    UnknownClient,
     /// Another client of the agency has the slug.
     #[error("the slug is taken")]
     SlugTaken,

@@ -31,6 +31,8 @@ pub(super) enum Part {
     Counter,
     /// The resource.
     Resource,
+    /// The client to which a domain is given.
+    Client,
     /// The reservation of a client's slug.
     Slug,
     /// The agency's claim on a host name.
@@ -42,11 +44,11 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// Whether a condition on this part that failed once fails for ever: write ids do not come back, and an idempotency
-    /// record outlives every request.
+    /// Whether a condition on this part that failed once fails for ever: write ids and deleted clients do not come back, and an
+    /// idempotency record outlives every request.
     fn is_final(self) -> bool {
         match self {
-            Self::AuditEntry | Self::Idempotency | Self::Resource | Self::HolderDomain => true,
+            Self::AuditEntry | Self::Idempotency | Self::Resource | Self::Client | Self::HolderDomain => true,
             Self::Agency | Self::Counter | Self::Slug | Self::Name | Self::Holder => false,
         }
     }

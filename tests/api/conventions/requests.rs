@@ -255,6 +255,12 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     costs!(meter, owner, "getPortalDomain", id(domain_id) => 200, 1);
     costs!(meter, owner, "getPortalDomain", id(NO_DOMAIN) => 404, 1);
     costs!(meter, owner, "verifyPortalDomain", id(NO_DOMAIN) => 404, 2);
+    let give = |client: &str| json!({"clientOrgId": client});
+    costs!(meter, owner, "updatePortalDomain", update(domain_id, give(client)) => 200, 2);
+    costs!(meter, owner, "updatePortalDomain", update(domain_id, json!({"clientOrgId": null})) => 200, 2);
+    costs!(meter, owner, "updatePortalDomain", update(domain_id, json!({})) => 200, 2);
+    costs!(meter, owner, "updatePortalDomain", update(domain_id, give(NO_CLIENT)) => 422, 2);
+    costs!(meter, owner, "updatePortalDomain", update(NO_DOMAIN, give(client)) => 404, 1);
     // Two more, for the agency's own limit.
     costs!(meter, owner, "verifyPortalDomain", id(label) => 200, 3);
     costs!(meter, owner, "verifyPortalDomain", id(label) => 429, 1);

@@ -20,6 +20,7 @@ async fn a_subdomain_is_verified_from_the_start_and_has_no_records() {
         json!({
             "id": domain["id"],
             "agencyId": "org_acme",
+            "clientOrgId": null,
             "type": "subdomain",
             "hostname": "acme-portal.portal.localhost",
             "status": "verified",
@@ -46,6 +47,7 @@ async fn a_custom_domain_has_its_records_unchecked() {
         json!({
             "id": domain["id"],
             "agencyId": "org_acme",
+            "clientOrgId": null,
             "type": "custom",
             "hostname": "portal.acme.com",
             "status": "pending",

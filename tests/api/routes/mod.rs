@@ -23,6 +23,7 @@ mod list_portal_domains;
 mod put_branding;
 mod put_portal_config;
 mod update_client_org;
+mod update_portal_domain;
 mod verify_portal_domain;
 
 use std::{collections::BTreeSet, fs};
