@@ -17,30 +17,36 @@ use super::{
 };
 
 settings! {
-    /// The nine settings of the branding.
-    struct BrandingSettings;
-    /// Any of the nine settings. An absent setting stays unchanged. `null` or `""` clears a setting. Read-only properties
-    /// of `Branding` are ignored. Unknown properties are rejected.
-    struct BrandingUpdate ignores &["id", "organizationId", "warnings", "createdAt", "updatedAt"];
+    /// The settings of the branding.
+    own BrandingSettings;
+    /// Any of the settings. An absent setting stays unchanged. `null` or `""` clears a setting. Read-only properties of
+    /// `Branding` are ignored. Unknown properties are rejected.
+    update BrandingUpdate ignores &["id", "organizationId", "warnings", "createdAt", "updatedAt"];
+    /// The settings that a visitor sees before login.
+    public PublicSettings;
 
-    /// The colour of highlighted elements.
-    accent_color: Option<Color> = None, text_setting as Color;
-    /// A style sheet that the portal adds to its own.
-    custom_css: Option<CustomCss> = None, text_setting as CustomCss;
-    /// The icon of the browser tab.
-    favicon_url: Option<ImageUrl> = None, text_setting as ImageUrl;
-    /// The portal's fonts.
-    font_family: Option<FontFamily> = None, text_setting as FontFamily;
-    /// The text at the bottom of each page.
-    footer_text: Option<FooterText> = None, text_setting as FooterText;
-    /// The sender of the portal's email. The API does not verify it: check SPF, DKIM and DMARC before you send from it.
-    from_email: Option<FromEmail> = None, text_setting as FromEmail;
-    /// The picture behind the login form.
-    login_bg_url: Option<ImageUrl> = None, text_setting as ImageUrl;
-    /// The logo.
-    logo_url: Option<ImageUrl> = None, text_setting as ImageUrl;
-    /// The main colour.
-    primary_color: Option<Color> = None, text_setting as Color;
+    public {
+        /// The colour of highlighted elements.
+        accent_color: Color, text_setting;
+        /// A style sheet that the portal adds to its own.
+        custom_css: CustomCss, text_setting;
+        /// The icon of the browser tab.
+        favicon_url: ImageUrl, text_setting;
+        /// The portal's fonts.
+        font_family: FontFamily, text_setting;
+        /// The text at the bottom of each page.
+        footer_text: FooterText, text_setting;
+        /// The picture behind the login form.
+        login_bg_url: ImageUrl, text_setting;
+        /// The logo.
+        logo_url: ImageUrl, text_setting;
+        /// The main colour.
+        primary_color: Color, text_setting;
+    }
+    hidden {
+        /// The sender of the portal's email. The API does not verify it: check SPF, DKIM and DMARC before you send from it.
+        from_email: FromEmail, text_setting;
+    }
 }
 
 impl BrandingSettings {

@@ -19,7 +19,7 @@ pub struct Color([u8; 3]);
 
 serde_as_text!(Color);
 
-/// A [`Color::on`] another one: black or white.
+/// Black or white.
 #[derive(ToSchema)]
 #[schema(value_type = String, pattern = "^#(000000|ffffff)$", example = "#ffffff")]
 #[allow(dead_code)] // Only for the documentation.

@@ -167,25 +167,78 @@ impl Fields {
     }
 }
 
-/// Declares settings in one place: the stored struct with its defaults, and the body that updates it.
+/// Declares settings: one line for each. The lines give all structs that have the settings, and what converts one into another.
 ///
-/// A line is `field: Type = default, reader as Json;`, where `reader` is the method of [`Fields`] that reads the JSON type.
+/// - `own`: the values that an agency or a client has set, as they are stored. `None` means that the setting is not set.
+/// - `update`: the body of a `PUT`. `reader` is the method of [`Fields`] that reads the setting.
+/// - `public`: the own values of the settings in `public { … }`. Those in `hidden { … }` are not shown before login.
+/// - `resolved`: a value for each setting. The lines have the defaults: `field: Type = default, reader;`.
 macro_rules! settings {
     (
-        $(#[$settings_meta:meta])* struct $Settings:ident;
-        $(#[$update_meta:meta])* struct $Update:ident ignores $ignored:expr;
-        $($(#[$meta:meta])* $field:ident: $type:ty = $default:expr, $read:ident as $json:ident;)*
+        $(#[$own_meta:meta])* own $Own:ident;
+        $(#[$update_meta:meta])* update $Update:ident ignores $ignored:expr;
+        $(#[$public_meta:meta])* public $Public:ident;
+        public { $($(#[$meta:meta])* $field:ident: $type:ident, $read:ident;)* }
+        hidden { $($hidden:tt)* }
     ) => {
-        $(#[$settings_meta])*
-        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        settings! {
+            @own $(#[$own_meta])* $Own, $(#[$update_meta])* $Update ignores $ignored;
+            $($(#[$meta])* $field: $type, $read;)* $($hidden)*
+        }
+
+        $(#[$public_meta])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
         #[serde(rename_all = "camelCase")]
-        pub struct $Settings {
+        pub struct $Public {
+            $($(#[$meta])* pub $field: Option<$type>,)*
+        }
+
+        impl From<$Own> for $Public {
+            fn from(own: $Own) -> Self {
+                Self { $($field: own.$field,)* }
+            }
+        }
+    };
+    (
+        $(#[$own_meta:meta])* own $Own:ident;
+        $(#[$update_meta:meta])* update $Update:ident ignores $ignored:expr;
+        $(#[$resolved_meta:meta])* resolved $Resolved:ident;
+        $($(#[$meta:meta])* $field:ident: $type:ident = $default:expr, $read:ident;)*
+    ) => {
+        settings! {
+            @own $(#[$own_meta])* $Own, $(#[$update_meta])* $Update ignores $ignored;
+            $($(#[$meta])* $field: $type, $read;)*
+        }
+
+        $(#[$resolved_meta])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $Resolved {
             $($(#[$meta])* pub $field: $type,)*
         }
 
-        impl Default for $Settings {
-            fn default() -> Self {
-                Self { $($field: $default,)* }
+        impl From<$Own> for $Resolved {
+            fn from(own: $Own) -> Self {
+                Self { $($field: own.$field.unwrap_or($default),)* }
+            }
+        }
+    };
+    (
+        @own $(#[$own_meta:meta])* $Own:ident, $(#[$update_meta:meta])* $Update:ident ignores $ignored:expr;
+        $($(#[$meta:meta])* $field:ident: $type:ident, $read:ident;)*
+    ) => {
+        $(#[$own_meta])*
+        #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $Own {
+            $($(#[$meta])* pub $field: Option<$type>,)*
+        }
+
+        impl $Own {
+            /// Each setting, and where it is not set that of `inherited`.
+            #[must_use]
+            pub fn or(self, inherited: Self) -> Self {
+                Self { $($field: self.$field.or(inherited.$field),)* }
             }
         }
 
@@ -193,7 +246,7 @@ macro_rules! settings {
         #[derive(Debug, Clone, utoipa::ToSchema)]
         #[schema(rename_all = "camelCase")]
         pub struct $Update {
-            $($(#[$meta])* #[schema(value_type = Option<$json>)] pub $field: Option<$type>,)*
+            $($(#[$meta])* #[schema(value_type = Option<$type>)] pub $field: Option<Option<$type>>,)*
         }
 
         impl $crate::models::fields::Input for $Update {
@@ -202,19 +255,16 @@ macro_rules! settings {
                 _: &$crate::models::hostname::HostPolicy,
             ) -> Option<Self> {
                 fields.ignore($ignored);
-                $(
-                    let value: Option<Option<$json>> =
-                        fields.$read(&$crate::models::fields::camel_case(stringify!($field)));
-                    let $field = value.map(|value| value.map_or($default, Into::into));
-                )*
-                Some(Self { $($field,)* })
+                Some(Self {
+                    $($field: fields.$read(&$crate::models::fields::camel_case(stringify!($field))),)*
+                })
             }
         }
 
         impl $Update {
             /// The settings after this update.
-            pub fn apply(self, settings: $Settings) -> $Settings {
-                $Settings { $($field: self.$field.unwrap_or(settings.$field),)* }
+            pub fn apply(self, own: $Own) -> $Own {
+                $Own { $($field: self.$field.unwrap_or(own.$field),)* }
             }
         }
     };

@@ -6,51 +6,49 @@ use utoipa::ToSchema;
 
 use super::{
     Code, Invalid,
-    branding::BrandingSettings,
+    branding::{BrandingSettings, PublicSettings},
     color::{Color, TextColor},
-    css::CustomCss,
     domain::{DomainType, Status},
     fields::settings,
-    font::FontFamily,
     hostname::Hostname,
     id::OrgId,
-    image_url::ImageUrl,
     reject,
     slug::Slug,
-    text::{ClientName, FooterText},
+    text::ClientName,
     time::Timestamp,
 };
 
 settings! {
-    /// The ten settings. They tell a portal what to show. The platform's own APIs enforce them.
+    /// The settings of an agency or of a client. `null` means that a setting is not set.
+    own PortalOverrides;
+    /// Any of the settings. An absent setting stays unchanged. `null` restores the default. Read-only properties of
+    /// `PortalConfig` are ignored. Unknown properties are rejected.
+    update PortalConfigUpdate ignores &["organizationId", "createdAt", "updatedAt"];
+    /// The settings. They tell a portal what to show. The platform's own APIs enforce them.
     ///
     /// By default, settings for reading are on, and settings that change or reveal a machine are off.
-    struct PortalSettings;
-    /// Any of the ten settings. An absent setting stays unchanged. `null` restores the default. Read-only properties of
-    /// `PortalConfig` are ignored. Unknown properties are rejected.
-    struct PortalConfigUpdate ignores &["organizationId", "createdAt", "updatedAt"];
+    resolved PortalSettings;
 
     /// Whether the portal shows backups.
-    feature_backups: bool = true, switch as bool;
+    feature_backups: bool = true, switch;
     /// Whether the portal shows databases.
-    feature_databases: bool = true, switch as bool;
+    feature_databases: bool = true, switch;
     /// Whether the portal shows domains.
-    feature_domains: bool = true, switch as bool;
+    feature_domains: bool = true, switch;
     /// Whether the portal has a file editor.
-    feature_file_editor: bool = false, switch as bool;
+    feature_file_editor: bool = false, switch;
     /// Whether the portal shows logs.
-    feature_logs: bool = true, switch as bool;
+    feature_logs: bool = true, switch;
     /// Whether the portal shows monitoring.
-    feature_monitoring: bool = true, switch as bool;
+    feature_monitoring: bool = true, switch;
     /// Whether the portal has an Odoo shell.
-    feature_odoo_shell: bool = false, switch as bool;
+    feature_odoo_shell: bool = false, switch;
     /// Whether the portal has a terminal.
-    feature_terminal: bool = false, switch as bool;
+    feature_terminal: bool = false, switch;
     /// How much of the infrastructure the portal shows.
-    infrastructure_visibility: InfrastructureVisibility = InfrastructureVisibility::Hidden,
-        word as InfrastructureVisibility;
+    infrastructure_visibility: InfrastructureVisibility = InfrastructureVisibility::Hidden, word;
     /// Whether clients manage their own team members.
-    team_management_enabled: bool = false, switch as bool;
+    team_management_enabled: bool = false, switch;
 }
 
 /// How much of the infrastructure the portal shows.
@@ -131,14 +129,49 @@ pub enum PortalRole {
     Client,
 }
 
-/// The nine settings, and the colours for text on the two colours.
+/// The settings, and the colours for text on the colours.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
 pub struct PortalBranding {
     /// The settings.
     #[serde(flatten)]
     pub settings: BrandingSettings,
-    /// The text colour on the main colour: `#000000` or `#ffffff`, the one with the higher contrast.
+    /// The colours for text.
+    #[serde(flatten)]
+    pub text: TextColors,
+}
+
+impl From<BrandingSettings> for PortalBranding {
+    fn from(settings: BrandingSettings) -> Self {
+        let text = TextColors::on(&settings);
+        Self { settings, text }
+    }
+}
+
+/// The branding that a visitor sees before login: the settings without `fromEmail`, and the colours for text on the colours.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PublicBranding {
+    /// The settings.
+    #[serde(flatten)]
+    pub settings: PublicSettings,
+    /// The colours for text.
+    #[serde(flatten)]
+    pub text: TextColors,
+}
+
+impl From<BrandingSettings> for PublicBranding {
+    fn from(settings: BrandingSettings) -> Self {
+        let text = TextColors::on(&settings);
+        let settings = settings.into();
+        Self { settings, text }
+    }
+}
+
+/// The colours for text on the colours of a branding: `#000000` or `#ffffff`, the one with the higher contrast.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = BrandingTextColors)]
+pub struct TextColors {
+    /// The text colour on the main colour.
     #[schema(value_type = Option<TextColor>)]
     pub on_primary_color: Option<Color>,
     /// The text colour on the accent colour.
@@ -146,60 +179,11 @@ pub struct PortalBranding {
     pub on_accent_color: Option<Color>,
 }
 
-impl From<BrandingSettings> for PortalBranding {
-    fn from(settings: BrandingSettings) -> Self {
+impl TextColors {
+    fn on(settings: &BrandingSettings) -> Self {
         Self {
             on_primary_color: settings.primary_color.map(Color::on),
             on_accent_color: settings.accent_color.map(Color::on),
-            settings,
-        }
-    }
-}
-
-/// The branding that a visitor sees before login: the settings without `fromEmail`, and the text colours.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // Each is the setting of the same name in `PortalBranding`.
-pub struct PublicBranding {
-    pub accent_color: Option<Color>,
-    pub custom_css: Option<CustomCss>,
-    pub favicon_url: Option<ImageUrl>,
-    pub font_family: Option<FontFamily>,
-    pub footer_text: Option<FooterText>,
-    pub login_bg_url: Option<ImageUrl>,
-    pub logo_url: Option<ImageUrl>,
-    #[schema(value_type = Option<TextColor>)]
-    pub on_accent_color: Option<Color>,
-    #[schema(value_type = Option<TextColor>)]
-    pub on_primary_color: Option<Color>,
-    pub primary_color: Option<Color>,
-}
-
-impl From<BrandingSettings> for PublicBranding {
-    fn from(settings: BrandingSettings) -> Self {
-        // Exhaustive, so that each new setting is either shown or left out on purpose.
-        let BrandingSettings {
-            accent_color,
-            custom_css,
-            favicon_url,
-            font_family,
-            footer_text,
-            from_email: _,
-            login_bg_url,
-            logo_url,
-            primary_color,
-        } = settings;
-        Self {
-            accent_color,
-            custom_css,
-            favicon_url,
-            font_family,
-            footer_text,
-            login_bg_url,
-            logo_url,
-            on_accent_color: accent_color.map(Color::on),
-            on_primary_color: primary_color.map(Color::on),
-            primary_color,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     models::{
         branding::BrandingSettings,
         hostname::Hostname,
-        portal::{PortalContext, PortalOrganization, PortalRole},
+        portal::{PortalContext, PortalOrganization, PortalOverrides, PortalRole},
     },
 };
 
@@ -50,7 +50,7 @@ impl Store {
         Ok(PortalContext {
             organization,
             branding: settings::<BrandingSettings>(branding)?.into(),
-            config: settings(config)?,
+            config: settings::<PortalOverrides>(config)?.into(),
             domain: items.nth(keys::CLIENT_SHARDS.into()).map(parse).transpose()?,
         })
     }

@@ -7,7 +7,7 @@ use crate::models::{
     audit::{Action, changes},
     branding::{Branding, BrandingSettings, BrandingUpdate},
     id::{BrandingId, OrgId},
-    portal::{PortalConfig, PortalConfigUpdate, PortalSettings},
+    portal::{PortalConfig, PortalConfigUpdate, PortalOverrides, PortalSettings},
     time::Timestamp,
 };
 
@@ -58,7 +58,7 @@ fn tag(write: WriteId) -> String {
 
 /// The items that `enable` creates.
 pub(super) fn initial(org: &OrgId, write: WriteId) -> Result<[Item; 2]> {
-    let config = Stored::new(Settings::<PortalSettings>::default(), write);
+    let config = Stored::new(Settings::<PortalOverrides>::default(), write);
     let branding = Stored::new(Settings::<BrandingSettings>::default(), write);
     Ok([
         item(keys::config(org, None), CONFIG, &config)?,
@@ -95,11 +95,12 @@ impl Agency<'_> {
             settings: update.clone().apply(before.settings.clone()),
             ..before.clone()
         };
-        let id = |after: &Settings<_>| after.id.unwrap_or(new_id).to_string();
+        let record = |before: &Settings<BrandingSettings>, after: &Settings<BrandingSettings>| {
+            let changes = changes(&before.settings, &after.settings);
+            Record::new(Action::BrandingUpdated, after.id.unwrap_or(new_id), changes)
+        };
         let key = keys::branding(self.org, None);
-        let stored = self
-            .put_settings(key, BRANDING, if_match, merge, Action::BrandingUpdated, id)
-            .await?;
+        let stored = self.put_settings(key, BRANDING, if_match, merge, record).await?;
         Ok(self.show_branding(stored))
     }
 
@@ -120,15 +121,17 @@ impl Agency<'_> {
         update: PortalConfigUpdate,
         if_match: &IfMatch,
     ) -> Result<(PortalConfig, String)> {
-        let merge = |before: &Settings<PortalSettings>| Settings {
+        let merge = |before: &Settings<PortalOverrides>| Settings {
             settings: update.clone().apply(before.settings.clone()),
             ..before.clone()
         };
-        let id = |_: &_| self.org.to_string();
+        let record = |before: &Settings<PortalOverrides>, after: &Settings<PortalOverrides>| {
+            let shown = |of: &Settings<PortalOverrides>| PortalSettings::from(of.settings.clone());
+            let changes = changes(&shown(before), &shown(after));
+            Record::new(Action::PortalConfigUpdated, self.org, changes)
+        };
         let key = keys::config(self.org, None);
-        let stored = self
-            .put_settings(key, CONFIG, if_match, merge, Action::PortalConfigUpdated, id)
-            .await?;
+        let stored = self.put_settings(key, CONFIG, if_match, merge, record).await?;
         Ok(self.show_config(stored))
     }
 
@@ -142,8 +145,7 @@ impl Agency<'_> {
         entity: &str,
         if_match: &IfMatch,
         merge: impl Fn(&Settings<S>) -> Settings<S>,
-        action: Action,
-        id: impl Fn(&Settings<S>) -> String,
+        record: impl Fn(&Settings<S>, &Settings<S>) -> Record,
     ) -> Result<Stored<Settings<S>>> {
         let mut retry = self.retry();
         loop {
@@ -161,12 +163,8 @@ impl Agency<'_> {
             let mut transaction = self.transaction();
             let unchanged = Condition::unchanged(Part::Resource, before.write_id);
             transaction.put(item(key.clone(), entity, &after)?, Some(unchanged))?;
-            let changes = changes(&before.value.settings, &after.value.settings);
-            self.audit(
-                &mut transaction,
-                write,
-                Record::new(action, id(&after.value), changes),
-            )?;
+            let record = record(&before.value, &after.value);
+            self.audit(&mut transaction, write, record)?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(after),
                 Commit::Refused(_) => retry.wait().await?,
@@ -187,10 +185,10 @@ impl Agency<'_> {
         (branding, tag(stored.write_id))
     }
 
-    fn show_config(&self, stored: Stored<Settings<PortalSettings>>) -> (PortalConfig, String) {
+    fn show_config(&self, stored: Stored<Settings<PortalOverrides>>) -> (PortalConfig, String) {
         let config = PortalConfig {
             organization_id: self.org.clone(),
-            settings: stored.value.settings,
+            settings: stored.value.settings.into(),
             created_at: stored.value.created_at,
             updated_at: stored.value.updated_at,
         };

@@ -88,7 +88,8 @@ async fn written() -> Vec<Value> {
     owner.remove(&deleted).await;
     let branding = json!({"primaryColor": "#0a5d3a", "customCss": ".portal { color: red }"});
     owner.put(BRANDING, branding).await.expect(200);
-    owner.put(CONFIG, json!({})).await.expect(200);
+    let config = json!({"featureTerminal": true, "infrastructureVisibility": "full"});
+    owner.put(CONFIG, config).await.expect(200);
     let key = [("idempotency-key", "one")];
     let client = json!({"name": "Globex"});
     owner

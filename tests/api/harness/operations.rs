@@ -165,6 +165,22 @@ impl Operation {
         properties
     }
 
+    /// The example of each property of its body. An example that is a URL names its property, so that all URLs differ.
+    pub fn examples(&self) -> Value {
+        let schema = resolve(&self.document["requestBody"]["content"]["application/json"]["schema"]);
+        let properties = schema["properties"].as_object().unwrap().iter();
+        let examples = properties.map(|(name, schema)| {
+            let example = schema["examples"][0].as_str().unwrap();
+            let query = if example.starts_with("https://") {
+                format!("?{name}")
+            } else {
+                String::new()
+            };
+            (name.clone(), json!(format!("{example}{query}")))
+        });
+        examples.collect::<Map<_, _>>().into()
+    }
+
     /// Its path with these names, and with what it requires of the query.
     pub fn uri(&self, names: &Names) -> String {
         let mut path = self.path.clone();

@@ -1,20 +1,13 @@
 use serde_json::{Value, json};
 
-use crate::harness::{Api, BRANDING};
+use crate::harness::{Api, BRANDING, operations::operation};
 
 /// All settings.
 pub fn branding() -> Value {
-    json!({
-        "accentColor": "#ffee00",
-        "customCss": "a { color: red; }",
-        "faviconUrl": "https://cdn.acme.com/favicon.ico",
-        "fontFamily": "Inter, sans-serif",
-        "footerText": "© Acme",
-        "fromEmail": "hello@acme.com",
-        "loginBgUrl": "https://cdn.acme.com/login.jpg",
-        "logoUrl": "https://cdn.acme.com/logo.svg",
-        "primaryColor": "#123456",
-    })
+    let mut all = operation("putBranding").examples();
+    all["primaryColor"] = json!("#123456");
+    all["accentColor"] = json!("#ffee00");
+    all
 }
 
 /// All settings as a portal shows them.

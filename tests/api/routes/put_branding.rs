@@ -7,28 +7,11 @@ use crate::harness::{Answer, Api, BRANDING, CONTEXT, User, operations::operation
 
 /// All settings, in the form in which they are stored.
 fn full() -> Value {
-    json!({
-        "accentColor": "#00aa00",
-        "customCss": "a[href^=\"https://\"] { color: #fff; }",
-        "faviconUrl": "https://cdn.acme.com/favicon.ico",
-        "fontFamily": "Inter, \"Segoe UI\", sans-serif",
-        "footerText": "© Acme\nAll rights reserved",
-        "fromEmail": "hello@acme.com",
-        "loginBgUrl": "https://cdn.acme.com/login.jpg",
-        "logoUrl": "https://cdn.acme.com/logo.svg?v=2",
-        "primaryColor": "#123456",
-    })
+    operation("putBranding").examples()
 }
 
-/// The names of all settings, which must be those of the document.
 fn names() -> Vec<&'static str> {
-    let names: Vec<_> = operation("putBranding").properties().into_keys().collect();
-    let full = full();
-    assert!(
-        names.iter().eq(full.as_object().unwrap().keys()),
-        "full() lacks one of {names:?}"
-    );
-    names
+    operation("putBranding").properties().into_keys().collect()
 }
 
 /// The settings of a branding.
@@ -243,7 +226,8 @@ async fn of_twenty_changes_at_once_none_is_lost() {
     let owner = api.agency("org_acme").await;
     let full = full();
     // Some change a setting of their own, the others the same one.
-    let own: Vec<_> = names().into_iter().filter(|name| *name != "footerText").collect();
+    let own = names().into_iter().filter(|name| *name != "footerText");
+    let own: Vec<_> = own.take(8).collect();
     let changes = (0..20).map(|i| match own.get(i) {
         Some(name) => property(name, full[*name].clone()),
         None => property("footerText", format!("text {i}")),
