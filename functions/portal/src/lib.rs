@@ -43,7 +43,7 @@ pub fn router() -> OpenApiRouter<App> {
 
 problems!(GetConfigProblems: USER AGENCY);
 problems!(PutConfigProblems: USER ADMIN AGENCY BODY, [Stale]);
-problems!(ContextProblems: USER, [NoPortal]);
+problems!(ContextProblems: USER, [InvalidParameter, WrongPortal, NoPortal]);
 problems!(PublicProblems: PUBLIC);
 
 /// Get the portal configuration
@@ -102,7 +102,12 @@ async fn put_portal_config(
     path = "/portal/context",
     operation_id = "getPortalContext",
     tag = "Portal",
-    params(IfNoneMatchParams),
+    params(
+        IfNoneMatchParams,
+        ("host" = Option<String>, Query, min_length = 1, description = "The host name of the page that shows the portal. \
+            The branding is that of the client whose domain it is, and `domain` is this host. The response is \
+            `wrong-portal` if it is a host of another agency or of another client.")
+    ),
     responses(
         (status = 200, description = "The context", body = PortalContext,
             headers(("etag" = String, description = "A hash of the content"))),
@@ -113,8 +118,10 @@ async fn put_portal_config(
 async fn get_portal_context(
     State(app): State<App>,
     Member(caller): Member,
+    query: Query,
 ) -> Result<Tagged<PortalContext>, Problem> {
-    Ok(Tagged::by_content(app.store.portal_context(&caller).await?))
+    let host = query.optional("host")?.map(|host| Hostname::parse(host).ok());
+    Ok(Tagged::by_content(app.store.portal_context(&caller, host).await?))
 }
 
 /// Get the branding of the portal at a host name
@@ -273,5 +280,5 @@ fn document(app: &App, json: &'static str) -> Response {
 /// The branding at `host`. A text that is not a host name is `no-portal`, like an unknown host name.
 async fn public_branding(app: &App, query: &Query) -> Result<PublicBranding, Problem> {
     let hostname = Hostname::parse(query.required("host")?).map_err(|_| ProblemCode::NoPortal)?;
-    Ok(app.store.public_branding(&hostname).await?.into())
+    Ok(app.store.public_branding(&hostname).await?)
 }

@@ -40,6 +40,7 @@ pub enum ProblemCode {
     RoleTooLow,
     AgencyNotEnabled,
     ClientOrganization,
+    WrongPortal,
     NotFound,
     NoPortal,
     MethodNotAllowed,
@@ -74,6 +75,7 @@ impl ProblemCode {
             P::RoleTooLow => (S::FORBIDDEN, "This operation needs the role owner or admin."),
             P::AgencyNotEnabled => (S::FORBIDDEN, "The organization has not enabled agency mode."),
             P::ClientOrganization => (S::FORBIDDEN, "A client organization cannot become an agency."),
+            P::WrongPortal => (S::FORBIDDEN, "This host belongs to another portal."),
             P::NotFound => (S::NOT_FOUND, "This resource does not exist."),
             P::NoPortal => (S::NOT_FOUND, "This portal does not exist."),
             P::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "The resource does not support this method."),
@@ -258,6 +260,7 @@ impl From<store::Error> for Problem {
             E::NotEnabled => P::AgencyNotEnabled.into(),
             E::NotFound => P::NotFound.into(),
             E::NoPortal => P::NoPortal.into(),
+            E::WrongPortal => P::WrongPortal.into(),
             E::Stale => P::Stale.into(),
             E::UnknownClient => Self::invalid_body(vec![FieldError {
                 pointer: "/clientOrgId".to_owned(),

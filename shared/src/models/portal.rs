@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{
     Code, Invalid,
     branding::{BrandingSettings, PublicSettings},
+    client::Membership,
     color::{Color, TextColor},
     domain::{DomainType, Status},
     fields::settings,
@@ -119,6 +120,28 @@ pub struct PortalOrganization {
     pub slug: Option<Slug>,
 }
 
+impl PortalOrganization {
+    /// The agency of the portal.
+    pub fn of_agency(org: &OrgId) -> Self {
+        Self {
+            id: org.to_string(),
+            role: PortalRole::Agency,
+            name: None,
+            slug: None,
+        }
+    }
+
+    /// A client of the portal's agency.
+    pub fn of_client(client: Membership) -> Self {
+        Self {
+            id: client.id.to_string(),
+            role: PortalRole::Client,
+            name: Some(client.name),
+            slug: Some(client.slug),
+        }
+    }
+}
+
 /// The relation of an organization to a portal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -149,7 +172,11 @@ impl From<BrandingSettings> for PortalBranding {
 
 /// The branding that a visitor sees before login: the settings without `fromEmail`, and the colours for text on the colours.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct PublicBranding {
+    /// The client organization whose portal this is, otherwise the agency's organization: a hint for the identity provider.
+    #[schema(example = "org_acme")]
+    pub organization_id: String,
     /// The settings.
     #[serde(flatten)]
     pub settings: PublicSettings,
@@ -158,11 +185,14 @@ pub struct PublicBranding {
     pub text: TextColors,
 }
 
-impl From<BrandingSettings> for PublicBranding {
-    fn from(settings: BrandingSettings) -> Self {
-        let text = TextColors::on(&settings);
-        let settings = settings.into();
-        Self { settings, text }
+impl PublicBranding {
+    /// The branding of the agency or client with this id.
+    pub fn new(organization_id: String, settings: BrandingSettings) -> Self {
+        Self {
+            organization_id,
+            text: TextColors::on(&settings),
+            settings: settings.into(),
+        }
     }
 }
 

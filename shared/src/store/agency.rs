@@ -54,7 +54,7 @@ impl Agency<'_> {
                 None,
             )?;
         }
-        for settings in settings::initial(self.org, write)? {
+        for settings in settings::initial(self.org, None, write)? {
             transaction.put(settings, None)?;
         }
         for list in List::ALL {

@@ -13,10 +13,9 @@ use crate::models::{
 };
 
 use super::{
-    Agency, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Store, Stored, WriteId,
-    item,
+    Agency, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Stored, WriteId, item,
     keys::{self, List},
-    parse,
+    parse, settings,
     transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Retry, Transaction, number},
 };
 
@@ -61,21 +60,15 @@ struct MembershipItem {
     slug: Slug,
 }
 
-impl Store {
-    /// The agency of a client organization. This reads outside the caller's partition, by an id from the caller's token.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]
-    pub async fn membership(&self, id: ClientOrgId) -> Result<Membership> {
-        let item = self.get(keys::membership(id)).await?.ok_or(Error::NotFound)?;
-        let membership: MembershipItem = parse(item)?;
-        Ok(Membership {
-            id,
-            agency: membership.agency_id,
-            name: membership.name,
-            slug: membership.slug,
-        })
-    }
+/// The client with this item.
+pub(super) fn membership(id: ClientOrgId, item: Item) -> Result<Membership> {
+    let membership: MembershipItem = parse(item)?;
+    Ok(Membership {
+        id,
+        agency: membership.agency_id,
+        name: membership.name,
+        slug: membership.slug,
+    })
 }
 
 impl Agency<'_> {
@@ -212,6 +205,9 @@ impl Agency<'_> {
             absent,
             free,
         )?;
+        for settings in settings::initial(self.org, Some(id), write)? {
+            transaction.put(settings, None)?;
+        }
         let changes = (None, snapshot(&client));
         let record = Record::new(Action::ClientCreated, id, changes);
         self.audit(&mut transaction, write, record)?;
@@ -281,6 +277,8 @@ impl Agency<'_> {
             transaction.delete(keys::client(self.org, id), Some(unchanged))?;
             transaction.delete(keys::slug(self.org, &before.value.slug), None)?;
             transaction.delete(keys::membership(id), None)?;
+            transaction.delete(keys::config(self.org, Some(id)), None)?;
+            transaction.delete(keys::branding(self.org, Some(id)), None)?;
             let changes = (snapshot(&before.value), None);
             self.audit(
                 &mut transaction,

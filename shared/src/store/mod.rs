@@ -4,7 +4,7 @@
 //! entry and the idempotency record change together or not at all.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -167,13 +167,24 @@ impl Store {
         }
     }
 
-    /// A strongly consistent query of an agency's items between two sort keys.
-    fn query(&self, org: &OrgId, bounds: (&str, &str)) -> QueryFluentBuilder {
+    /// The items of these keys, strongly consistent, in one request. A key may be there twice.
+    async fn read<const N: usize>(&self, keys: [Key; N]) -> Result<[Option<Item>; N]> {
+        let distinct: HashSet<_> = keys.iter().cloned().collect();
+        let items = self.batch(distinct.into_iter().map(Key::item).collect()).await?;
+        let found: HashMap<_, _> = items
+            .into_iter()
+            .filter_map(|item| Some((Key::of(&item)?, item)))
+            .collect();
+        Ok(keys.map(|key| found.get(&key).cloned()))
+    }
+
+    /// A strongly consistent query of a partition's items between two sort keys.
+    fn query(&self, pk: String, bounds: (&str, &str)) -> QueryFluentBuilder {
         self.client
             .query()
             .table_name(&self.table)
             .key_condition_expression("PK = :pk AND SK BETWEEN :from AND :to")
-            .expression_attribute_values(":pk", text(keys::partition(org)))
+            .expression_attribute_values(":pk", text(pk))
             .expression_attribute_values(":from", text(bounds.0))
             .expression_attribute_values(":to", text(bounds.1))
             .consistent_read(true)
@@ -181,7 +192,7 @@ impl Store {
 
     /// The first `limit` items between two sort keys, strongly consistent.
     async fn between(&self, org: &OrgId, bounds: (&str, &str), limit: u8) -> Result<Vec<Item>> {
-        let call = self.query(org, bounds).limit(limit.into());
+        let call = self.query(keys::partition(org), bounds).limit(limit.into());
         let (mut rows, _) = rows(call, limit.into()).await?;
         rows.truncate(limit.into());
         Ok(rows)
@@ -223,14 +234,9 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], then [`Error::NotFound`].
     async fn item(&self, key: Key) -> Result<Item> {
-        let agency = keys::agency(self.org);
-        let items = self.store.batch(vec![agency.clone().item(), key.item()]).await?;
-        let is_agency = |item: &Item| Key::of(item).as_ref() == Some(&agency);
-        let (enabled, found): (Vec<_>, Vec<_>) = items.into_iter().partition(is_agency);
-        if enabled.is_empty() {
-            return Err(Error::NotEnabled);
-        }
-        found.into_iter().next().ok_or(Error::NotFound)
+        let [agency, found] = self.store.read([keys::agency(self.org), key]).await?;
+        agency.ok_or(Error::NotEnabled)?;
+        found.ok_or(Error::NotFound)
     }
 
     /// Adds an audit entry of the caller to the transaction.
@@ -397,6 +403,9 @@ pub enum Error {
     /// No agency serves a portal on this host name or to this organization.
     #[error("portal not found")]
     NoPortal,
+    /// The host name is that of another agency's portal, or of another client's.
+    #[error("the host name belongs to another portal")]
+    WrongPortal,
     /// The resource has changed since the version in `If-Match`.
     #[error("the If-Match tag is stale")]
     Stale,

@@ -106,7 +106,7 @@ impl Agency<'_> {
         let limit = usize::from(page.limit);
         let call = self
             .store
-            .query(self.org, list.bounds())
+            .query(keys::partition(self.org), list.bounds())
             .scan_index_forward(!list.backwards())
             // One more item than requested shows whether there is a next page.
             .limit(i32::from(page.limit) + 1 + i32::from(first))

@@ -6,7 +6,7 @@ use crate::hash::sha256_hex;
 use crate::models::{
     audit::{Action, changes},
     branding::{Branding, BrandingSettings, BrandingUpdate},
-    id::{BrandingId, OrgId},
+    id::{BrandingId, ClientOrgId, OrgId},
     portal::{PortalConfig, PortalConfigUpdate, PortalOverrides, PortalSettings},
     time::Timestamp,
 };
@@ -56,13 +56,13 @@ fn tag(write: WriteId) -> String {
     sha256_hex(&write.to_string())
 }
 
-/// The items that `enable` creates.
-pub(super) fn initial(org: &OrgId, write: WriteId) -> Result<[Item; 2]> {
+/// The items that are created with an agency or, with `client`, with one of its clients.
+pub(super) fn initial(org: &OrgId, client: Option<ClientOrgId>, write: WriteId) -> Result<[Item; 2]> {
     let config = Stored::new(Settings::<PortalOverrides>::default(), write);
     let branding = Stored::new(Settings::<BrandingSettings>::default(), write);
     Ok([
-        item(keys::config(org, None), CONFIG, &config)?,
-        item(keys::branding(org, None), BRANDING, &branding)?,
+        item(keys::config(org, client), CONFIG, &config)?,
+        item(keys::branding(org, client), BRANDING, &branding)?,
     ])
 }
 

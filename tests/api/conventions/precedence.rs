@@ -11,7 +11,7 @@ use crate::harness::{
 const MAX_BODY: usize = 64 * 1024;
 
 /// The codes that a request can be made to provoke, in the order in which they are told.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "missing-token",
     "role-too-low",
     "unsupported-media-type",
@@ -22,6 +22,7 @@ const ORDER: [&str; 15] = [
     "invalid-body",
     "client-organization",
     "agency-not-enabled",
+    "wrong-portal",
     "not-found",
     "no-portal",
     "stale",
@@ -67,11 +68,15 @@ async fn attempt(
         false => tenant.names.clone(),
     };
     let mut uri = operation.uri(&names);
+    if is("wrong-portal") {
+        uri = format!("{uri}?host=otherword-sub.portal.localhost");
+    }
     if is("invalid-parameter") && !operation.takes("header", "idempotency-key") {
-        uri = match operation.is_list() {
-            true => format!("{uri}?limit=0"),
-            false => operation.path.clone(),
+        let parameter = match operation.is_list() {
+            true => "limit",
+            false => operation.parameters("query").next().unwrap().0,
         };
+        uri = format!("{}?{parameter}=", operation.path);
     }
     if is("invalid-cursor") {
         let joint = if uri.contains('?') { '&' } else { '?' };
@@ -112,6 +117,7 @@ async fn of_several_errors_the_first_in_order_is_the_response() {
     let api = Api::start().await;
     let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     tenant.owner.client_with_slug("Taken", "taken").await;
+    SampleTenant::new(&api, "org_other", "otherword").await;
     for operation in operations() {
         let own: Vec<_> = ORDER
             .into_iter()

@@ -274,6 +274,16 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     costs!(meter, owner, "getPortalContext", none() => 200, 1);
     costs!(meter, api.user(client, "member"), "getPortalContext", none() => 200, 2);
     costs!(meter, api.user(NO_CLIENT, "member"), "getPortalContext", none() => 404, 1);
+    // One more, for the host.
+    let user = api.user(client, "member");
+    costs!(meter, owner, "getPortalContext", id("?host=portal.acme.com") => 200, 2);
+    costs!(meter, user, "getPortalContext", id("?host=portal.acme.com") => 200, 3);
+    costs!(meter, owner, "updatePortalDomain", update(domain_id, give(client)) => 200, 2);
+    costs!(meter, owner, "getPortalContext", id("?host=portal.acme.com") => 200, 2);
+    costs!(meter, user, "getPortalContext", id("?host=portal.acme.com") => 200, 3);
+    costs!(meter, user, "getPortalContext", none() => 200, 2);
+    costs!(meter, owner, "getPortalContext", id("?host=other.acme.com") => 404, 1);
+    costs!(meter, owner, "getPortalContext", id("?host=") => 400, 0);
     for operation in ["getPublicBranding", "getThemeCss"] {
         for (query, status, requests) in [
             ("?host=portal.acme.com", 200, 2),

@@ -157,7 +157,7 @@ fn every_operation_documents_its_statuses_with_their_bodies() {
         };
         for (status, expected) in [
             ("401", !operation.public),
-            ("403", operation.in_agency()),
+            ("403", !operation.public),
             ("413", operation.body.is_some()),
             ("415", operation.body.is_some()),
             ("422", operation.body.is_some()),

@@ -1,10 +1,11 @@
+use local::system::System;
 use serde_json::{Map, Value, json};
 
 use super::{
     get_public_branding::{branding, shown_branding},
     put_portal_config::{defaults, opposites},
 };
-use crate::harness::{Api, BRANDING, CONFIG, CONTEXT, NO_CLIENT, id, path};
+use crate::harness::{Api, BRANDING, CONFIG, CONTEXT, DOMAINS, NO_CLIENT, START, User, cname, id, path};
 
 #[tokio::test]
 async fn the_context_of_an_agency_is_all_that_its_portal_needs() {
@@ -101,4 +102,111 @@ async fn a_user_without_a_portal_gets_the_same_404() {
     for org in [id(&gone), NO_CLIENT] {
         assert_eq!(details(org).await, expected);
     }
+}
+
+/// What the context shows at a host: the id of the organization and the host, or the code of the problem.
+async fn at(user: &User<'_>, host: &str) -> (u16, String) {
+    let answer = user.get(&format!("{CONTEXT}?host={host}")).await;
+    let status = answer.status.as_u16();
+    let text = match status {
+        200 => answer.json()["domain"]["hostname"].clone(),
+        _ => answer.json()["code"].clone(),
+    };
+    (status, text.as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn the_context_at_a_host_is_for_the_users_of_its_portal() {
+    let api = Api::start().await;
+    let (acme, globex) = (api.agency("org_acme").await, api.agency("org_globex").await);
+    let (one, two) = (acme.client("One").await, acme.client("Two").await);
+    let theirs = globex.client("Theirs").await;
+    let host = async |owner: &User<'_>, label: &str, client: Option<&Value>| {
+        let client = client.map(|client| id(client));
+        let body = json!({"subdomain": label, "clientOrgId": client});
+        owner.post(DOMAINS, body).await.expect(201);
+    };
+    host(&acme, "acme", None).await;
+    host(&acme, "client-one", Some(&one)).await;
+    host(&acme, "client-two", Some(&two)).await;
+    host(&globex, "globex", None).await;
+    host(&globex, "client-theirs", Some(&theirs)).await;
+    acme.custom_domain("pending.acme.test").await;
+    let users = [
+        api.user("org_acme", "member"),
+        api.user(id(&one), "member"),
+        api.user(id(&two), "member"),
+        api.user("org_globex", "member"),
+        api.user(id(&theirs), "member"),
+    ];
+    for (label, expected) in [
+        ("acme", [200, 200, 200, 403, 403]),
+        ("client-one", [200, 200, 403, 403, 403]),
+        ("client-two", [200, 403, 200, 403, 403]),
+        ("globex", [403, 403, 403, 200, 200]),
+        ("client-theirs", [403, 403, 403, 200, 200]),
+    ] {
+        let host = format!("{label}.portal.localhost");
+        for (user, status) in users.iter().zip(expected) {
+            let text = if status == 200 {
+                host.as_str()
+            } else {
+                "wrong-portal"
+            };
+            assert_eq!(at(user, &host).await, (status, text.to_owned()), "{host}");
+        }
+        // Written as people write it.
+        assert_eq!(
+            at(&users[0], &format!("{}.", host.to_uppercase())).await.0,
+            expected[0]
+        );
+    }
+    for user in &users {
+        for host in [
+            "unused.portal.localhost",
+            "pending.acme.test",
+            "acme.portal.localhost:443",
+            "-",
+            "%00",
+        ] {
+            assert_eq!(at(user, host).await, (404, "no-portal".to_owned()), "{host}");
+        }
+        for query in ["host=", "host=a&host=b"] {
+            let answer = user.get(&format!("{CONTEXT}?{query}")).await;
+            answer.problem(400, "invalid-parameter");
+        }
+    }
+    // The user has no portal at all.
+    for org in [NO_CLIENT, "org_none"] {
+        let (status, _) = at(&api.user(org, "owner"), "acme.portal.localhost").await;
+        assert!(status == 403 || status == 404);
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_a_primary_domain_has_that_of_the_agency() {
+    let api = Api::build(System::builder().at(START)).await;
+    let owner = api.agency("org_acme").await;
+    let (client, other) = (owner.client("Client").await, owner.client("Other").await);
+    let domain = async |client: &Value| {
+        let user = api.user(id(client), "member");
+        user.get(CONTEXT).await.expect(200)["domain"]["hostname"].clone()
+    };
+    assert_eq!(domain(&client).await, Value::Null);
+    owner.subdomain("acme").await;
+    assert_eq!(domain(&client).await, "acme.portal.localhost");
+    let body = json!({"customDomain": "portal.client.test", "clientOrgId": id(&client)});
+    let custom = owner.post(DOMAINS, body).await.expect(201);
+    assert_eq!(domain(&client).await, "acme.portal.localhost");
+    let body = json!({"subdomain": "client", "clientOrgId": id(&client)});
+    let label = owner.post(DOMAINS, body).await.expect(201);
+    assert_eq!(domain(&client).await, "client.portal.localhost");
+    api.dns.set_zone(&cname(&custom)).unwrap();
+    api.verify(&custom).await;
+    assert_eq!(domain(&client).await, "portal.client.test");
+    assert_eq!(domain(&other).await, "acme.portal.localhost");
+    assert_eq!(owner.overview().await["primaryDomain"], "acme.portal.localhost");
+    owner.remove(&custom).await;
+    owner.remove(&label).await;
+    assert_eq!(domain(&client).await, "acme.portal.localhost");
 }
