@@ -9,10 +9,12 @@ use super::{
     css::CustomCss,
     email::FromEmail,
     fields::settings,
-    font::FontFamily,
+    font::{FontFamily, FontUrl},
     id::{BrandingId, OrgId},
     image_url::ImageUrl,
-    text::FooterText,
+    language::Language,
+    link::{PageUrl, SupportUrl},
+    text::{FooterText, PortalName},
     time::Timestamp,
 };
 
@@ -28,20 +30,40 @@ settings! {
     public {
         /// The colour of highlighted elements.
         accent_color: Color, text_setting;
+        /// The same in dark mode. If it is not set, dark mode uses `accentColor`.
+        accent_color_dark: Color, text_setting;
         /// A style sheet that the portal adds to its own.
         custom_css: CustomCss, text_setting;
         /// The icon of the browser tab.
         favicon_url: ImageUrl, text_setting;
         /// The portal's fonts.
         font_family: FontFamily, text_setting;
+        /// The file of the first font of `fontFamily`.
+        font_url: FontUrl, text_setting;
         /// The text at the bottom of each page.
         footer_text: FooterText, text_setting;
+        /// The page about the publisher of the portal.
+        imprint_url: PageUrl, text_setting;
+        /// The language of the portal.
+        language: Language, text_setting;
         /// The picture behind the login form.
         login_bg_url: ImageUrl, text_setting;
+        /// The logo in dark mode. If it is not set, dark mode uses `logoUrl`.
+        logo_dark_url: ImageUrl, text_setting;
         /// The logo.
         logo_url: ImageUrl, text_setting;
+        /// The name of the portal, for titles, `alt` texts and emails.
+        portal_name: PortalName, text_setting;
         /// The main colour.
         primary_color: Color, text_setting;
+        /// The same in dark mode. If it is not set, dark mode uses `primaryColor`.
+        primary_color_dark: Color, text_setting;
+        /// The page about the protection of personal data.
+        privacy_url: PageUrl, text_setting;
+        /// Where users get help.
+        support_url: SupportUrl, text_setting;
+        /// The page with the terms of use.
+        terms_url: PageUrl, text_setting;
     }
     hidden {
         /// The sender of the portal's email. The API does not verify it: check SPF, DKIM and DMARC before you send from it.
@@ -50,24 +72,63 @@ settings! {
 }
 
 impl BrandingSettings {
-    /// The settings that may be hard to read or to see. A warning never causes a rejection.
+    /// The settings that may be hard to read or without effect. A warning never causes a rejection.
     pub fn warnings(&self) -> Vec<Warning> {
-        [
-            ("/accentColor", self.accent_color),
-            ("/primaryColor", self.primary_color),
-        ]
-        .into_iter()
-        .filter_map(|(pointer, color)| Some((pointer, color.filter(|color| color.low_contrast())?)))
-        .map(|(pointer, color)| Warning {
+        let colors = [
+            (
+                "/accentColor",
+                self.accent_color,
+                "/accentColorDark",
+                self.accent_color_dark,
+            ),
+            (
+                "/primaryColor",
+                self.primary_color,
+                "/primaryColorDark",
+                self.primary_color_dark,
+            ),
+        ];
+        let contrast = colors
+            .into_iter()
+            .flat_map(|(pointer, light, dark_pointer, dark)| {
+                // Without a colour for it, dark mode uses the other one.
+                let in_the_dark = match dark {
+                    Some(dark) => low_contrast(dark_pointer, dark, Color::DARK, "Choose a lighter colour"),
+                    None => light.and_then(|light| {
+                        let fix = format!("Set {} to a lighter colour", &dark_pointer[1..]);
+                        low_contrast(pointer, light, Color::DARK, &fix)
+                    }),
+                };
+                let on_white = light
+                    .and_then(|light| low_contrast(pointer, light, Color::WHITE, "Choose a darker colour"));
+                [on_white, in_the_dark].into_iter().flatten()
+            });
+        let named = self.font_family.as_ref().and_then(FontFamily::first_name);
+        let unused = (self.font_url.is_some() && named.is_none()).then(|| Warning {
+            code: WarningCode::FontUnused,
+            pointer: "/fontUrl",
+            detail: "Begin fontFamily with the name of the font: the file of fontUrl is not used without it."
+                .to_owned(),
+        });
+        contrast.chain(unused).collect()
+    }
+}
+
+fn low_contrast(pointer: &'static str, color: Color, background: Color, fix: &str) -> Option<Warning> {
+    color.has_low_contrast(background).then(|| {
+        let ratio = color.contrast(background);
+        let against = match background {
+            Color::WHITE => "white".to_owned(),
+            dark => format!("{dark}, the background in dark mode"),
+        };
+        Warning {
             code: WarningCode::LowContrast,
             pointer,
             detail: format!(
-                "Choose a darker colour: {color} has a contrast of {:.2}:1 against white, and controls need 3:1 (WCAG 2.2, 1.4.11).",
-                color.contrast(Color::WHITE)
+                "{fix}: {color} has a contrast of {ratio:.2}:1 against {against}, and controls need 3:1 (WCAG 2.2, 1.4.11)."
             ),
-        })
-        .collect()
-    }
+        }
+    })
 }
 
 /// An agency's branding.
@@ -83,7 +144,7 @@ pub struct Branding {
     /// The settings.
     #[serde(flatten)]
     pub settings: BrandingSettings,
-    /// The settings that may be hard to read or to see.
+    /// The settings that may be hard to read or without effect.
     pub warnings: Vec<Warning>,
     /// The time of the first `PUT`. `null` before.
     pub created_at: Option<Timestamp>,
@@ -112,6 +173,8 @@ pub struct Warning {
 #[serde(rename_all = "kebab-case")]
 #[schema(as = BrandingWarningCode)]
 pub enum WarningCode {
-    /// The colour has a contrast of less than 3:1 against white.
+    /// The colour has a contrast of less than 3:1 against its background: white, or `#121212` in dark mode.
     LowContrast,
+    /// `fontUrl` is set, and there is no `fontFamily` that begins with a name.
+    FontUnused,
 }

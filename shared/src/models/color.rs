@@ -28,6 +28,8 @@ pub struct TextColor(Color);
 impl Color {
     /// `#ffffff`
     pub const WHITE: Self = Self([255; 3]);
+    /// `#121212`: the background of the portal in dark mode.
+    pub const DARK: Self = Self([0x12; 3]);
     /// `#000000`
     pub const BLACK: Self = Self([0; 3]);
 
@@ -46,9 +48,9 @@ impl Color {
         }
     }
 
-    /// Whether the contrast against white is below 3:1, the minimum of WCAG 2.2, 1.4.11.
-    pub fn low_contrast(self) -> bool {
-        self.contrast(Self::WHITE) < 3.0
+    /// Whether the contrast against this background is below 3:1, the minimum of WCAG 2.2, 1.4.11.
+    pub fn has_low_contrast(self, background: Self) -> bool {
+        self.contrast(background) < 3.0
     }
 
     /// Relative luminance, 0 to 1 (WCAG 2.2, “relative luminance”).
@@ -184,12 +186,16 @@ mod tests {
     }
 
     #[test]
-    fn low_contrast_is_less_than_three_to_one_against_white() {
-        // Of the greys #949494 (3.03:1) is the lightest that passes.
-        assert!(!color("#949494").low_contrast());
-        assert!(color("#959595").low_contrast());
-        assert!(color("#ff0").low_contrast());
-        assert!(!color("#000").low_contrast());
+    fn low_contrast_is_less_than_three_to_one() {
+        // Of the greys #949494 (3.03:1) is the lightest that passes against white.
+        assert!(!color("#949494").has_low_contrast(Color::WHITE));
+        assert!(color("#959595").has_low_contrast(Color::WHITE));
+        assert!(color("#ff0").has_low_contrast(Color::WHITE));
+        assert!(!color("#000").has_low_contrast(Color::WHITE));
+        // And #616161 (3.02:1) is the darkest that passes in the dark.
+        assert_eq!(Color::DARK, color("#121212"));
+        assert!(!color("#616161").has_low_contrast(Color::DARK));
+        assert!(color("#606060").has_low_contrast(Color::DARK));
     }
 
     #[test]

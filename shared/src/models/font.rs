@@ -1,12 +1,15 @@
-//! Font families.
+//! Fonts.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use cssparser::{Parser, Token};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Code, Invalid, reject, serde_as_text,
+    Code, Invalid,
+    image_url::ImageUrl,
+    reject, serde_as_text,
     text::{check_length, is_control},
     text_value, trim,
 };
@@ -31,6 +34,19 @@ serde_as_text!(FontFamily);
 impl FontFamily {
     /// The longest list, in characters.
     pub const MAX: usize = 200;
+
+    /// The first font of the list as it is written, if that is a name: a string, or words that are not a generic family.
+    pub fn first_name(&self) -> Option<&str> {
+        let mut parser = Parser::new(&self.0);
+        let start = parser.position();
+        let mut first = "";
+        while !matches!(parser.next(), Ok(Token::Comma) | Err(_)) {
+            first = parser.slice_from(start);
+        }
+        let is_generic = GENERIC.iter().any(|generic| first.eq_ignore_ascii_case(generic));
+        let is_empty = matches!(first, "\"\"" | "''");
+        Some(first).filter(|_| !is_generic && !is_empty)
+    }
 }
 
 impl FromStr for FontFamily {
@@ -58,6 +74,26 @@ const KEYWORDS: &[&str] = &[
     "revert-layer",
     "revert-rule",
     "unset",
+];
+
+/// What browsers read as a family of their own and not as a name (CSS Fonts 4, section 2.1.3; the last two are older
+/// names of `system-ui`).
+const GENERIC: &[&str] = &[
+    "serif",
+    "sans-serif",
+    "cursive",
+    "fantasy",
+    "monospace",
+    "system-ui",
+    "emoji",
+    "math",
+    "fangsong",
+    "ui-serif",
+    "ui-sans-serif",
+    "ui-monospace",
+    "ui-rounded",
+    "-apple-system",
+    "blinkmacsystemfont",
 ];
 
 /// The part of a family name before the next token.
@@ -112,6 +148,40 @@ fn check_list(text: &str) -> Result<(), Invalid> {
         return reject(Code::InvalidFormat, MISSING);
     }
     Ok(())
+}
+
+/// The address of a font: an absolute `https` URL with a public host name and no user info, whose path ends in `.woff2`. 2,048
+/// characters at most as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(
+    value_type = String,
+    min_length = 10,
+    max_length = 2048,
+    pattern = r#"^[Hh][Tt][Tt][Pp][Ss]://[^\s"<>\\^`{|}?#]+\.woff2([?#][^\s"<>\\^`{|}]*)?$"#,
+    example = "https://cdn.acme.com/inter.woff2"
+)]
+pub struct FontUrl(ImageUrl);
+
+impl FromStr for FontUrl {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let url = ImageUrl::from_str(text)?;
+        let path = url.as_str().split(['?', '#']).next();
+        match path.is_some_and(|path| path.ends_with(".woff2")) {
+            true => Ok(Self(url)),
+            false => reject(
+                Code::NotAllowed,
+                "Use the address of a font file in the format WOFF2: its path ends in .woff2.",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for FontUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Whether a string token ends with the quotation mark that it begins with. The tokenizer accepts an open string at the
@@ -249,6 +319,53 @@ mod tests {
         assert_eq!(code(&"(".repeat(60_000)), Some(Code::TooLong));
     }
 
+    #[test]
+    fn the_first_font_is_a_name_unless_it_is_a_generic_family() {
+        for (text, name) in [
+            ("Inter", Some("Inter")),
+            ("Inter, sans-serif", Some("Inter")),
+            ("Open  Sans , Arial", Some("Open  Sans")),
+            ("\"Segoe UI\",serif", Some("\"Segoe UI\"")),
+            ("'a, b', serif", Some("'a, b'")),
+            ("\"serif\"", Some("\"serif\"")),
+            ("serif Pro, serif", Some("serif Pro")),
+            ("--brand", Some("--brand")),
+            ("serif, Inter", None),
+            ("System-UI, Inter", None),
+            ("ui-rounded", None),
+            ("-apple-system, Inter", None),
+            ("\"\", Inter", None),
+        ] {
+            assert_eq!(FontFamily::from_str(text).unwrap().first_name(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_font_ends_in_woff2() {
+        let parse = |text: &str| {
+            FontUrl::from_str(text)
+                .map(|url| url.to_string())
+                .map_err(|e| e.code)
+        };
+        for text in [
+            "https://cdn.acme.com/inter.woff2",
+            "https://cdn.acme.com/inter.woff2?v=2#x",
+            "https://cdn.acme.com/.woff2",
+        ] {
+            assert_eq!(parse(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "https://cdn.acme.com/inter.woff",
+            "https://cdn.acme.com/inter.woff2/",
+            "https://cdn.acme.com/inter.ttf?.woff2",
+            "https://cdn.acme.com/#.woff2",
+            "http://cdn.acme.com/inter.woff2",
+        ] {
+            assert_eq!(parse(text), Err(Code::NotAllowed), "{text}");
+        }
+        assert_eq!(parse("inter.woff2"), Err(Code::InvalidFormat));
+    }
+
     /// Printed into a rule, it is one declaration's value, and what follows is still there.
     fn is_safe(family: &FontFamily) -> bool {
         let css = format!("{family};}}b{{}}");
@@ -271,6 +388,9 @@ mod tests {
         ) {
             if let Ok(family) = FontFamily::from_str(&text) {
                 prop_assert!(is_safe(&family), "{:?}", family);
+                if let Some(first) = family.first_name() {
+                    prop_assert!(first.parse().is_ok_and(|first: FontFamily| is_safe(&first)), "{:?}", family);
+                }
                 prop_assert_eq!(family.as_str().parse(), Ok(family.clone()));
             }
         }

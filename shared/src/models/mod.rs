@@ -25,6 +25,8 @@ pub mod font;
 pub mod hostname;
 pub mod id;
 pub mod image_url;
+pub mod language;
+pub mod link;
 pub mod portal;
 pub mod slug;
 pub mod text;
@@ -168,7 +170,12 @@ mod tests {
             (color::Color::schema(), 4, 7),
             (email::FromEmail::schema(), 3, email::FromEmail::MAX),
             (font::FontFamily::schema(), 1, font::FontFamily::MAX),
+            (font::FontUrl::schema(), 10, image_url::ImageUrl::MAX),
             (image_url::ImageUrl::schema(), 10, image_url::ImageUrl::MAX),
+            (language::Language::schema(), 2, language::Language::MAX),
+            (link::PageUrl::schema(), 10, image_url::ImageUrl::MAX),
+            (link::SupportUrl::schema(), 10, image_url::ImageUrl::MAX),
+            (text::PortalName::schema(), 1, text::PortalName::MAX),
             (hostname::Hostname::schema(), 1, hostname::Hostname::MAX),
             (hostname::Label::schema(), 2, hostname::Label::MAX),
         ] {
@@ -200,6 +207,14 @@ mod tests {
         assert!(parses::<font::FontFamily>("Inter") && !parses::<font::FontFamily>("url(x)"));
         let image = parses::<image_url::ImageUrl>;
         assert!(image("https://a.gone-tld/%27") && !image("https://a.com/')") && !image("http://a.com/"));
+        let page = parses::<link::PageUrl>;
+        assert!(page("https://a.gone-tld/") && !page("https://a.com/')") && !page("mailto:a@acme.com"));
+        let support = parses::<link::SupportUrl>;
+        assert!(support("https://a.gone-tld/") && support("mailto:a@acme.com") && !support("mailto:a"));
+        let font = parses::<font::FontUrl>;
+        assert!(font("https://a.gone-tld/a.woff2") && !font("https://a.com/').woff2"));
+        assert!(parses::<language::Language>("de-AT") && !parses::<language::Language>("de_AT"));
+        assert!(parses::<text::PortalName>("Acme") && !parses::<text::PortalName>("a\nb"));
         let css = parses::<css::CustomCss>;
         assert!(css("@media (1px < width) {}") && !css("a {}</style>") && !css(&"a".repeat(32 * 1024 + 1)));
     }

@@ -207,6 +207,12 @@ pub struct TextColors {
     /// The text colour on the accent colour.
     #[schema(value_type = Option<TextColor>)]
     pub on_accent_color: Option<Color>,
+    /// The text colour on the main colour of dark mode.
+    #[schema(value_type = Option<TextColor>)]
+    pub on_primary_color_dark: Option<Color>,
+    /// The text colour on the accent colour of dark mode.
+    #[schema(value_type = Option<TextColor>)]
+    pub on_accent_color_dark: Option<Color>,
 }
 
 impl TextColors {
@@ -214,6 +220,8 @@ impl TextColors {
         Self {
             on_primary_color: settings.primary_color.map(Color::on),
             on_accent_color: settings.accent_color.map(Color::on),
+            on_primary_color_dark: settings.primary_color_dark.map(Color::on),
+            on_accent_color_dark: settings.accent_color_dark.map(Color::on),
         }
     }
 }

@@ -29,13 +29,45 @@ impl FromStr for ClientName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let text = trim(text);
-        check_length(text, Self::MAX)?;
-        if text.chars().any(is_control) {
-            return reject(Code::InvalidFormat, "Use one line without control characters.");
-        }
-        Ok(Self(text.to_owned()))
+        line(text, Self::MAX).map(Self)
     }
+}
+
+/// A portal's name: 1 to 60 characters after trimming, no control characters.
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(
+    value_type = String,
+    min_length = 1,
+    max_length = 60,
+    pattern = r"^[^\u0000-\u001F\u007F-\u009F\u2028-\u202E\u2066-\u2069]+$",
+    example = "Acme Portal"
+)]
+pub struct PortalName(String);
+
+text_value!(PortalName);
+serde_as_text!(PortalName);
+
+impl PortalName {
+    /// The longest name, in characters.
+    pub const MAX: usize = 60;
+}
+
+impl FromStr for PortalName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        line(text, Self::MAX).map(Self)
+    }
+}
+
+/// One line of 1 to `max` characters after trimming.
+fn line(text: &str, max: usize) -> Result<String, Invalid> {
+    let text = trim(text);
+    check_length(text, max)?;
+    if text.chars().any(is_control) {
+        return reject(Code::InvalidFormat, "Use one line without control characters.");
+    }
+    Ok(text.to_owned())
 }
 
 /// Plain text of a page's footer: 1 to 500 characters, no control characters except line breaks.
@@ -174,6 +206,16 @@ mod tests {
         ] {
             assert_eq!(name(text), Err(code), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_name_of_a_portal_has_at_most_60_characters() {
+        let portal = |text: &str| PortalName::from_str(text).map(|name| name.0).map_err(|e| e.code);
+        assert_eq!(portal(" Acme Portal\n").as_deref(), Ok("Acme Portal"));
+        assert!(portal(&format!(" {} ", "ä".repeat(60))).is_ok());
+        assert_eq!(portal(&"ä".repeat(61)), Err(Code::TooLong));
+        assert_eq!(portal(" "), Err(Code::TooShort));
+        assert_eq!(portal("a\nb"), Err(Code::InvalidFormat));
     }
 
     #[test]

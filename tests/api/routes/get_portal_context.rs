@@ -122,7 +122,7 @@ async fn the_context_at_a_host_is_for_the_users_of_its_portal() {
     let (one, two) = (acme.client("One").await, acme.client("Two").await);
     let theirs = globex.client("Theirs").await;
     let host = async |owner: &User<'_>, label: &str, client: Option<&Value>| {
-        let client = client.map(|client| id(client));
+        let client = client.map(id);
         let body = json!({"subdomain": label, "clientOrgId": client});
         owner.post(DOMAINS, body).await.expect(201);
     };

@@ -7,6 +7,8 @@ pub fn branding() -> Value {
     let mut all = operation("putBranding").examples();
     all["primaryColor"] = json!("#123456");
     all["accentColor"] = json!("#ffee00");
+    all["primaryColorDark"] = json!("#abcdef");
+    all["accentColorDark"] = json!("#111111");
     all
 }
 
@@ -15,6 +17,8 @@ pub fn shown_branding() -> Value {
     let mut shown = branding();
     shown["onPrimaryColor"] = json!("#ffffff");
     shown["onAccentColor"] = json!("#000000");
+    shown["onPrimaryColorDark"] = json!("#000000");
+    shown["onAccentColorDark"] = json!("#ffffff");
     shown
 }
 

@@ -21,11 +21,17 @@ async fn the_style_sheet_has_the_settings_and_then_the_custom_css() {
     let mut all = branding();
     all["logoUrl"] = json!("https://cdn.acme.com/l(1)'.svg?a=1&b=%22;c#d");
     all["fontFamily"] = json!("Inter, 'Segoe \"UI\"', \"a;b}c/*\"");
+    all["fontUrl"] = json!("https://cdn.acme.com/i'(1).woff2?a;b");
     all["customCss"] = json!("/* mine */\na::after { content: \"\\201C\"; }");
     owner.put(BRANDING, all).await.expect(200);
     assert_eq!(
         api.visitor().get(THEME).await.text,
-        r#":root {
+        r#"@font-face {
+  font-family: Inter;
+  src: url("https://cdn.acme.com/i%27%281%29.woff2?a;b") format("woff2");
+  font-display: swap;
+}
+:root {
   --portal-primary: #123456;
   --portal-accent: #ffee00;
   --portal-on-primary: #ffffff;
@@ -33,6 +39,15 @@ async fn the_style_sheet_has_the_settings_and_then_the_custom_css() {
   --portal-font-family: Inter, 'Segoe "UI"', "a;b}c/*";
   --portal-logo: url("https://cdn.acme.com/l%281%29%27.svg?a=1&b=%22;c#d");
   --portal-login-bg: url("https://cdn.acme.com/logo.svg?loginBgUrl");
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --portal-primary: #abcdef;
+    --portal-accent: #111111;
+    --portal-on-primary: #000000;
+    --portal-on-accent: #ffffff;
+    --portal-logo: url("https://cdn.acme.com/logo.svg?logoDarkUrl");
+  }
 }
 /**/
 a::after { content: "\201C"; }
@@ -54,9 +69,65 @@ a::after { content: "\201C"; }
     );
 }
 
+#[tokio::test]
+async fn dark_mode_has_only_the_values_that_are_set_for_it() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    owner.subdomain("acme").await;
+    owner
+        .put(BRANDING, json!({"accentColorDark": "#fff"}))
+        .await
+        .expect(200);
+    assert_eq!(
+        api.visitor().get(THEME).await.text,
+        ":root {
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --portal-accent: #ffffff;
+    --portal-on-accent: #000000;
+  }
+}
+"
+    );
+}
+
+#[tokio::test]
+async fn the_font_has_the_first_name_of_the_family() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    owner.subdomain("acme").await;
+    let file = json!({"fontUrl": "https://cdn.acme.com/inter.woff2"});
+    owner.put(BRANDING, file).await.expect(200);
+    for (family, name) in [
+        (Value::Null, None),
+        (json!("Inter"), Some("Inter")),
+        (json!("'a, b' , serif"), Some("'a, b'")),
+        (json!("\"a;b}c/*\", serif"), Some("\"a;b}c/*\"")),
+        (json!("sans-serif, Inter"), None),
+    ] {
+        owner
+            .put(BRANDING, json!({"fontFamily": family}))
+            .await
+            .expect(200);
+        let css = api.visitor().get(THEME).await.text;
+        let face = css.split_once(":root").unwrap().0;
+        let expected = name.map(|name| {
+            format!(
+                "@font-face {{\n  font-family: {name};\n  src: url(\"https://cdn.acme.com/inter.woff2\") format(\"woff2\");\n  font-display: swap;\n}}\n"
+            )
+        });
+        assert_eq!(face, expected.unwrap_or_default(), "{family}");
+    }
+}
+
 /// The declarations of the first rule, and the text after it.
 fn read(css: &str) -> (Vec<(String, Vec<String>)>, String) {
     let mut parser = Parser::new(css);
+    if css.starts_with("@font-face") {
+        parser.next().unwrap();
+        parser.expect_curly_bracket_block().unwrap();
+    }
     parser.expect_colon().unwrap();
     parser.expect_ident_matching("root").unwrap();
     parser.expect_curly_bracket_block().unwrap();
@@ -147,11 +218,13 @@ async fn no_value_gets_out_of_its_declaration() {
                 "fontFamily": format!("Arial{piece}"),
                 "logoUrl": format!("https://cdn.acme.com/{piece}x"),
                 "loginBgUrl": format!("https://cdn.acme.com/?{piece}x"),
+                "fontUrl": format!("https://cdn.acme.com/{piece}.woff2"),
             }),
             json!({
                 "fontFamily": format!("\"Arial{piece}\""),
                 "logoUrl": format!("https://cdn.acme.com{piece}/x"),
                 "loginBgUrl": format!("https://cdn.acme.com/#{piece}"),
+                "fontUrl": format!("https://cdn.acme.com/a.woff2?{piece}"),
             }),
             json!({"fontFamily": format!("'{piece}', serif")}),
             json!({"fontFamily": format!("{piece}Arial")}),

@@ -85,6 +85,29 @@ async fn a_value_is_stored_in_its_canonical_form() {
         ("fromEmail", "Hello@Bücher.DE\u{A0}", "Hello@xn--bcher-kva.de"),
         ("customCss", "@charset \"utf-8\";/* note */ a {}", "/**/ a {}"),
         ("footerText", " two\r\nlines ", " two\r\nlines "),
+        ("accentColorDark", "#fA0", "#ffaa00"),
+        ("primaryColorDark", " #ABCDEF", "#abcdef"),
+        ("portalName", " Kundenportal Müller\n", "Kundenportal Müller"),
+        ("language", " DE-at\n", "de-AT"),
+        (
+            "logoDarkUrl",
+            "https://CDN.acme.com/dark.svg",
+            "https://cdn.acme.com/dark.svg",
+        ),
+        (
+            "fontUrl",
+            "https://CDN.acme.com/a.woff2",
+            "https://cdn.acme.com/a.woff2",
+        ),
+        ("termsUrl", "https://Acme.com", "https://acme.com/"),
+        ("privacyUrl", "https://acme.com/a/../p", "https://acme.com/p"),
+        ("imprintUrl", "https://bücher.de/", "https://xn--bcher-kva.de/"),
+        ("supportUrl", "https://acme.com/help", "https://acme.com/help"),
+        (
+            "supportUrl",
+            "MAILTO:Help@Bücher.de",
+            "mailto:Help@xn--bcher-kva.de",
+        ),
     ] {
         let after = put(&owner, name, sent).await.expect(200);
         assert_eq!(after[name], stored, "{name}");
@@ -113,29 +136,49 @@ async fn every_error_is_listed_at_once_and_nothing_is_written() {
             BRANDING,
             json!({
                 "accentColor": "red",
+                "accentColorDark": "rgb(0,0,0)",
                 "customCss": "@import 'x';",
                 "faviconUrl": "http://cdn.acme.com/favicon.ico",
                 "fontFamily": "a".repeat(201),
+                "fontUrl": "https://cdn.acme.com/inter.ttf",
                 "footerText": "a".repeat(501),
                 "fromEmail": "Acme <hello@acme.com>",
+                "imprintUrl": "mailto:hello@acme.com",
+                "language": "de_AT",
                 "loginBgUrl": ["https://cdn.acme.com/"],
+                "logoDarkUrl": "https://localhost/logo.svg",
                 "logoUrl": "/logo.svg",
+                "portalName": "a".repeat(61),
                 "primaryColor": " ",
+                "primaryColorDark": 0,
+                "privacyUrl": "https://user@acme.com/",
+                "supportUrl": "mailto:a@acme.com,b@acme.com",
+                "termsUrl": "javascript:alert(1)",
                 "primarycolor": "#fff",
             }),
         )
         .await;
     answer.expect_faults(&[
         ("/accentColor", "invalid-format"),
+        ("/accentColorDark", "invalid-format"),
         ("/customCss", "not-allowed"),
         ("/faviconUrl", "not-allowed"),
         ("/fontFamily", "too-long"),
+        ("/fontUrl", "not-allowed"),
         ("/footerText", "too-long"),
         ("/fromEmail", "invalid-format"),
+        ("/imprintUrl", "not-allowed"),
+        ("/language", "invalid-format"),
         ("/loginBgUrl", "wrong-type"),
+        ("/logoDarkUrl", "not-allowed"),
         ("/logoUrl", "invalid-format"),
+        ("/portalName", "too-long"),
         ("/primaryColor", "too-short"),
+        ("/primaryColorDark", "wrong-type"),
         ("/primarycolor", "unknown-property"),
+        ("/privacyUrl", "not-allowed"),
+        ("/supportUrl", "invalid-format"),
+        ("/termsUrl", "not-allowed"),
     ]);
     assert_eq!(owner.get(BRANDING).await.expect(200), before);
 }
@@ -149,6 +192,8 @@ async fn values_at_their_limits_are_accepted() {
         ("logoUrl", format!("{base}{}", "a".repeat(2048 - base.len()))),
         ("fontFamily", "ж".repeat(200)),
         ("footerText", "\u{1F600}".repeat(500)),
+        ("portalName", "\u{1F600}".repeat(60)),
+        ("language", format!("en-x{}", "-a".repeat(125))),
         ("fromEmail", format!("{}@acme.com", "a".repeat(64))),
         ("customCss", format!("a{{}}{}", " ".repeat(32 * 1024 - 3))),
     ] {
@@ -157,8 +202,9 @@ async fn values_at_their_limits_are_accepted() {
         assert_eq!(stored.expect(200)[name], value);
     }
     // The largest branding fits into one item, one page of the context and one response.
-    for name in ["faviconUrl", "loginBgUrl"] {
-        let value = format!("{base}{}", "a".repeat(2048 - base.len()));
+    for name in names().into_iter().filter(|name| name.ends_with("Url")) {
+        let end = ".woff2";
+        let value = format!("{base}{}{end}", "a".repeat(2048 - base.len() - end.len()));
         put(&owner, name, value).await.expect(200);
     }
     let shown = owner.get(CONTEXT).await.expect(200);
@@ -175,49 +221,96 @@ async fn a_rejected_style_sheet_is_told_with_line_and_column() {
     assert!(detail.to_lowercase().contains("line 2, column 17"), "{detail}");
 }
 
+/// The code and the pointer of each warning.
+fn warned(branding: &Value) -> Vec<(String, String)> {
+    let warnings = branding["warnings"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    warnings
+        .map(|warning| {
+            assert_eq!(warning.as_object().unwrap().len(), 3);
+            (text(&warning["code"]), text(&warning["pointer"]))
+        })
+        .collect()
+}
+
 #[tokio::test]
 async fn a_colour_with_low_contrast_is_accepted_with_a_warning() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
-    let warned = |branding: &Value| -> Vec<_> {
-        let warnings = branding["warnings"].as_array().unwrap();
-        warnings
-            .iter()
-            .map(|warning| {
-                assert_eq!(warning.as_object().unwrap().len(), 3);
-                assert_eq!(warning["code"], "low-contrast");
-                assert!(warning["detail"].as_str().unwrap().contains("3:1"));
-                warning["pointer"].as_str().unwrap().to_owned()
-            })
-            .collect()
-    };
+    // #949494 is the lightest grey with 3:1 against white, and #616161 the darkest with 3:1 against #121212.
+    for (light, dark, expected) in [
+        (json!("#949494"), json!("#616161"), vec![]),
+        (json!("#616161"), Value::Null, vec![]),
+        (Value::Null, Value::Null, vec![]),
+        (json!("#959595"), json!("#fff"), vec![("", "#959595", "white")]),
+        // Without a colour for it, dark mode uses the other one.
+        (json!("#959595"), Value::Null, vec![("", "#959595", "white")]),
+        (json!("#606060"), Value::Null, vec![("", "#606060", "#121212")]),
+        (json!("#606060"), json!("#616161"), vec![]),
+        (
+            Value::Null,
+            json!("#606060"),
+            vec![("Dark", "#606060", "#121212")],
+        ),
+        (
+            json!("#ff0"),
+            json!("#000"),
+            vec![("", "#ffff00", "white"), ("Dark", "#000000", "#121212")],
+        ),
+    ] {
+        for name in ["accentColor", "primaryColor"] {
+            let put = json!({name: light, format!("{name}Dark"): dark});
+            let branding = owner.put(BRANDING, put).await.expect(200);
+            let pointers = expected
+                .iter()
+                .map(|(end, ..)| ("low-contrast".to_owned(), format!("/{name}{end}")));
+            assert_eq!(warned(&branding), pointers.collect::<Vec<_>>(), "{light} {dark}");
+            assert_eq!(owner.get(BRANDING).await.expect(200), branding);
+            for (warning, (_, color, background)) in
+                branding["warnings"].as_array().unwrap().iter().zip(&expected)
+            {
+                let detail = warning["detail"].as_str().unwrap();
+                let fix = if *background == "white" {
+                    "darker"
+                } else {
+                    "lighter"
+                };
+                for part in [color, background, fix, "3:1"] {
+                    assert!(detail.contains(part), "{detail}");
+                }
+            }
+            let clear = json!({name: null, format!("{name}Dark"): null});
+            owner.put(BRANDING, clear).await.expect(200);
+        }
+    }
     let both = owner
         .put(BRANDING, json!({"primaryColor": "#ff0", "accentColor": "#fff"}))
         .await
         .expect(200);
-    assert_eq!(warned(&both), ["/accentColor", "/primaryColor"]);
-    assert_eq!(
-        warned(&owner.get(BRANDING).await.expect(200)),
-        ["/accentColor", "/primaryColor"]
-    );
-    // #949494 is the lightest grey with 3:1.
-    let one = owner
-        .put(
-            BRANDING,
-            json!({"primaryColor": "#949494", "accentColor": "#959595"}),
-        )
+    let low = |pointer: &str| ("low-contrast".to_owned(), pointer.to_owned());
+    assert_eq!(warned(&both), [low("/accentColor"), low("/primaryColor")]);
+}
+
+#[tokio::test]
+async fn a_font_that_no_family_names_is_accepted_with_a_warning() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    put(&owner, "fontUrl", "https://cdn.acme.com/inter.woff2")
         .await
         .expect(200);
-    assert_eq!(warned(&one), ["/accentColor"]);
-    assert!(
-        warned(
-            &owner
-                .put(BRANDING, json!({"accentColor": null}))
-                .await
-                .expect(200)
-        )
-        .is_empty()
-    );
+    let unused = ("font-unused".to_owned(), "/fontUrl".to_owned());
+    for (family, is_used) in [
+        (Value::Null, false),
+        (json!("Inter, sans-serif"), true),
+        (json!("sans-serif, Inter"), false),
+        (json!("'Inter'"), true),
+        (json!("system-ui"), false),
+    ] {
+        let branding = put(&owner, "fontFamily", family.clone()).await.expect(200);
+        let expected = if is_used { vec![] } else { vec![unused.clone()] };
+        assert_eq!(warned(&branding), expected, "{family}");
+    }
+    assert_eq!(warned(&put(&owner, "fontUrl", Value::Null).await.expect(200)), []);
 }
 
 #[tokio::test]
