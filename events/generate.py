@@ -48,6 +48,7 @@ OPERATIONS = [
     ("portal", "getPortalContext", "GET", "/portal/context", {}, "", None, True),
     ("portal", "getPublicBranding", "GET", "/portal/branding", {}, f"host=acme.{PORTAL_DOMAIN}", None, False),
     ("portal", "getThemeCss", "GET", "/portal/theme.css", {}, f"host=acme.{PORTAL_DOMAIN}", None, False),
+    ("portal", "redirectHost", "GET", "/portal/redirect", {}, f"host=old.{PORTAL_DOMAIN}", None, False),
     ("portal", "checkTls", "GET", "/portal/tls-check", {}, f"domain=acme.{PORTAL_DOMAIN}", None, False),
     ("portal", "getHealth", "GET", "/health", {}, "", None, False),
     ("portal", "getOpenapi", "GET", "/openapi.json", {}, "", None, False),

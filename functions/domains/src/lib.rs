@@ -42,8 +42,8 @@ pub fn router(dns: Dns) -> OpenApiRouter<App> {
 problems!(ListProblems: USER AGENCY PAGED);
 problems!(CreateProblems: USER ADMIN AGENCY BODY IDEMPOTENT, [HostnameTaken, LimitReached]);
 problems!(GetProblems: USER AGENCY, [NotFound]);
-problems!(UpdateProblems: USER ADMIN AGENCY BODY, [NotFound]);
-problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
+problems!(UpdateProblems: USER ADMIN AGENCY BODY, [NotFound, RedirectTarget]);
+problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound, RedirectTarget]);
 problems!(VerifyProblems: USER ADMIN AGENCY, [NotFound, TooManyRequests]);
 
 /// List the domains, oldest first
@@ -125,7 +125,7 @@ async fn get_portal_domain(
     operation_id = "updatePortalDomain",
     tag = "Portal domains",
     params(("domainId" = String, Path, description = "The domain's id")),
-    request_body(content = PortalDomainUpdate, example = json!({"clientOrgId": null})),
+    request_body(content = PortalDomainUpdate, example = json!({"primary": true})),
     responses((status = 200, description = "The updated domain", body = PortalDomain), UpdateProblems)
 )]
 async fn update_portal_domain(
@@ -134,8 +134,8 @@ async fn update_portal_domain(
     PathId(id): PathId<DomainKind>,
     Body(update): Body<PortalDomainUpdate>,
 ) -> Result<Json<PortalDomain>, Problem> {
-    let domain = app.store.agency(&caller)?.update_domain(id, &update).await?;
-    Ok(Json(app.config.show(domain)))
+    let agency = app.store.agency(&caller)?;
+    Ok(Json(agency.update_domain(id, &update, &app.config).await?))
 }
 
 /// Delete a domain

@@ -6,7 +6,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::StatusCode;
+use http::{StatusCode, header::LOCATION};
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
@@ -35,6 +35,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(get_portal_context))
         .routes(routes!(get_public_branding))
         .routes(routes!(get_theme_css))
+        .routes(routes!(redirect_host))
         .routes(routes!(check_tls))
         .routes(routes!(get_health))
         .routes(routes!(get_openapi))
@@ -167,6 +168,33 @@ async fn get_public_branding(State(app): State<App>, query: Query) -> Result<Res
 async fn get_theme_css(State(app): State<App>, query: Query) -> Result<Response, Problem> {
     let css = theme::stylesheet(&public_branding(&app, &query).await?);
     Ok(public("text/css; charset=utf-8", css))
+}
+
+/// Get the host name that a host name redirects to
+///
+/// For an edge proxy. The redirect keeps the method (RFC 9110, section 15.4.9). The proxy adds the path.
+#[utoipa::path(
+    get,
+    path = "/portal/redirect",
+    operation_id = "redirectHost",
+    tag = "Public",
+    params(("host" = String, Query, min_length = 1, description = "The portal's host name")),
+    responses(
+        (status = 308, description = "Both host names are served",
+            headers(("location" = String, description = "`https://` and the other host name"))),
+        PublicProblems
+    ),
+    security(())
+)]
+async fn redirect_host(State(app): State<App>, query: Query) -> Result<Response, Problem> {
+    let hostname = Hostname::parse(query.required("host")?).map_err(|_| ProblemCode::NoPortal)?;
+    let target = app
+        .store
+        .redirect(&hostname)
+        .await?
+        .ok_or(ProblemCode::NoPortal)?;
+    let location = [(LOCATION, format!("https://{target}"))];
+    Ok((StatusCode::PERMANENT_REDIRECT, PUBLIC, location).into_response())
 }
 
 /// Check whether a certificate may be issued for a host name

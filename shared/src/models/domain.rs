@@ -38,6 +38,12 @@ pub struct PortalDomain {
     pub status: Status,
     /// Where the traffic of the hostname goes.
     pub routing: Routing,
+    /// Whether this is the primary domain of its portal.
+    #[schema(example = false)]
+    pub primary: bool,
+    /// The domain that this host redirects to.
+    #[schema(value_type = Option<String>, example = "dom_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2c")]
+    pub redirect_to: Option<DomainId>,
     /// The DNS records to add, ready to copy. Empty for a subdomain.
     pub records: Vec<DnsRecord>,
     /// The last DNS check. `null` for a subdomain.
@@ -390,12 +396,17 @@ impl FromStr for Token {
 pub struct Domain {
     pub id: DomainId,
     pub agency_id: OrgId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_org_id: Option<ClientOrgId>,
     #[serde(rename = "type")]
     pub kind: DomainType,
     pub hostname: Hostname,
     pub status: Status,
     pub routing: Routing,
+    #[serde(default)]
+    pub primary: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
     /// `None` for a subdomain.
     pub token: Option<Token>,
     /// The state of the `TXT` record.
@@ -412,6 +423,14 @@ pub struct Domain {
     /// What the next check must know of the earlier checks.
     #[serde(default)]
     pub history: History,
+}
+
+/// The domain that a host redirects to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // As in `PortalDomain`.
+pub struct Redirect {
+    pub to: DomainId,
+    pub hostname: Hostname,
 }
 
 /// What the last check found of the addresses of an apex. Not in the API: the states of `A` and `AAAA` records follow from it.
@@ -482,6 +501,8 @@ impl Domain {
             hostname,
             status: Status::Verified,
             routing: Routing::Routed,
+            primary: false,
+            redirect: None,
             token: None,
             ownership: RecordState::Unchecked,
             route: RecordState::Unchecked,
@@ -512,10 +533,12 @@ impl Domain {
 
     /// The rank among the portal's candidates for the primary domain, lowest first. `None`: no candidate.
     pub fn primary_rank(&self) -> Option<u8> {
-        match (self.kind, self.status) {
-            (DomainType::Subdomain, _) => Some(1),
-            (DomainType::Custom, Status::Verified) if self.routing != Routing::Elsewhere => Some(0),
-            (DomainType::Custom, _) => None,
+        let is_usable = self.status == Status::Verified && self.routing != Routing::Elsewhere;
+        match self.kind {
+            _ if is_usable && self.primary => Some(0),
+            DomainType::Custom if is_usable => Some(1),
+            DomainType::Custom => None,
+            DomainType::Subdomain => Some(2),
         }
     }
 
@@ -539,6 +562,8 @@ impl Domain {
             hostname: self.hostname,
             status: self.status,
             routing: self.routing,
+            primary: self.primary,
+            redirect_to: self.redirect.map(|redirect| redirect.to),
             check: self.check,
             verified_at: self.verified_at,
             created_at: self.created_at,
@@ -663,7 +688,15 @@ impl Input for PortalDomainCreate {
 #[derive(Debug, Clone, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct PortalDomainUpdate {
-    /// The client whose portal the domain becomes. `null` makes it the agency's own.
+    /// Whether the domain is the primary domain of its portal. The former primary domain is not any more.
+    #[schema(nullable = false)]
+    pub primary: Option<bool>,
+    /// The domain that this host redirects to: another domain of the same portal, which must not redirect itself. `null` ends the
+    /// redirect.
+    #[schema(value_type = Option<String>, example = "dom_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2c")]
+    pub redirect_to: Option<Option<DomainId>>,
+    /// The client whose portal the domain becomes. `null` makes it the agency's own. A domain that changes its portal is not primary
+    /// and does not redirect any more.
     #[schema(value_type = Option<String>, example = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
     pub client_org_id: Option<Option<ClientOrgId>>,
 }
@@ -684,6 +717,8 @@ impl Input for PortalDomainUpdate {
             "updatedAt",
         ]);
         Some(Self {
+            primary: fields.boolean("primary"),
+            redirect_to: fields.nullable("redirectTo", |text| Ok(text.parse().unwrap_or(DomainId::NIL))),
             client_org_id: fields.nullable("clientOrgId", client_org_id),
         })
     }

@@ -114,6 +114,15 @@ impl Fields {
         self.text(name, value, T::from_str)
     }
 
+    /// A boolean of a `PATCH`: it may be absent, but not `null`.
+    pub fn boolean(&mut self, name: &str) -> Option<bool> {
+        let value = self.rest.remove(name)?;
+        if !value.is_boolean() {
+            self.reject(name, Code::WrongType, "This must be true or false.");
+        }
+        value.as_bool()
+    }
+
     /// A property of a `PATCH`, read by `parse`: `None` if absent, `Some(None)` if `null`.
     pub fn nullable<T>(
         &mut self,

@@ -14,7 +14,9 @@ use crate::{
     config::Config,
     models::{
         audit::{Action, changes, snapshot},
-        domain::{Domain, DomainType, PortalDomain, PortalDomainCreate, PortalDomainUpdate, Status, Token},
+        domain::{
+            Domain, DomainType, PortalDomain, PortalDomainCreate, PortalDomainUpdate, Redirect, Status, Token,
+        },
         hostname::Hostname,
         id::{ClientOrgId, DomainId, OrgId},
         portal::PrimaryDomain,
@@ -54,6 +56,9 @@ pub struct DomainRecord {
     /// The id of that request's write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_verify_id: Option<String>,
+    /// The number of domains that redirect to this one.
+    #[serde(default)]
+    redirect_count: u32,
 }
 
 impl DomainRecord {
@@ -64,12 +69,27 @@ impl DomainRecord {
             stored: Stored::new(domain, write),
             last_verify_at: None,
             last_verify_id: None,
+            redirect_count: 0,
         }
     }
 
     /// The domain.
     pub fn domain(&self) -> &Domain {
         &self.stored.value
+    }
+
+    /// Whether another domain of this client may redirect to this one.
+    fn may_be_target(&self, client: Option<ClientOrgId>) -> bool {
+        self.domain().client_org_id == client && self.domain().redirect.is_none()
+    }
+
+    /// The condition that the domain is unchanged, and that no other domain redirects to it, which does not change its write id.
+    fn unchanged_and_no_target(&self) -> Condition {
+        Condition::new(
+            Part::UntargetedResource,
+            "writeId = :unchanged AND redirectCount = :none",
+            [(":unchanged", text(self.stored.write_id)), (":none", number(0))],
+        )
     }
 
     /// The item, with the keys of the index of due domains.
@@ -97,10 +117,30 @@ pub struct Hold {
     pub client: Option<ClientOrgId>,
     /// Its domain.
     pub domain: DomainId,
+    /// The host name that the domain redirects to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Hostname>,
     /// Until when a deleted label is kept, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_until: Option<i64>,
 }
+
+/// The domain that was set as the primary one of its portal.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PrimaryItem {
+    primary_domain: DomainId,
+}
+
+const NO_TARGET: Error = Error::NotAllowed {
+    property: "redirectTo",
+    detail: "Give the id of another domain of the same portal that does not redirect itself.",
+};
+
+const UNKNOWN_CLIENT: Error = Error::NotAllowed {
+    property: "clientOrgId",
+    detail: "Give the id of a client of this agency.",
+};
 
 /// The times of an agency's last `verify` requests, in milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,7 +178,7 @@ pub enum Author<'a> {
 }
 
 /// The attributes that an update of the API may change.
-const UPDATED: [&str; 3] = ["clientOrgId", "updatedAt", "writeId"];
+const UPDATED: [&str; 5] = ["clientOrgId", "primary", "redirect", "updatedAt", "writeId"];
 
 /// The attributes that a check may change.
 const CHECKED: [&str; 11] = [
@@ -160,6 +200,20 @@ impl Store {
     pub async fn holder(&self, hostname: &Hostname) -> Result<Option<Hold>> {
         let holder: Option<Hold> = self.get(keys::holder(hostname)).await?.map(parse).transpose()?;
         Ok(holder.filter(|holder| holder.keep_until.is_none()))
+    }
+
+    /// The host name that a hostname redirects to, if both are served.
+    pub async fn redirect(&self, hostname: &Hostname) -> Result<Option<Hostname>> {
+        let Some(from) = self.holder(hostname).await? else {
+            return Ok(None);
+        };
+        let Some(target) = from.redirect else {
+            return Ok(None);
+        };
+        let to = self.holder(&target).await?;
+        Ok(to
+            .filter(|to| to.agency == from.agency && to.client == from.client)
+            .map(|_| target))
     }
 
     /// The other domain that holds the hostname of this one. This look-up leaves the caller's own partition.
@@ -390,7 +444,7 @@ impl Agency<'_> {
     /// Creates a domain. `token` is used if it is a custom domain.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::UnknownClient`], [`Error::HostnameTaken`],
+    /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::NotAllowed`], [`Error::HostnameTaken`],
     /// [`Error::LimitReached`]
     pub async fn create_domain(
         &self,
@@ -467,7 +521,7 @@ impl Agency<'_> {
             if refused.by(Part::Agency).is_some_and(Item::is_empty) {
                 Error::NotEnabled
             } else if refused.by(Part::Client).is_some() {
-                Error::UnknownClient
+                UNKNOWN_CLIENT
             } else if refused.by(Part::Name).or(refused.by(Part::Holder)).is_some() {
                 Error::HostnameTaken
             } else {
@@ -481,49 +535,208 @@ impl Agency<'_> {
     /// Updates a domain.
     ///
     /// # Errors
-    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::UnknownClient`]
-    pub async fn update_domain(&self, id: DomainId, update: &PortalDomainUpdate) -> Result<Domain> {
+    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::NotAllowed`], [`Error::RedirectTarget`]
+    pub async fn update_domain(
+        &self,
+        id: DomainId,
+        update: &PortalDomainUpdate,
+        config: &Config,
+    ) -> Result<PortalDomain> {
         let mut retry = self.retry();
         loop {
             let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
+            let (transaction, after) = self.domain_update(&before, update, config).await?;
+            match transaction.commit(&mut retry).await? {
+                Commit::Done => return Ok(after),
+                Commit::Refused(refused) if refused.is_only(Part::Client) => return Err(UNKNOWN_CLIENT),
+                // Another write came first. It may have changed the targets of redirects or the primary domain.
+                Commit::Refused(_) => retry.wait().await?,
+            }
+        }
+    }
+
+    /// The transaction that updates a domain, and the domain after it.
+    async fn domain_update(
+        &self,
+        before: &DomainRecord,
+        update: &PortalDomainUpdate,
+        config: &Config,
+    ) -> Result<(Transaction<'_>, PortalDomain)> {
+        let was = before.domain();
+        let client = update.client_org_id.unwrap_or(was.client_org_id);
+        let moves = client != was.client_org_id;
+        let redirect = match update.redirect_to {
+            Some(Some(to)) => Some(self.redirect_to(before, client, to).await?),
+            None if !moves => was.redirect.clone(),
+            _ => None,
+        };
+        if moves && before.redirect_count > 0 {
+            return Err(Error::RedirectTarget);
+        }
+        let write = self.write_after(&before.stored);
+        let domain = Domain {
+            client_org_id: client,
+            primary: update.primary.unwrap_or(was.primary && !moves),
+            redirect,
+            updated_at: write.time(),
+            ..was.clone()
+        };
+        let after = DomainRecord {
+            stored: Stored::new(domain, write),
+            ..before.clone()
+        };
+        let is = after.domain();
+        let mut transaction = self.transaction();
+        let unchanged = if moves || was.redirect.is_none() && is.redirect.is_some() {
+            before.unchanged_and_no_target()
+        } else {
+            Condition::unchanged(Part::Resource, before.stored.write_id)
+        };
+        let attributes = AttributeUpdate::from_item(&UPDATED, &after.item()?);
+        transaction.update(keys::domain(self.org, is.id), &attributes, Some(unchanged))?;
+        write_candidate(&mut transaction, Some(was), is)?;
+        if moves {
+            if let Some(client) = was.client_org_id {
+                take_domain(&mut transaction, client)?;
+            }
+            if let Some(client) = is.client_org_id {
+                self.give_domain(&mut transaction, client)?;
+            }
+        }
+        if is.status.serves() && (moves || was.redirect != is.redirect) {
+            transaction.put(holds(is)?, None)?;
+        }
+        let former = self.write_primary(&mut transaction, was, is).await?;
+        let becomes_target = |former: &DomainRecord| {
+            is.redirect.as_ref().map(|redirect| redirect.to) == Some(former.domain().id)
+        };
+        // It was read after the target was, and it is this version that must not change.
+        if former
+            .as_ref()
+            .is_some_and(|former| becomes_target(former) && !former.may_be_target(client))
+        {
+            return Err(NO_TARGET);
+        }
+        self.write_redirect_counts(&mut transaction, was, is, former.as_ref())?;
+        let shown = config.show(is.clone());
+        let (mut was_shown, is_shown) = changes(&config.show(was.clone()), &shown);
+        if let (Some(former), Some(before)) = (former, was_shown.as_mut()) {
+            before["primaryDomain"] = json!(former.domain().id);
+        }
+        let record = Record::of_domain(Action::DomainUpdated, is, (was_shown, is_shown));
+        self.audit(&mut transaction, write, record)?;
+        Ok((transaction, shown))
+    }
+
+    /// The redirect of a domain, which is to belong to `client`, to the domain `to`.
+    async fn redirect_to(
+        &self,
+        domain: &DomainRecord,
+        client: Option<ClientOrgId>,
+        to: DomainId,
+    ) -> Result<Redirect> {
+        if domain.redirect_count > 0 {
+            return Err(Error::NotAllowed {
+                property: "redirectTo",
+                detail: "Other domains redirect to this domain. Change them first.",
+            });
+        }
+        let target = self.store.get(keys::domain(self.org, to)).await?;
+        let target: DomainRecord = parse(target.ok_or(NO_TARGET)?)?;
+        if to == domain.domain().id || !target.may_be_target(client) {
+            return Err(NO_TARGET);
+        }
+        let target = target.stored.value;
+        Ok(Redirect {
+            to,
+            hostname: target.hostname,
+        })
+    }
+
+    /// Writes which domain is the primary one of a portal. Returns the former one, if there is another, whose update
+    /// [`Self::write_redirect_counts`] writes.
+    async fn write_primary(
+        &self,
+        transaction: &mut Transaction<'_>,
+        was: &Domain,
+        is: &Domain,
+    ) -> Result<Option<DomainRecord>> {
+        let [old, new] = [was, is].map(|domain| keys::primary(self.org, domain.client_org_id));
+        if was.primary && (!is.primary || old != new) {
+            transaction.delete(old.clone(), None)?;
+        }
+        if !is.primary || was.primary && old == new {
+            return Ok(None);
+        }
+        let former = self.store.get(new.clone()).await?.map(parse::<PrimaryItem>);
+        let former = former.transpose()?;
+        let unchanged = match &former {
+            Some(former) => {
+                let domain = [(":former", text(former.primary_domain))];
+                Condition::new(Part::Primary, "primaryDomain = :former", domain)
+            }
+            None => Condition::absent(Part::Primary),
+        };
+        let primary = item(
+            new,
+            "primary-domain",
+            &PrimaryItem {
+                primary_domain: is.id,
+            },
+        )?;
+        transaction.put(primary, Some(unchanged))?;
+        let Some(former) = former else { return Ok(None) };
+        let former = self
+            .store
+            .get(keys::domain(self.org, former.primary_domain))
+            .await?;
+        // Without it, another update came first, and the condition fails.
+        former.map(parse).transpose()
+    }
+
+    /// Writes how many domains redirect to the targets of a domain, and that `former` is not primary any more. One item can be
+    /// both.
+    fn write_redirect_counts(
+        &self,
+        transaction: &mut Transaction<'_>,
+        was: &Domain,
+        is: &Domain,
+        former: Option<&DomainRecord>,
+    ) -> Result<()> {
+        const COUNT: &str = "redirectCount";
+        let [old, new] = [was, is].map(|domain| domain.redirect.as_ref().map(|redirect| redirect.to));
+        let change = |target| i64::from(new == Some(target)) - i64::from(old == Some(target));
+        if let Some(before) = former {
             let write = self.write_after(&before.stored);
-            let was = before.domain();
             let domain = Domain {
-                client_org_id: update.client_org_id.unwrap_or(was.client_org_id),
+                primary: false,
                 updated_at: write.time(),
-                ..was.clone()
+                ..before.domain().clone()
             };
             let after = DomainRecord {
                 stored: Stored::new(domain, write),
                 ..before.clone()
             };
-            let is = after.domain();
-            let mut transaction = self.transaction();
-            let unchanged = Condition::unchanged(Part::Resource, before.stored.write_id);
-            let attributes = AttributeUpdate::from_item(&UPDATED, &after.item()?);
-            transaction.update(keys::domain(self.org, id), &attributes, Some(unchanged))?;
-            if was.client_org_id != is.client_org_id {
-                write_candidate(&mut transaction, Some(was), is)?;
-                if let Some(client) = was.client_org_id {
-                    take_domain(&mut transaction, client)?;
-                }
-                if let Some(client) = is.client_org_id {
-                    self.give_domain(&mut transaction, client)?;
-                }
-                if is.status.serves() {
-                    transaction.put(holds(is)?, None)?;
-                }
-            }
-            let record = Record::of_domain(Action::DomainUpdated, is, changes(was, is));
-            self.audit(&mut transaction, write, record)?;
-            match transaction.commit(&mut retry).await? {
-                Commit::Done => return Ok(after.stored.value),
-                Commit::Refused(refused) if refused.by(Part::Resource).is_none() => {
-                    return Err(Error::UnknownClient);
-                }
-                Commit::Refused(_) => retry.wait().await?,
-            }
+            let update = AttributeUpdate::from_item(&UPDATED, &after.item()?);
+            let update = update.and_add(COUNT, change(after.domain().id));
+            let unchanged = Condition::unchanged(Part::FormerPrimary, before.stored.write_id);
+            transaction.update(
+                keys::domain(self.org, after.domain().id),
+                &update,
+                Some(unchanged),
+            )?;
+            write_candidate(transaction, Some(before.domain()), after.domain())?;
         }
+        let is_former = |target| former.is_some_and(|former| former.domain().id == target);
+        for target in [old, new].into_iter().flatten() {
+            if change(target) == 0 || is_former(target) {
+                continue;
+            }
+            let update = AttributeUpdate::add([(COUNT, change(target))]);
+            let condition = (new == Some(target)).then(|| still_may_be_target(is.client_org_id));
+            transaction.update(keys::domain(self.org, target), &update, condition)?;
+        }
+        Ok(())
     }
 
     /// Counts one domain more of a client of this agency.
@@ -537,19 +750,28 @@ impl Agency<'_> {
     /// the agency for 30 days.
     ///
     /// # Errors
-    /// [`Error::NotEnabled`], [`Error::NotFound`]
+    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::RedirectTarget`]
     pub async fn delete_domain(&self, id: DomainId, config: &Config) -> Result<()> {
         let mut retry = self.retry();
         loop {
             let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
             let domain = before.domain();
+            if before.redirect_count > 0 {
+                return Err(Error::RedirectTarget);
+            }
             let write = self.write_after(&before.stored);
             let now = write.time();
             let mut transaction = self.transaction();
             let counts = AttributeUpdate::add([("domainCount", -1), (counter(domain.status), -1)]);
             transaction.update(keys::agency(self.org), &counts, None)?;
-            let unchanged = Condition::unchanged(Part::Resource, before.stored.write_id);
-            transaction.delete(keys::domain(self.org, id), Some(unchanged))?;
+            transaction.delete(keys::domain(self.org, id), Some(before.unchanged_and_no_target()))?;
+            if domain.primary {
+                transaction.delete(keys::primary(self.org, domain.client_org_id), None)?;
+            }
+            if let Some(redirect) = &domain.redirect {
+                let count = AttributeUpdate::add([("redirectCount", -1)]);
+                transaction.update(keys::domain(self.org, redirect.to), &count, None)?;
+            }
             transaction.delete(keys::name(self.org, &domain.hostname), None)?;
             if let Some(token) = &domain.token {
                 transaction.delete(keys::token(self.org, token), None)?;
@@ -707,6 +929,22 @@ fn counter(status: Status) -> &'static str {
     }
 }
 
+/// The condition on a domain that another one of this client is to redirect to.
+fn still_may_be_target(client: Option<ClientOrgId>) -> Condition {
+    match client {
+        Some(client) => Condition::new(
+            Part::RedirectTarget,
+            "attribute_exists(PK) AND attribute_not_exists(redirect) AND clientOrgId = :client",
+            [(":client", text(client))],
+        ),
+        None => Condition::new(
+            Part::RedirectTarget,
+            "attribute_exists(PK) AND attribute_not_exists(redirect) AND attribute_not_exists(clientOrgId)",
+            [],
+        ),
+    }
+}
+
 /// Counts one domain less of a client.
 fn take_domain(transaction: &mut Transaction<'_>, client: ClientOrgId) -> Result<()> {
     let count = AttributeUpdate::add([("domainCount", -1)]);
@@ -755,6 +993,7 @@ fn holds(domain: &Domain) -> Result<Item> {
         agency: domain.agency_id.clone(),
         client: domain.client_org_id,
         domain: domain.id,
+        redirect: domain.redirect.as_ref().map(|redirect| redirect.hostname.clone()),
         keep_until: None,
     };
     item(keys::holder(&domain.hostname), "holder", &holder)

@@ -6,6 +6,7 @@
 //! | | `#3AGENCY` | the time of `enable`, and the counters of the domains |
 //! | | `#3CLIENTS#<shard>` | the number of the clients in this shard |
 //! | | `#4PRIME#<rank>#<domain>` | candidates for the primary domain, best first |
+//! | | `#5PRIMARY` | the domain that was set as the primary one |
 //! | | `CLIENT#`, `CLIENT#<client>` | the head of the list, then the clients, oldest first |
 //! | | `DOMAIN#`, `DOMAIN#<domain>` | the same for portal domains |
 //! | | `LOG#<entry>`, `LOG$` | audit entries, oldest first, then the head; the list is read in reverse |
@@ -16,7 +17,7 @@
 //! | | `IDEM#<operation>#<hash>` | the response of a creation, by the SHA-256 of its idempotency key |
 //! | `C#<client>` | `#1CONFIG`, `#2BRANDING` | the settings of this client alone |
 //! | | `#3CLIENT` | the client's agency, name, slug and number of domains |
-//! | | `#4PRIME#<rank>#<domain>` | candidates for the client's primary domain, best first |
+//! | | `#4PRIME#<rank>#<domain>`, `#5PRIMARY` | as those of an agency |
 //! | `H#<hostname>` | `H` | the domain that holds the name, or the agency that a deleted label is kept for |
 //!
 //! The settings, the agency or client, the counters and the candidates sort in this order, so that one query reads them together. A
@@ -127,6 +128,11 @@ pub fn client_count(org: &OrgId, shard: u8) -> Key {
 /// A candidate for the primary domain.
 pub(super) fn prime(org: &OrgId, client: Option<ClientOrgId>, rank: u8, domain: DomainId) -> Key {
     of_portal(org, client, format!("#4PRIME#{rank}#{domain}"))
+}
+
+/// The domain that was set as the primary one of its portal. It is a candidate only while it is verified and routed.
+pub(super) fn primary(org: &OrgId, client: Option<ClientOrgId>) -> Key {
+    of_portal(org, client, "#5PRIMARY")
 }
 
 /// A list of an agency.

@@ -409,9 +409,17 @@ pub enum Error {
     /// The resource has changed since the version in `If-Match`.
     #[error("the If-Match tag is stale")]
     Stale,
-    /// The agency does not have the client to which a domain is to be given.
-    #[error("the agency does not have this client")]
-    UnknownClient,
+    /// The stored data do not allow this value of a property.
+    #[error("{property}: {detail}")]
+    NotAllowed {
+        /// The name of the property.
+        property: &'static str,
+        /// One sentence for a person.
+        detail: &'static str,
+    },
+    /// Other domains redirect to the domain.
+    #[error("other domains redirect to the domain")]
+    RedirectTarget,
     /// Another client of the agency has the slug.
     #[error("the slug is taken")]
     SlugTaken,

@@ -31,8 +31,16 @@ pub(super) enum Part {
     Counter,
     /// The resource.
     Resource,
+    /// The resource, on condition that no other domain redirects to it.
+    UntargetedResource,
     /// The client to which a domain is given.
     Client,
+    /// The former primary domain.
+    FormerPrimary,
+    /// The domain that was set as the primary one of a portal.
+    Primary,
+    /// The domain that another one redirects to.
+    RedirectTarget,
     /// The reservation of a client's slug.
     Slug,
     /// The agency's claim on a host name.
@@ -48,8 +56,20 @@ impl Part {
     /// idempotency record outlives every request.
     fn is_final(self) -> bool {
         match self {
-            Self::AuditEntry | Self::Idempotency | Self::Resource | Self::Client | Self::HolderDomain => true,
-            Self::Agency | Self::Counter | Self::Slug | Self::Name | Self::Holder => false,
+            Self::AuditEntry
+            | Self::Idempotency
+            | Self::Resource
+            | Self::Client
+            | Self::FormerPrimary
+            | Self::HolderDomain => true,
+            Self::Agency
+            | Self::Counter
+            | Self::Primary
+            | Self::RedirectTarget
+            | Self::UntargetedResource
+            | Self::Slug
+            | Self::Name
+            | Self::Holder => false,
         }
     }
 }
@@ -136,6 +156,11 @@ impl Refused {
     /// The existing item, if the condition of `part` failed.
     pub(super) fn by(&self, part: Part) -> Option<&Item> {
         self.0.iter().find(|(of, _)| *of == part).map(|(_, item)| item)
+    }
+
+    /// Whether no other condition than that of `part` failed.
+    pub(super) fn is_only(&self, part: Part) -> bool {
+        self.0.iter().all(|(of, _)| *of == part)
     }
 
     fn is_final(&self) -> bool {
@@ -324,6 +349,15 @@ impl AttributeUpdate {
             }
         }
         update
+    }
+
+    /// The same update, which also adds to a counter that it does not set.
+    #[must_use]
+    pub(super) fn and_add(mut self, counter: &str, change: i64) -> Self {
+        self.expression += &format!("ADD #{counter} :{counter}");
+        self.names.insert(format!("#{counter}"), counter.to_owned());
+        self.values.insert(format!(":{counter}"), number(change));
+        self
     }
 
     /// Adds to counters.

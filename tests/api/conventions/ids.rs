@@ -50,7 +50,7 @@ async fn what_is_not_an_id_is_404_in_the_words_of_an_unknown_id() {
             let names = Names {
                 client,
                 domain,
-                host: tenant.names.host.clone(),
+                ..tenant.names.clone()
             };
             let problem = operation
                 .send(&tenant.owner, &names)
@@ -71,7 +71,7 @@ async fn a_percent_encoded_id_is_the_id() {
     let names = Names {
         client: tenant.names.client.replace('_', "%5F"),
         domain: tenant.names.domain.replace('_', "%5F"),
-        host: tenant.names.host.clone(),
+        ..tenant.names.clone()
     };
     for operation in operations_where(|operation| operation.names_a_resource()) {
         let answer = operation.send(&tenant.owner, &names).await;

@@ -66,6 +66,11 @@ const EXCEPTIONS: &[(Convention, &str, &str)] = &[
         "a link to a style sheet sends none",
     ),
     (
+        Convention::NeedsToken,
+        "redirectHost",
+        "an edge proxy has no token",
+    ),
+    (
         Convention::OpenToMembers,
         "listAuditEntries",
         "the audit log names other users",
@@ -74,6 +79,11 @@ const EXCEPTIONS: &[(Convention, &str, &str)] = &[
         Convention::HasBodies,
         "checkTls",
         "an edge proxy reads the status alone",
+    ),
+    (
+        Convention::HasBodies,
+        "redirectHost",
+        "a redirect is its location",
     ),
     (Convention::IsJson, "getThemeCss", "it is CSS"),
     (

@@ -31,11 +31,12 @@ const ORDER: [&str; 16] = [
 ];
 
 /// Provoked by the state of the system rather than by the request: their tests are elsewhere.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "expired-token",
     "invalid-token",
     "idempotency-mismatch",
     "limit-reached",
+    "redirect-target",
     "too-many-requests",
     "internal",
     "unavailable",

@@ -297,6 +297,18 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
             meter.check(operation, "org_acme", (status, requests), &answer);
         }
     }
+    let to = json!({"redirectTo": domain_id});
+    costs!(meter, owner, "updatePortalDomain", update(domain_id, json!({"clientOrgId": null})) => 200, 2);
+    costs!(meter, owner, "updatePortalDomain", update(label, to.clone()) => 200, 3);
+    costs!(meter, owner, "updatePortalDomain", update(label, json!({"primary": true})) => 200, 3);
+    costs!(meter, owner, "updatePortalDomain", update(domain_id, json!({"primary": true})) => 200, 4);
+    costs!(meter, owner, "updatePortalDomain", update(domain_id, to) => 422, 1);
+    costs!(meter, owner, "deletePortalDomain", id(domain_id) => 409, 1);
+    costs!(meter, visitor, "redirectHost", id("?host=acme.portal.localhost") => 308, 2);
+    costs!(meter, visitor, "redirectHost", id("?host=portal.acme.com") => 404, 1);
+    costs!(meter, visitor, "redirectHost", id("?host=other.acme.com") => 404, 1);
+    costs!(meter, visitor, "redirectHost", id("?host=-") => 404, 0);
+    costs!(meter, visitor, "redirectHost", id("") => 400, 0);
     costs!(meter, visitor, "checkTls", id("?domain=portal.acme.com") => 200, 1);
     costs!(meter, visitor, "checkTls", id("?domain=other.acme.com") => 404, 1);
     costs!(meter, visitor, "checkTls", id("?domain=-") => 404, 0);

@@ -29,7 +29,7 @@ async fn unknown_id_and_foreign_id_return_the_same_404() {
         let swapped = Names {
             client: globex.names.domain.clone(),
             domain: globex.names.client.clone(),
-            host: globex.names.host.clone(),
+            ..globex.names.clone()
         };
         let swapped = operation.send(&globex.owner, &swapped).await;
         assert_eq!(swapped.fingerprint(), unknown.fingerprint(), "{}", operation.id);

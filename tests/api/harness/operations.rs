@@ -73,6 +73,8 @@ pub struct Names {
     pub client: String,
     pub domain: String,
     pub host: String,
+    /// A host that redirects.
+    pub old_host: String,
 }
 
 impl Names {
@@ -82,6 +84,7 @@ impl Names {
             client: NO_CLIENT.to_owned(),
             domain: NO_DOMAIN.to_owned(),
             host: "unused-sub.portal.localhost".to_owned(),
+            old_host: "unused-old.portal.localhost".to_owned(),
         }
     }
 }
@@ -89,7 +92,10 @@ impl Names {
 impl Operation {
     fn read(path: &str, method: &str, document: &'static Value) -> Self {
         let responses = document["responses"].as_object().unwrap();
-        let success = responses.keys().find(|status| status.starts_with('2')).unwrap();
+        let success = responses
+            .keys()
+            .find(|status| status.starts_with('2') || *status == "308")
+            .unwrap();
         let problems = responses.iter().flat_map(|(status, response)| {
             let examples = &response["content"]["application/problem+json"]["examples"];
             let codes = examples.as_object().into_iter().flat_map(Map::keys);
@@ -195,6 +201,7 @@ impl Operation {
         let mut query = Vec::new();
         for (name, _) in self.parameters("query").filter(|(_, required)| *required) {
             match name {
+                "host" if self.success == 308 => query.push(format!("{name}={}", names.old_host)),
                 "host" | "domain" => query.push(format!("{name}={}", names.host)),
                 other => panic!("{}: add {other} to Names", self.id),
             }
@@ -314,6 +321,9 @@ impl<'a> SampleTenant<'a> {
         let client = owner.client(&format!("{word} client")).await;
         let custom = owner.custom_domain(&format!("{word}.acme.test")).await;
         let subdomain = owner.subdomain(&format!("{word}-sub")).await;
+        let old = owner.subdomain(&format!("{word}-old")).await;
+        let redirect = super::property("redirectTo", id(&subdomain));
+        owner.patch(&super::path(&old), redirect).await.expect(200);
         let mut marks = vec![org.to_owned(), word.to_owned()];
         marks.extend([&branding, &client, &custom, &subdomain].map(|resource| id(resource).to_owned()));
         marks.push(super::token(&custom).to_owned());
@@ -322,6 +332,7 @@ impl<'a> SampleTenant<'a> {
                 client: id(&client).to_owned(),
                 domain: id(&custom).to_owned(),
                 host: subdomain["hostname"].as_str().unwrap().to_owned(),
+                old_host: old["hostname"].as_str().unwrap().to_owned(),
             },
             owner,
             marks,

@@ -25,6 +25,8 @@ async fn a_subdomain_is_verified_from_the_start_and_has_no_records() {
             "hostname": "acme-portal.portal.localhost",
             "status": "verified",
             "routing": "routed",
+            "primary": false,
+            "redirectTo": null,
             "records": [],
             "check": null,
             "verifiedAt": "2027-01-15T08:00:00Z",
@@ -52,6 +54,8 @@ async fn a_custom_domain_has_its_records_unchecked() {
             "hostname": "portal.acme.com",
             "status": "pending",
             "routing": "unknown",
+            "primary": false,
+            "redirectTo": null,
             "records": [
                 {
                     "type": "TXT",

@@ -22,6 +22,7 @@ mod list_client_orgs;
 mod list_portal_domains;
 mod put_branding;
 mod put_portal_config;
+mod redirect_host;
 mod update_client_org;
 mod update_portal_domain;
 mod verify_portal_domain;
