@@ -1,4 +1,4 @@
-//! The agency's branding.
+//! The branding of an agency and of its clients.
 
 use axum::extract::State;
 use shared::{
@@ -6,21 +6,28 @@ use shared::{
     http::{
         Problem,
         body::Update,
-        extract::{Admin, IfMatchParams, IfNoneMatchParams, Member},
+        extract::{Admin, IfMatchParams, IfNoneMatchParams, Member, PathId},
         reply::Tagged,
     },
-    models::branding::{Branding, BrandingUpdate},
+    models::{
+        branding::{Branding, BrandingUpdate, ClientBranding},
+        id::{ClientOrgId, ClientOrgKind},
+    },
     problems,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The routes of this function.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_branding, put_branding))
+    OpenApiRouter::new()
+        .routes(routes!(get_branding, put_branding))
+        .routes(routes!(get_client_branding, put_client_branding))
 }
 
 problems!(GetProblems: USER AGENCY);
 problems!(PutProblems: USER ADMIN AGENCY BODY, [Stale]);
+problems!(GetClientProblems: USER AGENCY, [NotFound]);
+problems!(PutClientProblems: USER ADMIN AGENCY BODY, [NotFound, Stale]);
 
 /// Get the branding
 ///
@@ -39,7 +46,7 @@ problems!(PutProblems: USER ADMIN AGENCY BODY, [Stale]);
     )
 )]
 async fn get_branding(State(app): State<App>, Member(caller): Member) -> Result<Tagged<Branding>, Problem> {
-    Ok(Tagged::new(app.store.agency(&caller)?.branding().await?))
+    Ok(Tagged::new(app.store.agency(&caller)?.branding(None).await?))
 }
 
 /// Update the branding
@@ -64,5 +71,65 @@ async fn put_branding(
     Update { body, if_match }: Update<BrandingUpdate>,
 ) -> Result<Tagged<Branding>, Problem> {
     let agency = app.store.agency(&caller)?;
-    Ok(Tagged::new(agency.put_branding(body, &if_match).await?))
+    Ok(Tagged::new(agency.put_branding(None, body, &if_match).await?))
+}
+
+/// Get a client's own branding
+///
+/// It contains what differs from the agency's branding. A setting that is `null` is inherited from the agency.
+#[utoipa::path(
+    get,
+    path = "/agency/clients/{clientOrgId}/branding",
+    operation_id = "getClientBranding",
+    tag = "Branding",
+    params(("clientOrgId" = String, Path, description = "The client's id"), IfNoneMatchParams),
+    responses(
+        (status = 200, description = "The client's branding", body = ClientBranding,
+            headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),
+        (status = 304, description = "The `ETag` in `if-none-match` is current"),
+        GetClientProblems
+    )
+)]
+async fn get_client_branding(
+    State(app): State<App>,
+    Member(caller): Member,
+    PathId(client): PathId<ClientOrgKind>,
+) -> Result<Tagged<ClientBranding>, Problem> {
+    let branding = app.store.agency(&caller)?.branding(Some(client)).await?;
+    Ok(tagged(client, branding))
+}
+
+/// Update a client's own branding
+///
+/// An absent setting stays unchanged. `null` or `""` inherits the agency's value.
+#[utoipa::path(
+    put,
+    path = "/agency/clients/{clientOrgId}/branding",
+    operation_id = "putClientBranding",
+    tag = "Branding",
+    params(("clientOrgId" = String, Path, description = "The client's id"), IfMatchParams),
+    request_body(content = BrandingUpdate, example = json!({"primaryColor": "#0a5d3a", "logoUrl": "https://cdn.mueller.com/logo.svg", "footerText": null})),
+    responses(
+        (status = 200, description = "The client's updated branding", body = ClientBranding,
+            headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),
+        PutClientProblems
+    )
+)]
+async fn put_client_branding(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    PathId(client): PathId<ClientOrgKind>,
+    Update { body, if_match }: Update<BrandingUpdate>,
+) -> Result<Tagged<ClientBranding>, Problem> {
+    let agency = app.store.agency(&caller)?;
+    let branding = agency.put_branding(Some(client), body, &if_match).await?;
+    Ok(tagged(client, branding))
+}
+
+fn tagged(client_org_id: ClientOrgId, (branding, tag): (Branding, String)) -> Tagged<ClientBranding> {
+    let branding = ClientBranding {
+        client_org_id,
+        branding,
+    };
+    Tagged::new((branding, tag))
 }

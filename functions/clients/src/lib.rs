@@ -78,7 +78,11 @@ async fn list_client_orgs(
             ("idempotency-replayed" = bool, description = "`true` if this is the response of an earlier request")), links(
             ("getClientOrg" = (operation_id = "getClientOrg", parameters(("clientOrgId" = "$response.body#/id")))),
             ("updateClientOrg" = (operation_id = "updateClientOrg", parameters(("clientOrgId" = "$response.body#/id")))),
-            ("deleteClientOrg" = (operation_id = "deleteClientOrg", parameters(("clientOrgId" = "$response.body#/id")))))),
+            ("deleteClientOrg" = (operation_id = "deleteClientOrg", parameters(("clientOrgId" = "$response.body#/id")))),
+            ("getClientBranding" = (operation_id = "getClientBranding", parameters(("clientOrgId" = "$response.body#/id")))),
+            ("putClientBranding" = (operation_id = "putClientBranding", parameters(("clientOrgId" = "$response.body#/id")))),
+            ("getClientPortalConfig" = (operation_id = "getClientPortalConfig", parameters(("clientOrgId" = "$response.body#/id")))),
+            ("putClientPortalConfig" = (operation_id = "putClientPortalConfig", parameters(("clientOrgId" = "$response.body#/id")))))),
         CreateProblems
     )
 )]

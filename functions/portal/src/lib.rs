@@ -14,12 +14,13 @@ use shared::{
     http::{
         Problem, ProblemCode,
         body::Update,
-        extract::{Admin, IfMatchParams, IfNoneMatchParams, Member, Query},
+        extract::{Admin, IfMatchParams, IfNoneMatchParams, Member, PathId, Query},
         reply::{Json, PUBLIC, Tagged, encode, public},
     },
     models::{
         hostname::Hostname,
-        portal::{PortalConfig, PortalConfigUpdate, PortalContext, PublicBranding},
+        id::ClientOrgKind,
+        portal::{ClientPortalConfig, PortalConfig, PortalConfigUpdate, PortalContext, PublicBranding},
     },
     problems,
 };
@@ -32,6 +33,7 @@ mod theme;
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(get_portal_config, put_portal_config))
+        .routes(routes!(get_client_portal_config, put_client_portal_config))
         .routes(routes!(get_portal_context))
         .routes(routes!(get_public_branding))
         .routes(routes!(get_theme_css))
@@ -45,6 +47,8 @@ pub fn router() -> OpenApiRouter<App> {
 problems!(GetConfigProblems: USER AGENCY);
 problems!(PutConfigProblems: USER ADMIN AGENCY BODY, [Stale]);
 problems!(ContextProblems: USER, [InvalidParameter, WrongPortal, NoPortal]);
+problems!(GetClientConfigProblems: USER AGENCY, [NotFound]);
+problems!(PutClientConfigProblems: USER ADMIN AGENCY BODY, [NotFound, Stale]);
 problems!(PublicProblems: PUBLIC);
 
 /// Get the portal configuration
@@ -93,6 +97,58 @@ async fn put_portal_config(
 ) -> Result<Tagged<PortalConfig>, Problem> {
     let agency = app.store.agency(&caller)?;
     Ok(Tagged::new(agency.put_portal_config(body, &if_match).await?))
+}
+
+/// Get a client's own portal configuration
+///
+/// It contains what differs from the agency's configuration. A setting that is `null` is inherited from the agency.
+#[utoipa::path(
+    get,
+    path = "/agency/clients/{clientOrgId}/portal-config",
+    operation_id = "getClientPortalConfig",
+    tag = "Portal",
+    params(("clientOrgId" = String, Path, description = "The client's id"), IfNoneMatchParams),
+    responses(
+        (status = 200, description = "The client's configuration", body = ClientPortalConfig,
+            headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),
+        (status = 304, description = "The `ETag` in `if-none-match` is current"),
+        GetClientConfigProblems
+    )
+)]
+async fn get_client_portal_config(
+    State(app): State<App>,
+    Member(caller): Member,
+    PathId(client): PathId<ClientOrgKind>,
+) -> Result<Tagged<ClientPortalConfig>, Problem> {
+    let agency = app.store.agency(&caller)?;
+    Ok(Tagged::new(agency.client_portal_config(client).await?))
+}
+
+/// Update a client's own portal configuration
+///
+/// An absent setting stays unchanged. `null` inherits the agency's value.
+#[utoipa::path(
+    put,
+    path = "/agency/clients/{clientOrgId}/portal-config",
+    operation_id = "putClientPortalConfig",
+    tag = "Portal",
+    params(("clientOrgId" = String, Path, description = "The client's id"), IfMatchParams),
+    request_body(content = PortalConfigUpdate, example = json!({"featureTerminal": true, "infrastructureVisibility": null})),
+    responses(
+        (status = 200, description = "The client's updated configuration", body = ClientPortalConfig,
+            headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),
+        PutClientConfigProblems
+    )
+)]
+async fn put_client_portal_config(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    PathId(client): PathId<ClientOrgKind>,
+    Update { body, if_match }: Update<PortalConfigUpdate>,
+) -> Result<Tagged<ClientPortalConfig>, Problem> {
+    let agency = app.store.agency(&caller)?;
+    let config = agency.put_client_portal_config(client, body, &if_match).await?;
+    Ok(Tagged::new(config))
 }
 
 /// Get all data that a portal's front end needs to start

@@ -153,7 +153,7 @@ fn idempotency_key(headers: &HeaderMap, body: &Value) -> Result<Option<Idempoten
     }
 }
 
-/// The tags of all `If-Match` headers. Malformed tags, and a `*` beside other tags, never match.
+/// The writes in the tags of all `If-Match` headers. Malformed tags, and a `*` beside other tags, never match.
 ///
 /// Unlike RFC 9110, section 13.1.1, a weak tag matches: proxies that compress weaken the API's tags, and each tag is that of one
 /// write.
@@ -161,13 +161,15 @@ fn if_match(headers: &HeaderMap) -> IfMatch {
     let tags = headers.get_all(IF_MATCH).iter().flat_map(super::entity_tags);
     match tags.collect::<Vec<_>>()[..] {
         [] | ["*"] => IfMatch::Any,
-        ref tags => IfMatch::Tags(tags.iter().copied().filter_map(opaque).collect()),
+        ref tags => IfMatch::Tags(tags.iter().copied().filter_map(write).collect()),
     }
 }
 
-fn opaque(tag: &str) -> Option<String> {
+/// The write in an entity tag of [`Tagged::new`](super::reply::Tagged::new).
+fn write(tag: &str) -> Option<String> {
     let tag = tag.strip_prefix("W/").unwrap_or(tag);
-    Some(tag.strip_prefix('"')?.strip_suffix('"')?.to_owned())
+    let (write, _content) = tag.strip_prefix('"')?.strip_suffix('"')?.split_once('.')?;
+    Some(write.to_owned())
 }
 
 #[cfg(test)]

@@ -78,8 +78,11 @@ pub struct Tagged<T> {
 }
 
 impl<T: Serialize> Tagged<T> {
-    /// A resource and its tag.
-    pub fn new((body, tag): (T, String)) -> Self {
+    /// A resource and the tag of its last write. The entity tag also has a hash of the content, because the content can change
+    /// without a write: a client's warnings depend on the agency's settings.
+    pub fn new((body, write): (T, String)) -> Self {
+        let content = content_tag(&encode(&body));
+        let tag = format!("{write}.{content}");
         Self { body, tag }
     }
 

@@ -103,9 +103,15 @@ pub enum Action {
     /// The agency's branding was updated.
     #[serde(rename = "branding.updated")]
     BrandingUpdated,
+    /// A client's own branding was updated.
+    #[serde(rename = "client-branding.updated")]
+    ClientBrandingUpdated,
     /// The agency's portal configuration was updated.
     #[serde(rename = "portal-config.updated")]
     PortalConfigUpdated,
+    /// A client's own portal configuration was updated.
+    #[serde(rename = "client-portal-config.updated")]
+    ClientPortalConfigUpdated,
     /// A client was created.
     #[serde(rename = "client.created")]
     ClientCreated,

@@ -10,7 +10,7 @@ use super::{
     email::FromEmail,
     fields::settings,
     font::{FontFamily, FontUrl},
-    id::{BrandingId, OrgId},
+    id::{BrandingId, ClientOrgId, OrgId},
     image_url::ImageUrl,
     language::Language,
     link::{PageUrl, SupportUrl},
@@ -22,8 +22,8 @@ settings! {
     /// The settings of the branding.
     own BrandingSettings;
     /// Any of the settings. An absent setting stays unchanged. `null` or `""` clears a setting. Read-only properties of
-    /// `Branding` are ignored. Unknown properties are rejected.
-    update BrandingUpdate ignores &["id", "organizationId", "warnings", "createdAt", "updatedAt"];
+    /// `Branding` and `ClientBranding` are ignored. Unknown properties are rejected.
+    update BrandingUpdate ignores &["id", "organizationId", "clientOrgId", "warnings", "createdAt", "updatedAt"];
     /// The settings that a visitor sees before login.
     public PublicSettings;
 
@@ -150,6 +150,20 @@ pub struct Branding {
     pub created_at: Option<Timestamp>,
     /// The time of the last `PUT`. `null` before the first.
     pub updated_at: Option<Timestamp>,
+}
+
+/// A client's own branding: what differs from the agency's. A setting that is `null` is inherited from the agency. The warnings are
+/// those of the branding that the client's portal has, with what is inherited.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({"primaryColor": "#f5d90a"}))]
+pub struct ClientBranding {
+    /// The client.
+    #[schema(value_type = String, example = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
+    pub client_org_id: ClientOrgId,
+    /// The branding.
+    #[serde(flatten)]
+    pub branding: Branding,
 }
 
 /// A hint about a setting that was accepted.

@@ -12,7 +12,7 @@ use super::{
     domain::{DomainType, Status},
     fields::settings,
     hostname::Hostname,
-    id::OrgId,
+    id::{ClientOrgId, OrgId},
     reject,
     slug::Slug,
     text::ClientName,
@@ -22,9 +22,9 @@ use super::{
 settings! {
     /// The settings of an agency or of a client. `null` means that a setting is not set.
     own PortalOverrides;
-    /// Any of the settings. An absent setting stays unchanged. `null` restores the default. Read-only properties of
-    /// `PortalConfig` are ignored. Unknown properties are rejected.
-    update PortalConfigUpdate ignores &["organizationId", "createdAt", "updatedAt"];
+    /// Any of the settings. An absent setting stays unchanged. `null` restores the default, or what a client inherits. Read-only
+    /// properties of `PortalConfig` and `ClientPortalConfig` are ignored. Unknown properties are rejected.
+    update PortalConfigUpdate ignores &["organizationId", "clientOrgId", "createdAt", "updatedAt"];
     /// The settings. They tell a portal what to show. The platform's own APIs enforce them.
     ///
     /// By default, settings for reading are on, and settings that change or reveal a machine are off.
@@ -86,6 +86,24 @@ pub struct PortalConfig {
     /// The settings.
     #[serde(flatten)]
     pub settings: PortalSettings,
+    /// The time of the first `PUT`. `null` before.
+    pub created_at: Option<Timestamp>,
+    /// The time of the last `PUT`. `null` before the first.
+    pub updated_at: Option<Timestamp>,
+}
+
+/// A client's own portal configuration: what differs from the agency's. A setting that is `null` is inherited from the agency.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientPortalConfig {
+    /// The agency's organization.
+    pub organization_id: OrgId,
+    /// The client.
+    #[schema(value_type = String, example = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
+    pub client_org_id: ClientOrgId,
+    /// The settings.
+    #[serde(flatten)]
+    pub settings: PortalOverrides,
     /// The time of the first `PUT`. `null` before.
     pub created_at: Option<Timestamp>,
     /// The time of the last `PUT`. `null` before the first.

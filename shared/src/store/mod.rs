@@ -190,7 +190,7 @@ impl Store {
             .consistent_read(true)
     }
 
-    /// The first `limit` items between two sort keys, strongly consistent.
+    /// The first `limit` items of an agency between two sort keys, strongly consistent.
     async fn between(&self, org: &OrgId, bounds: (&str, &str), limit: u8) -> Result<Vec<Item>> {
         let call = self.query(keys::partition(org), bounds).limit(limit.into());
         let (mut rows, _) = rows(call, limit.into()).await?;
@@ -311,7 +311,11 @@ impl Record {
             Action::AgencyEnabled => TargetType::Agency,
             Action::BrandingUpdated => TargetType::Branding,
             Action::PortalConfigUpdated => TargetType::PortalConfig,
-            Action::ClientCreated | Action::ClientUpdated | Action::ClientDeleted => TargetType::Client,
+            Action::ClientCreated
+            | Action::ClientUpdated
+            | Action::ClientDeleted
+            | Action::ClientBrandingUpdated
+            | Action::ClientPortalConfigUpdated => TargetType::Client,
             Action::DomainCreated
             | Action::DomainUpdated
             | Action::DomainDeleted

@@ -1,4 +1,5 @@
-//! Branding and portal configuration: settings that `enable` creates and `PUT` merges.
+//! Branding and portal configuration, of an agency and of each of its clients: settings that are created with the agency or the
+//! client, and that `PUT` merges.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -7,7 +8,7 @@ use crate::models::{
     audit::{Action, changes},
     branding::{Branding, BrandingSettings, BrandingUpdate},
     id::{BrandingId, ClientOrgId, OrgId},
-    portal::{PortalConfig, PortalConfigUpdate, PortalOverrides, PortalSettings},
+    portal::{ClientPortalConfig, PortalConfig, PortalConfigUpdate, PortalOverrides, PortalSettings},
     time::Timestamp,
 };
 
@@ -23,7 +24,7 @@ use super::{
 pub enum IfMatch {
     /// No condition, or `*`.
     Any,
-    /// The resource has one of these tags.
+    /// The last write of the resource has one of these tags.
     Tags(Vec<String>),
 }
 
@@ -48,21 +49,40 @@ struct Settings<S> {
     updated_at: Option<Timestamp>,
 }
 
-const BRANDING: &str = "branding";
-const CONFIG: &str = "portal-config";
+/// A kind of settings. An agency has one item of each kind, and so has each of its clients.
+struct Kind {
+    entity: &'static str,
+    key: fn(&OrgId, Option<ClientOrgId>) -> Key,
+}
 
-/// The entity tag of settings. Each write has its own. The write's id is not shown, because an id tells the time.
+const BRANDING: Kind = Kind {
+    entity: "branding",
+    key: keys::branding,
+};
+const CONFIG: Kind = Kind {
+    entity: "portal-config",
+    key: keys::config,
+};
+
+/// The settings of an agency or of one of its clients, and what the client inherits from the agency.
+struct Layers<S> {
+    own: Stored<Settings<S>>,
+    inherited: S,
+}
+
+/// The tag of a write of settings. The write's id is not shown, because an id tells the time.
 fn tag(write: WriteId) -> String {
     sha256_hex(&write.to_string())
 }
 
-/// The items that are created with an agency or, with `client`, with one of its clients.
+/// The items that are created with an agency or with a client.
 pub(super) fn initial(org: &OrgId, client: Option<ClientOrgId>, write: WriteId) -> Result<[Item; 2]> {
-    let config = Stored::new(Settings::<PortalOverrides>::default(), write);
-    let branding = Stored::new(Settings::<BrandingSettings>::default(), write);
+    fn empty<S: Serialize + Default>(kind: &Kind, key: Key, write: WriteId) -> Result<Item> {
+        item(key, kind.entity, &Stored::new(Settings::<S>::default(), write))
+    }
     Ok([
-        item(keys::config(org, client), CONFIG, &config)?,
-        item(keys::branding(org, client), BRANDING, &branding)?,
+        empty::<PortalOverrides>(&CONFIG, keys::config(org, client), write)?,
+        empty::<BrandingSettings>(&BRANDING, keys::branding(org, client), write)?,
     ])
 }
 
@@ -72,20 +92,21 @@ pub(super) fn settings<S: DeserializeOwned>(item: Item) -> Result<S> {
 }
 
 impl Agency<'_> {
-    /// The branding and its tag.
+    /// The branding of the agency or of one of its clients, and its tag.
     ///
     /// # Errors
-    /// [`Error::NotEnabled`]
-    pub async fn branding(&self) -> Result<(Branding, String)> {
-        Ok(self.show_branding(self.settings(keys::branding(self.org, None)).await?))
+    /// [`Error::NotEnabled`], [`Error::NotFound`]
+    pub async fn branding(&self, client: Option<ClientOrgId>) -> Result<(Branding, String)> {
+        Ok(self.show_branding(self.settings(&BRANDING, client).await?))
     }
 
-    /// Merges an update into the branding.
+    /// Merges an update into the branding of the agency or of one of its clients.
     ///
     /// # Errors
-    /// [`Error::NotEnabled`], [`Error::Stale`]
+    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::Stale`]
     pub async fn put_branding(
         &self,
+        client: Option<ClientOrgId>,
         update: BrandingUpdate,
         if_match: &IfMatch,
     ) -> Result<(Branding, String)> {
@@ -97,11 +118,15 @@ impl Agency<'_> {
         };
         let record = |before: &Settings<BrandingSettings>, after: &Settings<BrandingSettings>| {
             let changes = changes(&before.settings, &after.settings);
-            Record::new(Action::BrandingUpdated, after.id.unwrap_or(new_id), changes)
+            match client {
+                Some(client) => Record::new(Action::ClientBrandingUpdated, client, changes),
+                None => Record::new(Action::BrandingUpdated, after.id.unwrap_or(new_id), changes),
+            }
         };
-        let key = keys::branding(self.org, None);
-        let stored = self.put_settings(key, BRANDING, if_match, merge, record).await?;
-        Ok(self.show_branding(stored))
+        let layers = self
+            .put_settings(&BRANDING, client, if_match, merge, record)
+            .await?;
+        Ok(self.show_branding(layers))
     }
 
     /// The portal configuration and its tag.
@@ -109,7 +134,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`]
     pub async fn portal_config(&self) -> Result<(PortalConfig, String)> {
-        Ok(self.show_config(self.settings(keys::config(self.org, None)).await?))
+        Ok(self.show_config(self.settings(&CONFIG, None).await?))
     }
 
     /// Merges an update into the portal configuration.
@@ -121,77 +146,161 @@ impl Agency<'_> {
         update: PortalConfigUpdate,
         if_match: &IfMatch,
     ) -> Result<(PortalConfig, String)> {
-        let merge = |before: &Settings<PortalOverrides>| Settings {
-            settings: update.clone().apply(before.settings.clone()),
-            ..before.clone()
-        };
         let record = |before: &Settings<PortalOverrides>, after: &Settings<PortalOverrides>| {
             let shown = |of: &Settings<PortalOverrides>| PortalSettings::from(of.settings.clone());
             let changes = changes(&shown(before), &shown(after));
             Record::new(Action::PortalConfigUpdated, self.org, changes)
         };
-        let key = keys::config(self.org, None);
-        let stored = self.put_settings(key, CONFIG, if_match, merge, record).await?;
-        Ok(self.show_config(stored))
+        let layers = self.put_config(None, update, if_match, record).await?;
+        Ok(self.show_config(layers))
     }
 
-    async fn settings<S: DeserializeOwned>(&self, key: Key) -> Result<Stored<Settings<S>>> {
-        parse(self.store.get(key).await?.ok_or(Error::NotEnabled)?)
+    /// A client's own portal configuration and its tag.
+    ///
+    /// # Errors
+    /// [`Error::NotEnabled`], [`Error::NotFound`]
+    pub async fn client_portal_config(&self, client: ClientOrgId) -> Result<(ClientPortalConfig, String)> {
+        let layers = self.settings(&CONFIG, Some(client)).await?;
+        Ok(self.show_client_config(client, layers))
     }
 
-    async fn put_settings<S: Serialize + DeserializeOwned>(
+    /// Merges an update into a client's own portal configuration.
+    ///
+    /// # Errors
+    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::Stale`]
+    pub async fn put_client_portal_config(
         &self,
-        key: Key,
-        entity: &str,
+        client: ClientOrgId,
+        update: PortalConfigUpdate,
+        if_match: &IfMatch,
+    ) -> Result<(ClientPortalConfig, String)> {
+        let record = |before: &Settings<PortalOverrides>, after: &Settings<PortalOverrides>| {
+            let changes = changes(&before.settings, &after.settings);
+            Record::new(Action::ClientPortalConfigUpdated, client, changes)
+        };
+        let layers = self.put_config(Some(client), update, if_match, record).await?;
+        Ok(self.show_client_config(client, layers))
+    }
+
+    async fn put_config(
+        &self,
+        client: Option<ClientOrgId>,
+        update: PortalConfigUpdate,
+        if_match: &IfMatch,
+        record: impl Fn(&Settings<PortalOverrides>, &Settings<PortalOverrides>) -> Record,
+    ) -> Result<Layers<PortalOverrides>> {
+        let merge = |before: &Settings<PortalOverrides>| Settings {
+            settings: update.clone().apply(before.settings.clone()),
+            ..before.clone()
+        };
+        self.put_settings(&CONFIG, client, if_match, merge, record).await
+    }
+
+    /// Reads settings in one request.
+    ///
+    /// # Errors
+    /// [`Error::NotEnabled`], then [`Error::NotFound`].
+    async fn settings<S: DeserializeOwned + Default>(
+        &self,
+        kind: &Kind,
+        client: Option<ClientOrgId>,
+    ) -> Result<Layers<S>> {
+        let agency = (kind.key)(self.org, None);
+        let Some(id) = client else {
+            let item = self.store.get(agency).await?.ok_or(Error::NotEnabled)?;
+            return Ok(Layers {
+                own: parse(item)?,
+                inherited: S::default(),
+            });
+        };
+        // The client's item in the agency's own partition shows that the client is the agency's.
+        let wanted = [agency, keys::client(self.org, id), (kind.key)(self.org, client)];
+        let [agency, client, own] = self.store.read(wanted).await?;
+        let inherited = settings(agency.ok_or(Error::NotEnabled)?)?;
+        let (Some(_), Some(own)) = (client, own) else {
+            return Err(Error::NotFound);
+        };
+        let own = parse(own)?;
+        Ok(Layers { own, inherited })
+    }
+
+    async fn put_settings<S: Serialize + DeserializeOwned + Default>(
+        &self,
+        kind: &Kind,
+        client: Option<ClientOrgId>,
         if_match: &IfMatch,
         merge: impl Fn(&Settings<S>) -> Settings<S>,
         record: impl Fn(&Settings<S>, &Settings<S>) -> Record,
-    ) -> Result<Stored<Settings<S>>> {
+    ) -> Result<Layers<S>> {
         let mut retry = self.retry();
         loop {
-            let before: Stored<Settings<S>> = self.settings(key.clone()).await?;
-            if !if_match.admits(&tag(before.write_id)) {
+            let Layers { own, inherited } = self.settings(kind, client).await?;
+            if !if_match.admits(&tag(own.write_id)) {
                 return Err(Error::Stale);
             }
-            let write = self.write_after(&before);
+            let write = self.write_after(&own);
             let settings = Settings {
-                created_at: before.value.created_at.or(Some(write.time())),
+                created_at: own.value.created_at.or(Some(write.time())),
                 updated_at: Some(write.time()),
-                ..merge(&before.value)
+                ..merge(&own.value)
             };
             let after = Stored::new(settings, write);
             let mut transaction = self.transaction();
-            let unchanged = Condition::unchanged(Part::Resource, before.write_id);
-            transaction.put(item(key.clone(), entity, &after)?, Some(unchanged))?;
-            let record = record(&before.value, &after.value);
+            // A deletion of the client deletes the item, so that this fails.
+            let unchanged = Condition::unchanged(Part::Resource, own.write_id);
+            let written = item((kind.key)(self.org, client), kind.entity, &after)?;
+            transaction.put(written, Some(unchanged))?;
+            let record = record(&own.value, &after.value);
             self.audit(&mut transaction, write, record)?;
             match transaction.commit(&mut retry).await? {
-                Commit::Done => return Ok(after),
+                Commit::Done => {
+                    return Ok(Layers {
+                        own: after,
+                        inherited,
+                    });
+                }
                 Commit::Refused(_) => retry.wait().await?,
             }
         }
     }
 
-    fn show_branding(&self, stored: Stored<Settings<BrandingSettings>>) -> (Branding, String) {
-        let settings = stored.value.settings;
+    fn show_branding(&self, layers: Layers<BrandingSettings>) -> (Branding, String) {
+        let Stored { value: own, write_id } = layers.own;
         let branding = Branding {
-            id: stored.value.id,
+            id: own.id,
             organization_id: self.org.clone(),
-            warnings: settings.warnings(),
-            settings,
-            created_at: stored.value.created_at,
-            updated_at: stored.value.updated_at,
+            warnings: own.settings.clone().or(layers.inherited).warnings(),
+            settings: own.settings,
+            created_at: own.created_at,
+            updated_at: own.updated_at,
         };
-        (branding, tag(stored.write_id))
+        (branding, tag(write_id))
     }
 
-    fn show_config(&self, stored: Stored<Settings<PortalOverrides>>) -> (PortalConfig, String) {
+    fn show_config(&self, layers: Layers<PortalOverrides>) -> (PortalConfig, String) {
+        let Stored { value: own, write_id } = layers.own;
         let config = PortalConfig {
             organization_id: self.org.clone(),
-            settings: stored.value.settings.into(),
-            created_at: stored.value.created_at,
-            updated_at: stored.value.updated_at,
+            settings: own.settings.into(),
+            created_at: own.created_at,
+            updated_at: own.updated_at,
         };
-        (config, tag(stored.write_id))
+        (config, tag(write_id))
+    }
+
+    fn show_client_config(
+        &self,
+        client: ClientOrgId,
+        layers: Layers<PortalOverrides>,
+    ) -> (ClientPortalConfig, String) {
+        let Stored { value: own, write_id } = layers.own;
+        let config = ClientPortalConfig {
+            organization_id: self.org.clone(),
+            client_org_id: client,
+            settings: own.settings,
+            created_at: own.created_at,
+            updated_at: own.updated_at,
+        };
+        (config, tag(write_id))
     }
 }

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Api, BRANDING, CLIENTS, CONFIG, DOMAINS, JSON, NO_CLIENT, START, User, cname,
+    Answer, Api, BRANDING, CLIENTS, CONFIG, DOMAINS, JSON, NO_CLIENT, START, User, branding_of, cname,
     operations::{Names, operations_where},
     path,
     template::template,
@@ -100,6 +100,44 @@ async fn enable_and_settings_leave_an_entry_with_the_changed_properties() {
     let entry = json!({"action": "portal-config.updated", "target": target, "before": {}, "after": {}});
     assert_newest(&acme, &answer, entry).await;
     assert_eq!(acme.audit().await.len(), 7);
+}
+
+#[tokio::test]
+async fn a_clients_settings_leave_an_entry_with_the_client_as_the_target() {
+    let api = Api::stopped().await;
+    let acme = api.agency("org_acme").await;
+    acme.put(CONFIG, json!({"featureLogs": false})).await.expect(200);
+    let client = acme.client("Globex").await;
+    let target = json!({"type": "client", "id": client["id"]});
+    for (end, action, body, before, after) in [
+        (
+            "branding",
+            "client-branding.updated",
+            json!({"primaryColor": "#ABC", "footerText": null}),
+            json!({"primaryColor": null}),
+            json!({"primaryColor": "#aabbcc"}),
+        ),
+        (
+            "branding",
+            "client-branding.updated",
+            json!({}),
+            json!({}),
+            json!({}),
+        ),
+        // The values are the client's own, not the inherited ones.
+        (
+            "portal-config",
+            "client-portal-config.updated",
+            json!({"featureLogs": false, "featureTerminal": null}),
+            json!({"featureLogs": null}),
+            json!({"featureLogs": false}),
+        ),
+    ] {
+        let answer = acme.put(&format!("{}/{end}", path(&client)), body).await;
+        answer.expect(200);
+        let entry = json!({"action": action, "target": target, "before": before, "after": after});
+        assert_newest(&acme, &answer, entry).await;
+    }
 }
 
 #[tokio::test]
@@ -255,7 +293,8 @@ async fn an_item_of_the_log_expires_after_400_days_and_becomes_an_event() {
     let api = Api::stopped().await;
     let acme = api.agency("org_acme").await;
     acme.put(BRANDING, json!({})).await.expect(200);
-    acme.client("Globex").await;
+    let client = acme.client("Globex").await;
+    acme.put(&branding_of(&client), json!({})).await.expect(200);
     let domain = acme.custom_domain("portal.acme.test").await;
     for zone in [cname(&domain), String::new(), cname(&domain)] {
         api.dns.set_zone(&zone).unwrap();
@@ -272,6 +311,7 @@ async fn an_item_of_the_log_expires_after_400_days_and_becomes_an_event() {
         ("agency.enabled", ("", ""), 0),
         ("branding.updated", ("", ""), 0),
         ("client.created", ("", ""), 0),
+        ("client-branding.updated", ("", ""), 0),
         ("domain.created", ("", ""), 0),
         ("domain.verified", ("pending", "verified"), 0),
         ("domain.failing", ("verified", "failing"), 5),

@@ -28,11 +28,11 @@ fn conditional_updates() -> Vec<&'static Operation> {
     operations_where(|operation| operation.takes("header", "if-match"))
 }
 
-async fn put(operation: &Operation, user: &User<'_>, tags: &[&[u8]]) -> Answer {
+async fn put(operation: &Operation, user: &User<'_>, names: &Names, tags: &[&[u8]]) -> Answer {
     let mut headers: Vec<_> = tags.iter().map(|tag| ("if-match", *tag)).collect();
     headers.push(("content-type", b"application/json"));
     let body = operation.body.as_ref().unwrap().to_string();
-    let uri = operation.uri(&Names::absent());
+    let uri = operation.uri(names);
     user.raw_bytes(operation.method.clone(), &uri, &headers, body)
         .await
 }
@@ -104,29 +104,29 @@ async fn if_none_match_is_ignored_where_there_is_no_etag() {
 #[tokio::test]
 async fn an_if_match_that_does_not_match_is_412_and_changes_nothing() {
     let api = Api::start().await;
-    let owner = api.agency("org_acme").await;
+    let SampleTenant { owner, names, .. } = SampleTenant::new(&api, "org_acme", "acmeword").await;
     for operation in conditional_updates() {
-        let now = async || owner.get(&operation.path).await.etag();
+        let uri = operation.uri(&names);
+        let put = async |tags: &[&[u8]]| put(operation, &owner, &names, tags).await;
+        let now = async || owner.get(&uri).await.etag();
         let old = now().await;
-        let first = put(operation, &owner, &[old.as_bytes()]).await;
+        let first = put(&[old.as_bytes()]).await;
         first.expect(200);
         assert_ne!(first.etag(), old);
         assert_eq!(first.etag(), now().await);
-        put(operation, &owner, &[old.as_bytes()])
-            .await
-            .problem(412, "stale");
+        put(&[old.as_bytes()]).await.problem(412, "stale");
 
         let list = format!("\"a\", {} ,{old}", now().await);
-        put(operation, &owner, &[list.as_bytes()]).await.expect(200);
+        put(&[list.as_bytes()]).await.expect(200);
         let values = [b"\"a\"".to_vec(), now().await.into()];
         let values: Vec<_> = values.iter().map(Vec::as_slice).collect();
-        put(operation, &owner, &values).await.expect(200);
+        put(&values).await.expect(200);
         for values in [&[&b"*"[..]][..], &[b" * "], &[]] {
-            put(operation, &owner, values).await.expect(200);
+            put(values).await.expect(200);
         }
 
         let weak = format!("W/{}", now().await);
-        put(operation, &owner, &[weak.as_bytes()]).await.expect(200);
+        put(&[weak.as_bytes()]).await.expect(200);
 
         let current = now().await;
         let (lower, bare) = (format!("w/{current}"), current.trim_matches('"'));
@@ -148,23 +148,26 @@ async fn an_if_match_that_does_not_match_is_412_and_changes_nothing() {
             "*, *",
             "*,",
         ] {
-            let answer = put(operation, &owner, &[value.as_bytes()]).await;
+            let answer = put(&[value.as_bytes()]).await;
             assert_eq!(answer.status, 412, "{value:?}");
             answer.problem(412, "stale");
         }
         for values in [&[&b"*"[..], b"\"a\""][..], &[b"\"\xFF\""]] {
-            put(operation, &owner, values).await.problem(412, "stale");
+            put(values).await.problem(412, "stale");
         }
         assert_eq!(now().await, current);
+        // The tag names a write: its hash of the content does not matter.
+        let (write, _) = current.split_once('.').unwrap();
+        put(&[format!("{write}.other\"").as_bytes()]).await.expect(200);
     }
 }
 
 #[tokio::test]
 async fn every_accepted_put_makes_a_new_etag_and_no_etag_comes_back() {
     let api = Api::start().await;
-    let owner = api.agency("org_acme").await;
+    let SampleTenant { owner, names, .. } = SampleTenant::new(&api, "org_acme", "acmeword").await;
     for operation in conditional_updates() {
-        let path = &operation.path;
+        let path = &operation.uri(&names);
         let example = operation.body.clone().unwrap();
         let mut cleared = example.clone();
         let values = cleared.as_object_mut().unwrap().values_mut();
@@ -242,22 +245,42 @@ async fn the_etag_of_a_public_response_follows_its_content() {
 }
 
 #[tokio::test]
+async fn the_etag_of_a_clients_branding_follows_the_warnings_and_if_match_does_not() {
+    let api = Api::start().await;
+    let SampleTenant { owner, names, .. } = SampleTenant::new(&api, "org_acme", "acmeword").await;
+    let uri = format!("/agency/clients/{}/branding", names.client);
+    let put = async |color: &str| owner.put(BRANDING, property("accentColor", json!(color))).await;
+    put("#777777").await.expect(200);
+    let before = owner.get(&uri).await;
+    put("#ffffff").await.expect(200);
+    let headers = [("if-none-match", before.etag())];
+    let headers = headers.each_ref().map(|(name, tag)| (*name, tag.as_str()));
+    let after = owner.call(Method::GET, &uri, &headers, None).await;
+    assert_ne!(after.expect(200)["warnings"], before.json()["warnings"]);
+    // The client's own settings are those that the caller has seen.
+    let headers = [("if-match", headers[0].1)];
+    let body = Some(json!({"accentColor": "#777777"}));
+    owner.call(Method::PUT, &uri, &headers, body).await.expect(200);
+}
+
+#[tokio::test]
 async fn an_etag_tells_nothing_across_tenants() {
     let api = Api::start().await;
-    let (acme, globex) = (api.agency("org_acme").await, api.agency("org_globex").await);
-    let clients = [acme.client("One").await, acme.client("Two").await];
+    let acme = SampleTenant::new(&api, "org_acme", "acmeword").await;
+    let globex = SampleTenant::new(&api, "org_globex", "globexword").await;
+    let other = acme.owner.client("Other").await;
     let users = [
-        acme.clone(),
-        globex.clone(),
-        api.user(id(&clients[0]), "member"),
-        api.user(id(&clients[1]), "member"),
+        (acme.owner.clone(), acme.names.clone()),
+        (globex.owner.clone(), globex.names.clone()),
+        (api.user(&acme.names.client, "member"), Names::absent()),
+        (api.user(id(&other), "member"), Names::absent()),
     ];
     for round in 0..2 {
         for operation in private_reads() {
             let mut tags = BTreeSet::new();
             let mut count = 0;
-            for user in &users {
-                let answer = operation.send(user, &Names::absent()).await;
+            for (user, names) in &users {
+                let answer = operation.send(user, names).await;
                 if answer.status == 200 {
                     count += 1;
                     tags.insert(answer.etag());
@@ -267,19 +290,22 @@ async fn an_etag_tells_nothing_across_tenants() {
             assert_eq!(tags.len(), count, "{} {round}", operation.id);
             for tag in &tags {
                 let headers = [("if-none-match", tag.as_str())];
-                let answer = operation.send_with(&acme, &Names::absent(), &headers).await;
-                let is_own = *tag == operation.send(&acme, &Names::absent()).await.etag();
+                let answer = operation.send_with(&acme.owner, &acme.names, &headers).await;
+                let is_own = *tag == operation.send(&acme.owner, &acme.names).await.etag();
                 assert_eq!(answer.status, if is_own { 304 } else { 200 });
             }
         }
         for operation in conditional_updates() {
-            let theirs = globex.get(&operation.path).await.etag();
-            put(operation, &acme, &[theirs.as_bytes()])
+            let theirs = operation.uri(&globex.names);
+            let theirs = globex.owner.get(&theirs).await.etag();
+            put(operation, &acme.owner, &acme.names, &[theirs.as_bytes()])
                 .await
                 .problem(412, "stale");
             // The next round compares tenants with equal settings.
-            for user in [&acme, &globex] {
-                put(operation, user, &[]).await.expect(200);
+            for tenant in [&acme, &globex] {
+                put(operation, &tenant.owner, &tenant.names, &[])
+                    .await
+                    .expect(200);
             }
         }
     }
@@ -288,22 +314,24 @@ async fn an_etag_tells_nothing_across_tenants() {
 #[tokio::test]
 async fn of_eight_puts_with_the_same_etag_one_succeeds() {
     let api = Api::counted().await;
-    let owner = api.agency("org_acme").await;
-    for (round, operation) in conditional_updates().into_iter().enumerate() {
-        let tag = owner.get(&operation.path).await.etag();
+    let SampleTenant { owner, names, .. } = SampleTenant::new(&api, "org_acme", "acmeword").await;
+    for operation in conditional_updates() {
+        let uri = operation.uri(&names);
+        let entries = owner.audit().await.len();
+        let tag = owner.get(&uri).await.etag();
         api.inject(Fault::conflict().on("TransactWriteItems").times(4));
         let tags = [tag.as_bytes()];
-        let answers = join_all((0..8).map(|_| put(operation, &owner, &tags))).await;
+        let answers = join_all((0..8).map(|_| put(operation, &owner, &names, &tags))).await;
         let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
         assert_eq!((won.len(), lost.len()), (1, 7));
         for answer in lost {
             answer.problem(412, "stale");
         }
-        let now = owner.get(&operation.path).await;
+        let now = owner.get(&uri).await;
         assert_eq!((now.etag(), now.json()), (won[0].etag(), won[0].json()));
         assert_eq!(
             owner.audit().await.len(),
-            round + 2,
+            entries + 1,
             "a rejection leaves no entry"
         );
     }
@@ -313,16 +341,18 @@ async fn of_eight_puts_with_the_same_etag_one_succeeds() {
 async fn an_own_write_whose_response_was_lost_does_not_make_an_if_match_stale() {
     for operation in conditional_updates() {
         let api = Api::counted().await;
-        let owner = api.agency("org_acme").await;
-        let tag = owner.get(&operation.path).await.etag();
+        let SampleTenant { owner, names, .. } = SampleTenant::new(&api, "org_acme", "acmeword").await;
+        let uri = operation.uri(&names);
+        let entries = owner.audit().await.len();
+        let tag = owner.get(&uri).await.etag();
         api.inject(Fault::lose_answer().on("TransactWriteItems"));
         api.inject(Fault::conflict().on("TransactWriteItems"));
-        let answer = put(operation, &owner, &[tag.as_bytes()]).await;
+        let answer = put(operation, &owner, &names, &[tag.as_bytes()]).await;
         answer.expect(200);
-        assert_eq!(owner.get(&operation.path).await.etag(), answer.etag());
-        let again = put(operation, &owner, &[tag.as_bytes()]).await;
+        assert_eq!(owner.get(&uri).await.etag(), answer.etag());
+        let again = put(operation, &owner, &names, &[tag.as_bytes()]).await;
         again.problem(412, "stale");
-        assert_eq!(owner.audit().await.len(), 2);
+        assert_eq!(owner.audit().await.len(), entries + 1);
         api.assert_faults_met();
     }
 }

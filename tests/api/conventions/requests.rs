@@ -231,6 +231,31 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     costs!(meter, owner, "updateClientOrg", update(client, json!({})) => 200, 2);
     costs!(meter, owner, "updateClientOrg", update(client, json!({"slug": "beta"})) => 409, 2);
     costs!(meter, owner, "updateClientOrg", update(NO_CLIENT, json!({"slug": "beta"})) => 404, 1);
+    for (get, put, change) in [
+        (
+            "getClientBranding",
+            "putClientBranding",
+            json!({"primaryColor": "#123456"}),
+        ),
+        (
+            "getClientPortalConfig",
+            "putClientPortalConfig",
+            json!({"featureLogs": true}),
+        ),
+    ] {
+        for (of, read, written) in [(client, (200, 1), (200, 2)), (NO_CLIENT, (404, 1), (404, 1))] {
+            let answer = meter.call(&owner, get, id(of)).await;
+            meter.check(get, "org_acme", read, &answer);
+            let answer = meter.call(&owner, put, update(of, change.clone())).await;
+            meter.check(put, "org_acme", written, &answer);
+        }
+        let with = With {
+            headers: &stale,
+            ..update(client, json!({}))
+        };
+        let answer = meter.call(&owner, put, with).await;
+        meter.check(put, "org_acme", (412, 1), &answer);
+    }
 
     // The pages behind the first one.
     for operation in ["listClientOrgs", "listAuditEntries"] {

@@ -468,6 +468,16 @@ pub fn path(resource: &Value) -> String {
     format!("{list}/{id}")
 }
 
+/// The path of a client's own branding.
+pub fn branding_of(client: &Value) -> String {
+    format!("{}/branding", path(client))
+}
+
+/// The path of a client's own portal configuration.
+pub fn config_of(client: &Value) -> String {
+    format!("{}/portal-config", path(client))
+}
+
 /// An object with one property.
 pub fn property(name: &str, value: impl Into<Value>) -> Value {
     json!({ name: value.into() })

@@ -319,13 +319,20 @@ impl<'a> SampleTenant<'a> {
             .await
             .expect(200);
         let client = owner.client(&format!("{word} client")).await;
+        let path = super::path(&client);
+        let own = json!({"portalName": format!("{word} portal")});
+        let own = owner.put(&format!("{path}/branding"), own).await.expect(200);
+        owner
+            .put(&format!("{path}/portal-config"), json!({"featureLogs": false}))
+            .await
+            .expect(200);
         let custom = owner.custom_domain(&format!("{word}.acme.test")).await;
         let subdomain = owner.subdomain(&format!("{word}-sub")).await;
         let old = owner.subdomain(&format!("{word}-old")).await;
         let redirect = super::property("redirectTo", id(&subdomain));
         owner.patch(&super::path(&old), redirect).await.expect(200);
         let mut marks = vec![org.to_owned(), word.to_owned()];
-        marks.extend([&branding, &client, &custom, &subdomain].map(|resource| id(resource).to_owned()));
+        marks.extend([&branding, &client, &own, &custom, &subdomain].map(|resource| id(resource).to_owned()));
         marks.push(super::token(&custom).to_owned());
         Self {
             names: Names {

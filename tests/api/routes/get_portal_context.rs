@@ -210,3 +210,55 @@ async fn a_client_without_a_primary_domain_has_that_of_the_agency() {
     owner.remove(&label).await;
     assert_eq!(domain(&client).await, "acme.portal.localhost");
 }
+#[tokio::test]
+async fn the_host_is_the_domain_of_the_context_and_its_client_gives_the_look() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let (client, member) = (owner.client("Client").await, api.user("org_acme", "member"));
+    let user = api.user(id(&client), "member");
+    owner
+        .put(
+            BRANDING,
+            json!({"footerText": "Agency", "primaryColor": "#111111"}),
+        )
+        .await
+        .expect(200);
+    owner
+        .put(CONFIG, json!({"featureTerminal": true}))
+        .await
+        .expect(200);
+    let own = format!("{}/branding", path(&client));
+    owner.put(&own, json!({"footerText": "Client"})).await.expect(200);
+    let own = format!("{}/portal-config", path(&client));
+    owner
+        .put(&own, json!({"featureTerminal": false}))
+        .await
+        .expect(200);
+    owner.subdomain("acme").await;
+    let body = json!({"subdomain": "shop", "clientOrgId": id(&client)});
+    owner.post(DOMAINS, body).await.expect(201);
+    let context = async |user: &User<'_>, query: &str| {
+        let context = user.get(&format!("{CONTEXT}{query}")).await.expect(200);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        assert_eq!(context["branding"]["primaryColor"], "#111111");
+        (
+            text(&context["branding"]["footerText"]),
+            context["config"]["featureTerminal"].as_bool().unwrap(),
+            text(&context["domain"]["hostname"]),
+        )
+    };
+    let (acme, shop) = ("acme.portal.localhost", "shop.portal.localhost");
+    for (user, query, footer, terminal, host) in [
+        (&member, "", "Agency", true, acme),
+        (&member, "?host=acme.portal.localhost", "Agency", true, acme),
+        // The configuration is that of the user's organization.
+        (&member, "?host=shop.portal.localhost", "Client", true, shop),
+        (&user, "", "Client", false, shop),
+        (&user, "?host=acme.portal.localhost", "Client", false, acme),
+        (&user, "?host=shop.portal.localhost", "Client", false, shop),
+    ] {
+        let expected = (footer.to_owned(), terminal, host.to_owned());
+        assert_eq!(context(user, query).await, expected, "{query}");
+    }
+}
+
