@@ -14,6 +14,7 @@ use crate::{
     http::OriginSecrets,
     models::{
         domain::{Domain, PortalDomain},
+        features::Features,
         hostname::{HostPolicy, Hostname},
     },
 };
@@ -35,6 +36,8 @@ pub struct Config {
     pub max_domains: NonZeroU32,
     /// `MAX_CLIENTS`: the limit of one agency.
     pub max_clients: NonZeroU32,
+    /// `PORTAL_FEATURES`: the operator's own features and their defaults.
+    pub features: Features,
     /// `DNS_…`
     pub dns: DnsConfig,
     /// `API_BASE_PATH`: a prefix that paths may have, `/api` for example.
@@ -150,6 +153,9 @@ impl Config {
             certificate_authorities: variables.list_by("CERTIFICATE_AUTHORITIES", certificate_authority)?,
             max_domains: variables.or("MAX_DOMAINS", "100")?,
             max_clients: variables.or("MAX_CLIENTS", "10000")?,
+            features: variables
+                .optional::<Features>("PORTAL_FEATURES")?
+                .unwrap_or_default(),
             dns: DnsConfig {
                 resolvers: variables.list_by("DNS_RESOLVERS", resolver)?,
                 mode: variables.or("DNS_MODE", "authoritative")?,
@@ -377,6 +383,7 @@ mod tests {
         assert_eq!(config.dns.authority_port, 53);
         assert_eq!(config.dns.mode, DnsMode::Authoritative);
         assert!(config.dns.resolvers.is_empty() && config.addresses.is_empty());
+        assert!(config.features.is_empty());
         assert_eq!(
             (config.base_path, config.dynamodb_endpoint, config.region),
             (None, None, None)
@@ -424,6 +431,12 @@ mod tests {
             ("MAX_DOMAINS", "-1"),
             ("MAX_DOMAINS", "0"),
             ("MAX_CLIENTS", "0"),
+            ("PORTAL_FEATURES", ","),
+            ("PORTAL_FEATURES", "invoices"),
+            ("PORTAL_FEATURES", "invoices=on"),
+            ("PORTAL_FEATURES", "a b=true"),
+            ("PORTAL_FEATURES", "a\nb=true"),
+            ("PORTAL_FEATURES", "a=true,a=true"),
             ("DNS_RESOLVERS", "192.0.2.53"),
             ("DNS_RESOLVERS", "192.0.2.53:0"),
             ("DNS_RESOLVERS", ","),

@@ -71,7 +71,12 @@ async fn get_portal_config(
     State(app): State<App>,
     Member(caller): Member,
 ) -> Result<Tagged<PortalConfig>, Problem> {
-    Ok(Tagged::new(app.store.agency(&caller)?.portal_config().await?))
+    Ok(Tagged::new(
+        app.store
+            .agency(&caller)?
+            .portal_config(&app.config.features)
+            .await?,
+    ))
 }
 
 /// Update the portal configuration
@@ -96,7 +101,11 @@ async fn put_portal_config(
     Update { body, if_match }: Update<PortalConfigUpdate>,
 ) -> Result<Tagged<PortalConfig>, Problem> {
     let agency = app.store.agency(&caller)?;
-    Ok(Tagged::new(agency.put_portal_config(body, &if_match).await?))
+    Ok(Tagged::new(
+        agency
+            .put_portal_config(&app.config.features, body, &if_match)
+            .await?,
+    ))
 }
 
 /// Get a client's own portal configuration
@@ -121,7 +130,9 @@ async fn get_client_portal_config(
     PathId(client): PathId<ClientOrgKind>,
 ) -> Result<Tagged<ClientPortalConfig>, Problem> {
     let agency = app.store.agency(&caller)?;
-    Ok(Tagged::new(agency.client_portal_config(client).await?))
+    Ok(Tagged::new(
+        agency.client_portal_config(client, &app.config.features).await?,
+    ))
 }
 
 /// Update a client's own portal configuration
@@ -133,7 +144,7 @@ async fn get_client_portal_config(
     operation_id = "putClientPortalConfig",
     tag = "Portal",
     params(("clientOrgId" = String, Path, description = "The client's id"), IfMatchParams),
-    request_body(content = PortalConfigUpdate, example = json!({"featureTerminal": true, "infrastructureVisibility": null})),
+    request_body(content = PortalConfigUpdate, example = json!({"featureTerminal": true, "featureLogs": null})),
     responses(
         (status = 200, description = "The client's updated configuration", body = ClientPortalConfig,
             headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),
@@ -147,7 +158,9 @@ async fn put_client_portal_config(
     Update { body, if_match }: Update<PortalConfigUpdate>,
 ) -> Result<Tagged<ClientPortalConfig>, Problem> {
     let agency = app.store.agency(&caller)?;
-    let config = agency.put_client_portal_config(client, body, &if_match).await?;
+    let config = agency
+        .put_client_portal_config(client, &app.config.features, body, &if_match)
+        .await?;
     Ok(Tagged::new(config))
 }
 
@@ -178,7 +191,8 @@ async fn get_portal_context(
     query: Query,
 ) -> Result<Tagged<PortalContext>, Problem> {
     let host = query.optional("host")?.map(|host| Hostname::parse(host).ok());
-    Ok(Tagged::by_content(app.store.portal_context(&caller, host).await?))
+    let context = app.store.portal_context(&caller, host, &app.config.features);
+    Ok(Tagged::by_content(context.await?))
 }
 
 /// Get the branding of the portal at a host name

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     app::App,
     json,
-    models::fields::{Fields, Input},
+    models::fields::{Fields, Input, Policy},
     store::{IdempotencyKey, IfMatch},
 };
 
@@ -79,7 +79,11 @@ impl<T: Input> FromRequest<App> for Create<T> {
 }
 
 fn parse<T: Input>(value: Value, app: &App) -> Result<T, Problem> {
-    Fields::parse(value, &app.config.names).map_err(Problem::invalid_body)
+    let policy = Policy {
+        names: &app.config.names,
+        features: &app.config.features,
+    };
+    Fields::parse(value, policy).map_err(Problem::invalid_body)
 }
 
 async fn read(request: Request) -> Result<(Value, HeaderMap), Problem> {

@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    fields::{Fields, Input},
-    hostname::HostPolicy,
+    fields::{Fields, Input, Policy},
     id::{ClientOrgId, OrgId},
     slug::Slug,
     text::ClientName,
@@ -42,7 +41,7 @@ pub struct ClientOrgCreate {
 }
 
 impl Input for ClientOrgCreate {
-    fn read(fields: &mut Fields, _: &HostPolicy) -> Option<Self> {
+    fn read(fields: &mut Fields, _: Policy<'_>) -> Option<Self> {
         let name = fields.required("name");
         let slug = fields.optional("slug", str::parse);
         Some(Self { name: name?, slug })
@@ -62,7 +61,7 @@ pub struct ClientOrgUpdate {
 }
 
 impl Input for ClientOrgUpdate {
-    fn read(fields: &mut Fields, _: &HostPolicy) -> Option<Self> {
+    fn read(fields: &mut Fields, _: Policy<'_>) -> Option<Self> {
         fields.ignore(&["id", "agencyId", "createdAt", "updatedAt"]);
         Some(Self {
             name: fields.present("name"),

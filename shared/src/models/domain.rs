@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     Code, Invalid,
-    fields::{Fields, Input},
+    fields::{Fields, Input, Policy},
     hostname::{HostPolicy, Hostname, Label, relative_host},
     id::{ClientOrgId, DomainId, OrgId},
     portal::PrimaryDomain,
@@ -658,7 +658,7 @@ pub enum PortalDomainCreate {
 }
 
 impl Input for PortalDomainCreate {
-    fn read(fields: &mut Fields, names: &HostPolicy) -> Option<Self> {
+    fn read(fields: &mut Fields, policy: Policy<'_>) -> Option<Self> {
         match (fields.has("subdomain"), fields.has("customDomain")) {
             (true, true) => {
                 fields.reject_body(Code::NotAllowed, "Give subdomain or customDomain, not both.");
@@ -667,8 +667,8 @@ impl Input for PortalDomainCreate {
             _ => {}
         }
         let client_org_id = fields.optional("clientOrgId", client_org_id);
-        let subdomain = fields.optional("subdomain", |text| names.subdomain(text));
-        let custom_domain = fields.optional("customDomain", |text| names.custom_domain(text));
+        let subdomain = fields.optional("subdomain", |text| policy.names.subdomain(text));
+        let custom_domain = fields.optional("customDomain", |text| policy.names.custom_domain(text));
         match (subdomain, custom_domain) {
             (Some(subdomain), None) => Some(Self::Subdomain {
                 subdomain,
@@ -702,7 +702,7 @@ pub struct PortalDomainUpdate {
 }
 
 impl Input for PortalDomainUpdate {
-    fn read(fields: &mut Fields, _: &HostPolicy) -> Option<Self> {
+    fn read(fields: &mut Fields, _: Policy<'_>) -> Option<Self> {
         fields.ignore(&[
             "id",
             "agencyId",

@@ -6,12 +6,25 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Code, Invalid, hostname::HostPolicy};
+use super::{
+    Code, Invalid,
+    features::{FeatureOverrides, Features},
+    hostname::HostPolicy,
+};
 
 /// A request body.
 pub trait Input: Sized {
     /// Reads the properties from `fields`, which collects the errors. The value is used only if there are none.
-    fn read(fields: &mut Fields, names: &HostPolicy) -> Option<Self>;
+    fn read(fields: &mut Fields, policy: Policy<'_>) -> Option<Self>;
+}
+
+/// What the operator configures and the valid values depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy<'a> {
+    /// The rules for host names.
+    pub names: &'a HostPolicy,
+    /// The operator's features.
+    pub features: &'a Features,
 }
 
 /// One error of a request body.
@@ -41,17 +54,16 @@ impl Fields {
     ///
     /// # Errors
     /// All errors of the body, at most 100.
-    pub fn parse<T: Input>(body: Value, names: &HostPolicy) -> Result<T, Vec<FieldError>> {
+    pub fn parse<T: Input>(body: Value, policy: Policy<'_>) -> Result<T, Vec<FieldError>> {
         let mut fields = Self::default();
         let Value::Object(rest) = body else {
             fields.reject_body(Code::WrongType, "The body must be a JSON object.");
             return Err(fields.errors);
         };
         fields.rest = rest;
-        let value = T::read(&mut fields, names);
-        let unknown = Self::MAX_ERRORS.saturating_sub(fields.errors.len());
-        for (name, _) in std::mem::take(&mut fields.rest).into_iter().take(unknown) {
-            fields.reject(&name, Code::UnknownProperty, "Remove this unknown property.");
+        let value = T::read(&mut fields, policy);
+        for name in std::mem::take(&mut fields.rest).keys() {
+            fields.reject(name, Code::UnknownProperty, UNKNOWN);
         }
         match value {
             Some(value) if fields.errors.is_empty() => Ok(value),
@@ -61,21 +73,24 @@ impl Fields {
 
     /// Adds an error of the property `name`.
     pub fn reject(&mut self, name: &str, code: Code, detail: impl Into<Cow<'static, str>>) {
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-        self.errors.push(FieldError {
-            pointer,
-            code,
-            detail: detail.into(),
-        });
+        self.reject_at(&[name], code, detail);
+    }
+
+    /// Adds an error of the value at this path.
+    fn reject_at(&mut self, path: &[&str], code: Code, detail: impl Into<Cow<'static, str>>) {
+        if self.errors.len() < Self::MAX_ERRORS {
+            let escape = |name: &&str| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+            self.errors.push(FieldError {
+                pointer: path.iter().map(escape).collect(),
+                code,
+                detail: detail.into(),
+            });
+        }
     }
 
     /// Adds an error of the whole body.
     pub fn reject_body(&mut self, code: Code, detail: &'static str) {
-        self.errors.push(FieldError {
-            pointer: String::new(),
-            code,
-            detail: detail.into(),
-        });
+        self.reject_at(&[], code, detail);
     }
 
     /// Removes read-only properties, so that a client can send back what it received.
@@ -154,10 +169,38 @@ impl Fields {
             Value::Null => Some(None),
             Value::Bool(value) => Some(Some(value)),
             _ => {
-                self.reject(name, Code::WrongType, "This must be true, false or null.");
+                self.reject(name, Code::WrongType, NO_SWITCH);
                 None
             }
         }
+    }
+
+    /// The operator's features in an update. `null` unsets all. If the operator has none, the property is unknown.
+    pub(super) fn features(&mut self, name: &str, known: &Features) -> FeatureOverrides {
+        let mut update = FeatureOverrides::default();
+        if known.is_empty() {
+            return update;
+        }
+        match self.rest.remove(name) {
+            None => {}
+            Some(Value::Null) => update
+                .0
+                .extend(known.names().map(|feature| (feature.clone(), None))),
+            Some(Value::Object(features)) => {
+                for (feature, value) in features {
+                    match value {
+                        _ if !known.has(&feature) => {
+                            self.reject_at(&[name, &feature], Code::UnknownProperty, UNKNOWN);
+                        }
+                        Value::Null => drop(update.0.insert(feature, None)),
+                        Value::Bool(value) => drop(update.0.insert(feature, Some(value))),
+                        _ => self.reject_at(&[name, &feature], Code::WrongType, NO_SWITCH),
+                    }
+                }
+            }
+            Some(_) => self.reject(name, Code::WrongType, "This must be an object or null."),
+        }
+        update
     }
 
     fn text<T>(
@@ -176,10 +219,14 @@ impl Fields {
     }
 }
 
+const UNKNOWN: &str = "Remove this unknown property.";
+const NO_SWITCH: &str = "This must be true, false or null.";
+
 /// Declares settings: one line for each. The lines give all structs that have the settings, and what converts one into another.
 ///
 /// - `own`: the values that an agency or a client has set, as they are stored. `None` means that the setting is not set.
-/// - `update`: the body of a `PUT`. `reader` is the method of [`Fields`] that reads the setting.
+/// - `update`: the body of a `PUT`. `reader` is the method of [`Fields`] that reads the setting. The body also has the properties in
+///   `with { … }`, which the method of the same name reads by the [`Policy`].
 /// - `public`: the own values of the settings in `public { … }`. Those in `hidden { … }` are not shown before login.
 /// - `resolved`: a value for each setting. The lines have the defaults: `field: Type = default, reader;`.
 macro_rules! settings {
@@ -191,7 +238,7 @@ macro_rules! settings {
         hidden { $($hidden:tt)* }
     ) => {
         settings! {
-            @own $(#[$own_meta])* $Own, $(#[$update_meta])* $Update ignores $ignored;
+            @own $(#[$own_meta])* $Own, $(#[$update_meta])* $Update ignores $ignored, with {};
             $($(#[$meta])* $field: $type, $read;)* $($hidden)*
         }
 
@@ -210,12 +257,12 @@ macro_rules! settings {
     };
     (
         $(#[$own_meta:meta])* own $Own:ident;
-        $(#[$update_meta:meta])* update $Update:ident ignores $ignored:expr;
+        $(#[$update_meta:meta])* update $Update:ident ignores $ignored:expr, with { $($other:tt)* };
         $(#[$resolved_meta:meta])* resolved $Resolved:ident;
         $($(#[$meta:meta])* $field:ident: $type:ident = $default:expr, $read:ident;)*
     ) => {
         settings! {
-            @own $(#[$own_meta])* $Own, $(#[$update_meta])* $Update ignores $ignored;
+            @own $(#[$own_meta])* $Own, $(#[$update_meta])* $Update ignores $ignored, with { $($other)* };
             $($(#[$meta])* $field: $type, $read;)*
         }
 
@@ -233,7 +280,8 @@ macro_rules! settings {
         }
     };
     (
-        @own $(#[$own_meta:meta])* $Own:ident, $(#[$update_meta:meta])* $Update:ident ignores $ignored:expr;
+        @own $(#[$own_meta:meta])* $Own:ident, $(#[$update_meta:meta])* $Update:ident ignores $ignored:expr,
+            with { $($(#[$other_meta:meta])* $other:ident: $other_type:ty;)* };
         $($(#[$meta:meta])* $field:ident: $type:ident, $read:ident;)*
     ) => {
         $(#[$own_meta])*
@@ -256,16 +304,19 @@ macro_rules! settings {
         #[schema(rename_all = "camelCase")]
         pub struct $Update {
             $($(#[$meta])* #[schema(value_type = Option<$type>)] pub $field: Option<Option<$type>>,)*
+            $($(#[$other_meta])* pub $other: $other_type,)*
         }
 
         impl $crate::models::fields::Input for $Update {
             fn read(
                 fields: &mut $crate::models::fields::Fields,
-                _: &$crate::models::hostname::HostPolicy,
+                policy: $crate::models::fields::Policy<'_>,
             ) -> Option<Self> {
+                let _ = policy;
                 fields.ignore($ignored);
                 Some(Self {
                     $($field: fields.$read(&$crate::models::fields::camel_case(stringify!($field))),)*
+                    $($other: fields.$other(stringify!($other), policy.$other),)*
                 })
             }
         }

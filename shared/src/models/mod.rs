@@ -20,6 +20,7 @@ pub mod color;
 pub mod css;
 pub mod domain;
 pub mod email;
+pub mod features;
 pub mod fields;
 pub mod font;
 pub mod hostname;

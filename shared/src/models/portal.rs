@@ -10,6 +10,7 @@ use super::{
     client::Membership,
     color::{Color, TextColor},
     domain::{DomainType, Status},
+    features::{FeatureOverrides, FeatureSwitches, Features},
     fields::settings,
     hostname::Hostname,
     id::{ClientOrgId, OrgId},
@@ -24,7 +25,12 @@ settings! {
     own PortalOverrides;
     /// Any of the settings. An absent setting stays unchanged. `null` restores the default, or what a client inherits. Read-only
     /// properties of `PortalConfig` and `ClientPortalConfig` are ignored. Unknown properties are rejected.
-    update PortalConfigUpdate ignores &["organizationId", "clientOrgId", "createdAt", "updatedAt"];
+    update PortalConfigUpdate ignores &["organizationId", "clientOrgId", "createdAt", "updatedAt"], with {
+        /// The operator's features to change. A feature that is absent stays unchanged. This property is unknown if the operator
+        /// has no features.
+        #[schema(value_type = Option<FeatureOverrides>)]
+        features: FeatureOverrides;
+    };
     /// The settings. They tell a portal what to show. The platform's own APIs enforce them.
     ///
     /// By default, settings for reading are on, and settings that change or reveal a machine are off.
@@ -50,6 +56,78 @@ settings! {
     infrastructure_visibility: InfrastructureVisibility = InfrastructureVisibility::Hidden, word;
     /// Whether clients manage their own team members.
     team_management_enabled: bool = false, switch;
+}
+
+/// The stored portal configuration of an agency or of a client: what it has set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigValues {
+    /// The settings.
+    #[serde(flatten)]
+    pub settings: PortalOverrides,
+    /// The operator's features, also those that the operator has removed since.
+    #[serde(default)]
+    pub features: FeatureSwitches,
+}
+
+impl ConfigValues {
+    /// Each value, and where it is not set that of `inherited`.
+    #[must_use]
+    pub fn or(self, inherited: Self) -> Self {
+        Self {
+            settings: self.settings.or(inherited.settings),
+            features: self.features.or(inherited.features),
+        }
+    }
+
+    /// The values after this update.
+    #[must_use]
+    pub fn apply(mut self, update: PortalConfigUpdate) -> Self {
+        self.features.apply(update.features.clone());
+        self.settings = update.apply(self.settings);
+        self
+    }
+
+    /// The value of each setting and feature: the own one, else the default.
+    pub fn resolve(self, features: &Features) -> ResolvedConfig {
+        ResolvedConfig {
+            settings: self.settings.into(),
+            features: features.resolve(&self.features),
+        }
+    }
+
+    /// The own value of each setting and feature.
+    pub fn own(self, features: &Features) -> OwnConfig {
+        OwnConfig {
+            settings: self.settings,
+            features: features.own(&self.features),
+        }
+    }
+}
+
+/// The settings, and the operator's features.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ResolvedPortalConfig)]
+pub struct ResolvedConfig {
+    /// The settings.
+    #[serde(flatten)]
+    pub settings: PortalSettings,
+    /// The operator's features. Absent if the operator has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub features: Option<FeatureSwitches>,
+}
+
+/// The settings of a client, and the operator's features. `null` is inherited from the agency.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = OwnPortalConfig)]
+pub struct OwnConfig {
+    /// The settings.
+    #[serde(flatten)]
+    pub settings: PortalOverrides,
+    /// The operator's features. Absent if the operator has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub features: Option<FeatureOverrides>,
 }
 
 /// How much of the infrastructure the portal shows.
@@ -85,7 +163,7 @@ pub struct PortalConfig {
     pub organization_id: OrgId,
     /// The settings.
     #[serde(flatten)]
-    pub settings: PortalSettings,
+    pub settings: ResolvedConfig,
     /// The time of the first `PUT`. `null` before.
     pub created_at: Option<Timestamp>,
     /// The time of the last `PUT`. `null` before the first.
@@ -103,7 +181,7 @@ pub struct ClientPortalConfig {
     pub client_org_id: ClientOrgId,
     /// The settings.
     #[serde(flatten)]
-    pub settings: PortalOverrides,
+    pub settings: OwnConfig,
     /// The time of the first `PUT`. `null` before.
     pub created_at: Option<Timestamp>,
     /// The time of the last `PUT`. `null` before the first.
@@ -118,7 +196,7 @@ pub struct PortalContext {
     /// The branding.
     pub branding: PortalBranding,
     /// The configuration.
-    pub config: PortalSettings,
+    pub config: ResolvedConfig,
     /// The domain that a portal link should use.
     pub domain: Option<PrimaryDomain>,
 }

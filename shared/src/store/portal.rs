@@ -5,9 +5,10 @@ use crate::{
     models::{
         branding::BrandingSettings,
         client::Membership,
+        features::Features,
         hostname::Hostname,
         id::{ClientOrgId, OrgId},
-        portal::{PortalContext, PortalOrganization, PortalOverrides, PrimaryDomain, PublicBranding},
+        portal::{ConfigValues, PortalContext, PortalOrganization, PrimaryDomain, PublicBranding},
     },
 };
 
@@ -18,7 +19,7 @@ use super::{
 
 /// The settings of a portal and the domain that its links should use.
 struct Portal {
-    config: PortalOverrides,
+    config: ConfigValues,
     branding: BrandingSettings,
     domain: Option<PrimaryDomain>,
 }
@@ -44,6 +45,7 @@ impl Store {
         &self,
         caller: &Caller,
         host: Option<Option<Hostname>>,
+        features: &Features,
     ) -> Result<PortalContext> {
         let (organization, portal) = match &caller.principal.tenant {
             Tenant::Agency(org) => {
@@ -75,7 +77,7 @@ impl Store {
         Ok(PortalContext {
             organization,
             branding: portal.branding.into(),
-            config: portal.config.into(),
+            config: portal.config.resolve(features),
             domain: portal.domain,
         })
     }

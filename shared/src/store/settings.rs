@@ -7,8 +7,9 @@ use crate::hash::sha256_hex;
 use crate::models::{
     audit::{Action, changes},
     branding::{Branding, BrandingSettings, BrandingUpdate},
+    features::Features,
     id::{BrandingId, ClientOrgId, OrgId},
-    portal::{ClientPortalConfig, PortalConfig, PortalConfigUpdate, PortalOverrides, PortalSettings},
+    portal::{ClientPortalConfig, ConfigValues, PortalConfig, PortalConfigUpdate},
     time::Timestamp,
 };
 
@@ -81,7 +82,7 @@ pub(super) fn initial(org: &OrgId, client: Option<ClientOrgId>, write: WriteId) 
         item(key, kind.entity, &Stored::new(Settings::<S>::default(), write))
     }
     Ok([
-        empty::<PortalOverrides>(&CONFIG, keys::config(org, client), write)?,
+        empty::<ConfigValues>(&CONFIG, keys::config(org, client), write)?,
         empty::<BrandingSettings>(&BRANDING, keys::branding(org, client), write)?,
     ])
 }
@@ -133,8 +134,8 @@ impl Agency<'_> {
     ///
     /// # Errors
     /// [`Error::NotEnabled`]
-    pub async fn portal_config(&self) -> Result<(PortalConfig, String)> {
-        Ok(self.show_config(self.settings(&CONFIG, None).await?))
+    pub async fn portal_config(&self, features: &Features) -> Result<(PortalConfig, String)> {
+        Ok(self.show_config(features, self.settings(&CONFIG, None).await?))
     }
 
     /// Merges an update into the portal configuration.
@@ -143,25 +144,30 @@ impl Agency<'_> {
     /// [`Error::NotEnabled`], [`Error::Stale`]
     pub async fn put_portal_config(
         &self,
+        features: &Features,
         update: PortalConfigUpdate,
         if_match: &IfMatch,
     ) -> Result<(PortalConfig, String)> {
-        let record = |before: &Settings<PortalOverrides>, after: &Settings<PortalOverrides>| {
-            let shown = |of: &Settings<PortalOverrides>| PortalSettings::from(of.settings.clone());
+        let record = |before: &Settings<ConfigValues>, after: &Settings<ConfigValues>| {
+            let shown = |of: &Settings<ConfigValues>| of.settings.clone().resolve(features);
             let changes = changes(&shown(before), &shown(after));
             Record::new(Action::PortalConfigUpdated, self.org, changes)
         };
         let layers = self.put_config(None, update, if_match, record).await?;
-        Ok(self.show_config(layers))
+        Ok(self.show_config(features, layers))
     }
 
     /// A client's own portal configuration and its tag.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
-    pub async fn client_portal_config(&self, client: ClientOrgId) -> Result<(ClientPortalConfig, String)> {
+    pub async fn client_portal_config(
+        &self,
+        client: ClientOrgId,
+        features: &Features,
+    ) -> Result<(ClientPortalConfig, String)> {
         let layers = self.settings(&CONFIG, Some(client)).await?;
-        Ok(self.show_client_config(client, layers))
+        Ok(self.show_client_config(client, features, layers))
     }
 
     /// Merges an update into a client's own portal configuration.
@@ -171,15 +177,17 @@ impl Agency<'_> {
     pub async fn put_client_portal_config(
         &self,
         client: ClientOrgId,
+        features: &Features,
         update: PortalConfigUpdate,
         if_match: &IfMatch,
     ) -> Result<(ClientPortalConfig, String)> {
-        let record = |before: &Settings<PortalOverrides>, after: &Settings<PortalOverrides>| {
-            let changes = changes(&before.settings, &after.settings);
+        let record = |before: &Settings<ConfigValues>, after: &Settings<ConfigValues>| {
+            let shown = |of: &Settings<ConfigValues>| of.settings.clone().own(features);
+            let changes = changes(&shown(before), &shown(after));
             Record::new(Action::ClientPortalConfigUpdated, client, changes)
         };
         let layers = self.put_config(Some(client), update, if_match, record).await?;
-        Ok(self.show_client_config(client, layers))
+        Ok(self.show_client_config(client, features, layers))
     }
 
     async fn put_config(
@@ -187,10 +195,10 @@ impl Agency<'_> {
         client: Option<ClientOrgId>,
         update: PortalConfigUpdate,
         if_match: &IfMatch,
-        record: impl Fn(&Settings<PortalOverrides>, &Settings<PortalOverrides>) -> Record,
-    ) -> Result<Layers<PortalOverrides>> {
-        let merge = |before: &Settings<PortalOverrides>| Settings {
-            settings: update.clone().apply(before.settings.clone()),
+        record: impl Fn(&Settings<ConfigValues>, &Settings<ConfigValues>) -> Record,
+    ) -> Result<Layers<ConfigValues>> {
+        let merge = |before: &Settings<ConfigValues>| Settings {
+            settings: before.settings.clone().apply(update.clone()),
             ..before.clone()
         };
         self.put_settings(&CONFIG, client, if_match, merge, record).await
@@ -277,11 +285,11 @@ impl Agency<'_> {
         (branding, tag(write_id))
     }
 
-    fn show_config(&self, layers: Layers<PortalOverrides>) -> (PortalConfig, String) {
+    fn show_config(&self, features: &Features, layers: Layers<ConfigValues>) -> (PortalConfig, String) {
         let Stored { value: own, write_id } = layers.own;
         let config = PortalConfig {
             organization_id: self.org.clone(),
-            settings: own.settings.into(),
+            settings: own.settings.resolve(features),
             created_at: own.created_at,
             updated_at: own.updated_at,
         };
@@ -291,13 +299,14 @@ impl Agency<'_> {
     fn show_client_config(
         &self,
         client: ClientOrgId,
-        layers: Layers<PortalOverrides>,
+        features: &Features,
+        layers: Layers<ConfigValues>,
     ) -> (ClientPortalConfig, String) {
         let Stored { value: own, write_id } = layers.own;
         let config = ClientPortalConfig {
             organization_id: self.org.clone(),
             client_org_id: client,
-            settings: own.settings,
+            settings: own.settings.own(features),
             created_at: own.created_at,
             updated_at: own.updated_at,
         };

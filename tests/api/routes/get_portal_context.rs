@@ -261,4 +261,3 @@ async fn the_host_is_the_domain_of_the_context_and_its_client_gives_the_look() {
         assert_eq!(context(user, query).await, expected, "{query}");
     }
 }
-

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use super::put_portal_config::{defaults, opposites};
+use super::put_portal_config::{FEATURES, defaults, opposites};
 use crate::harness::{Api, CONFIG, CONTEXT, config_of, id, property};
 
 /// The settings of a portal config.
@@ -69,4 +69,42 @@ async fn a_caller_can_send_back_what_it_received() {
         ("/feature", "unknown-property"),
         ("/featureTerminal", "wrong-type"),
     ]);
+}
+
+#[tokio::test]
+async fn each_feature_is_the_clients_or_else_the_agencys_or_else_the_default() {
+    let api = Api::with(&[FEATURES]).await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("Globex").await;
+    let path = config_of(&client);
+    let seen = async || {
+        let context = api.user(id(&client), "member").get(CONTEXT).await.expect(200);
+        context["config"]["features"].clone()
+    };
+    let none = json!({"invoices": null, "reports": null});
+    assert_eq!(owner.get(&path).await.expect(200)["features"], none);
+    assert_eq!(seen().await, json!({"invoices": true, "reports": false}));
+    owner
+        .put(CONFIG, json!({"features": {"reports": true}}))
+        .await
+        .expect(200);
+    assert_eq!(seen().await, json!({"invoices": true, "reports": true}));
+    let own = json!({"reports": false});
+    let config = owner.put(&path, json!({"features": own})).await.expect(200);
+    assert_eq!(config["features"], json!({"invoices": null, "reports": false}));
+    assert_eq!(seen().await, json!({"invoices": true, "reports": false}));
+    let entry = owner.audit().await.swap_remove(0);
+    assert_eq!(entry["after"], json!({"features": config["features"]}));
+    owner
+        .put(&path, json!({"features": {"reports": null}}))
+        .await
+        .expect(200);
+    assert_eq!(owner.get(&path).await.expect(200)["features"], none);
+    assert_eq!(
+        seen().await,
+        json!({"invoices": true, "reports": true}),
+        "null inherits"
+    );
+    let answer = owner.put(&path, json!({"features": {"gone": null}})).await;
+    answer.expect_faults(&[("/features/gone", "unknown-property")]);
 }

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use local::fault::Fault;
 use serde_json::{Map, Value, json};
 
-use crate::harness::{Api, CONFIG, operations::operation, property};
+use crate::harness::{Api, CONFIG, CONTEXT, config_of, operations::operation, property};
 
 /// The cautious values. Their names must be those of the document.
 pub fn defaults() -> Value {
@@ -20,8 +20,9 @@ pub fn defaults() -> Value {
         "infrastructureVisibility": "hidden",
         "teamManagementEnabled": false,
     });
-    let names = operation("putPortalConfig").properties().into_keys();
-    assert!(names.eq(defaults.as_object().unwrap().keys()));
+    let mut names = operation("putPortalConfig").properties();
+    names.remove("features");
+    assert!(names.into_keys().eq(defaults.as_object().unwrap().keys()));
     defaults
 }
 
@@ -113,4 +114,93 @@ async fn settings_that_are_put_at_once_are_all_kept() {
     let after = owner.get(CONFIG).await.expect(200);
     assert_eq!(settings(&after), opposites());
     assert_eq!(owner.audit().await.len(), 1 + wanted.len());
+}
+
+pub const FEATURES: (&str, &str) = ("PORTAL_FEATURES", "invoices=true, reports=false");
+
+#[tokio::test]
+async fn features_are_merged_by_name_and_null_sets_the_default() {
+    let api = Api::with(&[FEATURES]).await;
+    let owner = api.agency("org_acme").await;
+    let defaults = json!({"invoices": true, "reports": false});
+    assert_eq!(owner.get(CONFIG).await.expect(200)["features"], defaults);
+    for (sent, shown) in [
+        (
+            json!({"reports": true}),
+            json!({"invoices": true, "reports": true}),
+        ),
+        (
+            json!({"invoices": false}),
+            json!({"invoices": false, "reports": true}),
+        ),
+        (json!({}), json!({"invoices": false, "reports": true})),
+        (json!({"invoices": null, "reports": false}), defaults.clone()),
+        (
+            json!({"invoices": false, "reports": true}),
+            json!({"invoices": false, "reports": true}),
+        ),
+        (Value::Null, defaults.clone()),
+    ] {
+        let config = owner
+            .put(CONFIG, json!({"features": sent, "featureLogs": false}))
+            .await
+            .expect(200);
+        assert_eq!(
+            (&config["features"], &config["featureLogs"]),
+            (&shown, &json!(false)),
+            "{sent}"
+        );
+        assert_eq!(owner.get(CONFIG).await.expect(200), config);
+        assert_eq!(owner.get(CONTEXT).await.expect(200)["config"]["features"], shown);
+    }
+    owner
+        .put(CONFIG, json!({"features": {"reports": true}}))
+        .await
+        .expect(200);
+    let config = owner.put(CONFIG, json!({"featureLogs": true})).await.expect(200);
+    assert_eq!(config["features"]["reports"], true, "absent features stay");
+    let entry = owner.audit().await.swap_remove(1);
+    assert_eq!(entry["before"], json!({"features": defaults}));
+    assert_eq!(
+        entry["after"],
+        json!({"features": {"invoices": true, "reports": true}})
+    );
+}
+
+#[tokio::test]
+async fn a_feature_that_is_unknown_or_no_boolean_is_rejected_at_its_pointer() {
+    let api = Api::with(&[FEATURES]).await;
+    let owner = api.agency("org_acme").await;
+    let features = json!({"invoices": "yes", "reports": 1, "Invoices": true, "a/b~c": null, "": false});
+    owner
+        .put(CONFIG, json!({"features": features}))
+        .await
+        .expect_faults(&[
+            ("/features/", "unknown-property"),
+            ("/features/Invoices", "unknown-property"),
+            ("/features/a~1b~0c", "unknown-property"),
+            ("/features/invoices", "wrong-type"),
+            ("/features/reports", "wrong-type"),
+        ]);
+    let answer = owner.put(CONFIG, json!({"features": ["invoices"]})).await;
+    answer.expect_faults(&[("/features", "wrong-type")]);
+    let many: Map<_, _> = (0..1000).map(|n| (format!("f{n}"), json!(true))).collect();
+    assert_eq!(
+        owner.put(CONFIG, json!({"features": many})).await.faults().len(),
+        100
+    );
+}
+
+#[tokio::test]
+async fn without_features_of_the_operator_the_property_does_not_exist() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("Globex").await;
+    for path in [CONFIG.to_owned(), config_of(&client)] {
+        let answer = owner.put(&path, json!({"features": {}})).await;
+        answer.expect_faults(&[("/features", "unknown-property")]);
+        assert_eq!(owner.get(&path).await.expect(200).get("features"), None);
+    }
+    let context = owner.get(CONTEXT).await.expect(200);
+    assert_eq!(context["config"].get("features"), None);
 }

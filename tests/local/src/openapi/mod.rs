@@ -277,14 +277,21 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// Marks every property as required, because responses have all of them. Only `errors` of a problem may be absent.
+/// Marks every property as required, because responses have all of them. Only `errors` of a problem, and the `features` of an
+/// operator that has none, may be absent.
 fn require_all(schema: &mut Value) {
     if let Some(Value::Array(parts)) = schema.get_mut("allOf") {
         parts.iter_mut().for_each(require_all);
     }
     if let Some(Value::Object(properties)) = schema.get("properties") {
-        let names: Vec<_> = properties.keys().filter(|name| *name != "errors").collect();
-        schema["required"] = json!(names);
+        let names: Vec<_> = properties
+            .keys()
+            .filter(|name| !matches!(name.as_str(), "errors" | "features"))
+            .collect();
+        // OpenAPI 3.0 has no empty list of required properties.
+        if !names.is_empty() {
+            schema["required"] = json!(names);
+        }
     }
 }
 
