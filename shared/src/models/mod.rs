@@ -22,6 +22,7 @@ pub mod domain;
 pub mod email;
 pub mod features;
 pub mod fields;
+pub mod folded;
 pub mod font;
 pub mod hostname;
 pub mod id;
