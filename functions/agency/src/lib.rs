@@ -79,6 +79,6 @@ async fn list_audit_entries(
     Admin(caller): Admin,
     query: Query,
 ) -> Result<Json<Page<AuditEntry>>, Problem> {
-    let page = query.page(&caller)?;
+    let page = query.page(&caller, &[])?;
     Ok(Json(app.store.agency(&caller)?.audit_entries(&page).await?))
 }

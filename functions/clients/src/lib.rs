@@ -49,7 +49,7 @@ async fn list_client_orgs(
     Member(caller): Member,
     query: Query,
 ) -> Result<Json<Page<ClientOrg>>, Problem> {
-    let page = query.page(&caller)?;
+    let page = query.page(&caller, &["slug"])?;
     let Some(slug) = query.optional("slug")? else {
         return Ok(Json(app.store.agency(&caller)?.clients(&page).await?));
     };

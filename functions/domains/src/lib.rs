@@ -60,7 +60,7 @@ async fn list_portal_domains(
     Member(caller): Member,
     query: Query,
 ) -> Result<Json<Page<PortalDomain>>, Problem> {
-    let page = query.page(&caller)?;
+    let page = query.page(&caller, &[])?;
     let domains = app.store.agency(&caller)?.domains(&page).await?;
     Ok(Json(domains.map(|domain| app.config.show(domain))))
 }

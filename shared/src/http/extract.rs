@@ -65,7 +65,7 @@ impl<K: Kind + Send> FromRequestParts<App> for PathId<K> {
     }
 }
 
-/// The query parameters. Unknown parameters are ignored.
+/// The query parameters. Only lists reject unknown ones, because a mistyped filter must not return everything.
 pub struct Query(Vec<(String, String)>);
 
 impl<S: Sync> FromRequestParts<S> for Query {
@@ -108,11 +108,15 @@ impl Query {
         self.0.iter().any(|(known, _)| known == name)
     }
 
-    /// `limit` and `cursor` of a list.
+    /// `limit` and `cursor` of a list that also has the parameters `others`.
     ///
     /// # Errors
-    /// `invalid-parameter`, `invalid-cursor`
-    pub fn page(&self, caller: &Caller) -> Result<PageRequest, Problem> {
+    /// `invalid-parameter`, also for unknown parameters; `invalid-cursor`
+    pub fn page(&self, caller: &Caller, others: &[&str]) -> Result<PageRequest, Problem> {
+        let is_known = |name: &str| matches!(name, "limit" | "cursor") || others.contains(&name);
+        if let Some((name, _)) = self.0.iter().find(|(name, _)| !is_known(name)) {
+            return Err(invalid(format!("Remove the unknown parameter `{name}`.")));
+        }
         let limit = match self.optional("limit")? {
             None => PageRequest::MAX,
             Some(text) => match text.parse() {
@@ -206,7 +210,7 @@ mod tests {
         let request = Request::get(format!("/agency/clients{query}")).body(()).unwrap();
         let (mut parts, ()) = request.into_parts();
         let Ok(query) = Query::from_request_parts(&mut parts, &()).await;
-        let page = query.page(&caller).map_err(|problem| problem.code)?;
+        let page = query.page(&caller, &[]).map_err(|problem| problem.code)?;
         Ok(page.limit)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Api,
-    operations::{SampleTenant, operations_where},
+    operations::{Operation, SampleTenant, operations_where},
 };
 
 #[tokio::test]
@@ -33,8 +33,18 @@ async fn a_known_parameter_that_is_repeated_or_empty_is_400() {
     }
 }
 
+const UNKNOWN: [&str; 7] = [
+    "x",
+    "x=1&x=2",
+    "limitx=0",
+    "Limit=0",
+    "=1",
+    "limit%00=0",
+    "%FF=%FF",
+];
+
 #[tokio::test]
-async fn unknown_parameters_are_ignored() {
+async fn unknown_parameters_are_ignored_except_by_lists() {
     let api = Api::start().await;
     let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     for operation in operations_where(|operation| operation.reads()) {
@@ -42,23 +52,50 @@ async fn unknown_parameters_are_ignored() {
         let plain = tenant.owner.get(&uri).await;
         assert_eq!(plain.status.as_u16(), operation.success, "{plain:?}");
         let joint = if uri.contains('?') { '&' } else { '?' };
-        for query in [
-            "",
-            "x",
-            "x=1&x=2",
-            "limitx=0",
-            "Limit=0",
-            "&&",
-            "=1",
-            "limit%00=0",
-            "%FF=%FF",
-        ] {
+        let unknown = UNKNOWN.iter().filter(|_| !operation.is_list());
+        for query in unknown.chain(&["", "&&"]) {
             let answer = tenant.owner.get(&format!("{uri}{joint}{query}")).await;
             assert_eq!(
                 (answer.status, answer.text),
                 (plain.status, plain.text.clone()),
                 "{uri} {query}"
             );
+        }
+    }
+}
+
+/// A mistyped filter must not return everything.
+#[tokio::test]
+async fn an_unknown_parameter_of_a_list_is_400_and_is_named() {
+    let api = Api::start().await;
+    let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
+    let stranger = api.user("org_none", "owner");
+    let lists = operations_where(Operation::is_list);
+    for Operation { path, .. } in &lists {
+        for query in UNKNOWN.iter().chain(&["limit=1&host=a.com", "domain=a.com"]) {
+            for user in [&tenant.owner, &stranger] {
+                let answer = user.get(&format!("{path}?{query}")).await;
+                answer.problem(400, "invalid-parameter");
+            }
+        }
+        let answer = tenant.owner.get(&format!("{path}?externalid=1")).await;
+        let problem = answer.problem(400, "invalid-parameter");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("`externalid`"),
+            "{problem}"
+        );
+    }
+    // The parameters of one list are unknown to the others.
+    for (list, other) in lists
+        .iter()
+        .flat_map(|list| lists.iter().map(move |other| (list, other)))
+    {
+        for (name, _) in other
+            .parameters("query")
+            .filter(|(name, _)| !list.takes("query", name))
+        {
+            let answer = tenant.owner.get(&format!("{}?{name}=acme", list.path)).await;
+            answer.problem(400, "invalid-parameter");
         }
     }
 }

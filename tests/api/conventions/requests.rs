@@ -178,7 +178,7 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
             }
         }
         if operation.is_list() {
-            for query in ["?limit=0", "?cursor=x", "?cursor="] {
+            for query in ["?limit=0", "?cursor=x", "?cursor=", "?unknown=x"] {
                 let answer = meter.call(&owner, name, id(query)).await;
                 meter.check(name, "org_acme", (400, 0), &answer);
             }

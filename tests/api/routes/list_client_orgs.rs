@@ -10,7 +10,7 @@ async fn a_client_is_found_by_its_slug() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
     let client = owner.client_with_slug("One", "one").await;
-    for slug in ["one", "%20one%0A", "one&other=1"] {
+    for slug in ["one", "%20one%0A"] {
         assert_eq!(owner.by_slug(slug).await, json!([client]));
     }
     for slug in [
