@@ -12,6 +12,7 @@ use shared::{
     },
     models::{
         client::{ClientOrg, ClientOrgCreate, ClientOrgUpdate},
+        folded::FoldedName,
         id::ClientOrgKind,
     },
     problems,
@@ -27,21 +28,29 @@ pub fn router() -> OpenApiRouter<App> {
 }
 
 problems!(ListProblems: USER AGENCY PAGED);
-problems!(CreateProblems: USER ADMIN AGENCY BODY IDEMPOTENT, [SlugTaken, LimitReached]);
+problems!(CreateProblems: USER ADMIN AGENCY BODY IDEMPOTENT, [SlugTaken, ExternalIdTaken, LimitReached]);
 problems!(GetProblems: USER AGENCY, [NotFound]);
-problems!(UpdateProblems: USER ADMIN AGENCY BODY, [NotFound, SlugTaken]);
-problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
+problems!(UpdateProblems: USER ADMIN AGENCY BODY, [NotFound, SlugTaken, ExternalIdTaken]);
+problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound, ClientHasDomains]);
 
-/// List the clients, oldest first
+/// List the clients
 ///
-/// With `slug`, the list contains only the client with this slug, if there is one. Do not combine it with `limit` or
-/// `cursor`.
+/// The list is in the order of creation, oldest first. With `slug` or `externalId`, it contains only the client with this slug
+/// or external id, if there is one. With `name`, it contains the clients whose name begins with `name`, in the order of the
+/// names. Case, width and invisible characters do not matter.
+///
+/// Send at most one of `slug`, `externalId` and `name`. Do not combine `slug` or `externalId` with `limit` or `cursor`.
 #[utoipa::path(
     get,
     path = "/agency/clients",
     operation_id = "listClientOrgs",
     tag = "Clients",
-    params(PageParams, ("slug" = Option<String>, Query, min_length = 1, description = "The slug of a client")),
+    params(
+        PageParams,
+        ("slug" = Option<String>, Query, min_length = 1, description = "The slug of a client"),
+        ("externalId" = Option<String>, Query, min_length = 1, description = "The external id of a client"),
+        ("name" = Option<String>, Query, min_length = 1, description = "The beginning of the names of clients, compared in Unicode's NFKC_Casefold")
+    ),
     responses((status = 200, description = "A page of clients", body = Page<ClientOrg>), ListProblems)
 )]
 async fn list_client_orgs(
@@ -49,15 +58,30 @@ async fn list_client_orgs(
     Member(caller): Member,
     query: Query,
 ) -> Result<Json<Page<ClientOrg>>, Problem> {
-    let page = query.page(&caller, &["slug"])?;
-    let Some(slug) = query.optional("slug")? else {
-        return Ok(Json(app.store.agency(&caller)?.clients(&page).await?));
-    };
-    if query.has("limit") || query.has("cursor") {
-        return Err(invalid("Remove limit and cursor, or remove slug."));
+    let page = query.page(&caller, &["slug", "externalId", "name"])?;
+    let (slug, external_id) = (query.optional("slug")?, query.optional("externalId")?);
+    let name = query.optional("name")?.map(FoldedName::new);
+    if ["slug", "externalId", "name"]
+        .iter()
+        .filter(|name| query.has(name))
+        .count()
+        > 1
+    {
+        return Err(invalid("Send only one of slug, externalId and name."));
+    }
+    if (slug.is_some() || external_id.is_some()) && (query.has("limit") || query.has("cursor")) {
+        return Err(invalid("Remove limit and cursor, or remove slug and externalId."));
+    }
+    if name.as_ref().is_some_and(|name| name.as_str().is_empty()) {
+        return Err(invalid("The parameter name has no visible character."));
     }
     let agency = app.store.agency(&caller)?;
-    let client = agency.client_by_slug(slug.parse().ok().as_ref()).await?;
+    let client = match (slug, external_id, name) {
+        (Some(slug), ..) => agency.client_by_slug(slug.parse().ok().as_ref()).await?,
+        (_, Some(id), _) => agency.client_by_external_id(id.parse().ok().as_ref()).await?,
+        (.., Some(name)) => return Ok(Json(agency.clients_named(&name, &page).await?)),
+        (None, None, None) => return Ok(Json(agency.clients(&page).await?)),
+    };
     Ok(Json(Page {
         items: client.into_iter().collect(),
         next_cursor: None,
@@ -71,7 +95,7 @@ async fn list_client_orgs(
     operation_id = "createClientOrg",
     tag = "Clients",
     params(IdempotencyParams),
-    request_body(content = ClientOrgCreate, example = json!({"name": "Bäckerei Müller"})),
+    request_body(content = ClientOrgCreate, example = json!({"name": "Bäckerei Müller", "metadata": {"plan": "gold"}})),
     responses(
         (status = 201, description = "The client", body = ClientOrg, headers(
             ("location" = String, description = "The path of the client"),
@@ -118,13 +142,16 @@ async fn get_client_org(
 }
 
 /// Update a client
+///
+/// Each pair of `metadata` is set or, with the value `null`, removed. While a client is suspended, its users cannot load the
+/// portal. Its host names still serve the public operations.
 #[utoipa::path(
     patch,
     path = "/agency/clients/{clientOrgId}",
     operation_id = "updateClientOrg",
     tag = "Clients",
     params(("clientOrgId" = String, Path, description = "The client's id")),
-    request_body(content = ClientOrgUpdate, example = json!({"name": "Bäckerei Müller GmbH", "slug": "mueller"})),
+    request_body(content = ClientOrgUpdate, example = json!({"name": "Bäckerei Müller GmbH", "slug": "mueller", "metadata": {"plan": null}})),
     responses((status = 200, description = "The updated client", body = ClientOrg), UpdateProblems)
 )]
 async fn update_client_org(
@@ -138,7 +165,8 @@ async fn update_client_org(
 
 /// Delete a client permanently
 ///
-/// Its users lose access to the portal at once. Another client can use its slug at once.
+/// Its users lose access to the portal at once. Another client can use its slug and its external id at once. A client that has
+/// domains is not deleted.
 #[utoipa::path(
     delete,
     path = "/agency/clients/{clientOrgId}",

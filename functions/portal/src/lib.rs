@@ -46,9 +46,9 @@ pub fn router() -> OpenApiRouter<App> {
 
 problems!(GetConfigProblems: USER AGENCY);
 problems!(PutConfigProblems: USER ADMIN AGENCY BODY, [Stale]);
-problems!(ContextProblems: USER, [InvalidParameter, WrongPortal, NoPortal]);
 problems!(GetClientConfigProblems: USER AGENCY, [NotFound]);
 problems!(PutClientConfigProblems: USER ADMIN AGENCY BODY, [NotFound, Stale]);
+problems!(ContextProblems: USER, [InvalidParameter, ClientSuspended, WrongPortal, NoPortal]);
 problems!(PublicProblems: PUBLIC);
 
 /// Get the portal configuration

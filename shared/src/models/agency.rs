@@ -30,6 +30,9 @@ pub struct Overview {
     /// The number of client organizations.
     #[schema(example = 12)]
     pub client_count: u64,
+    /// The number of client organizations that are suspended.
+    #[schema(example = 1)]
+    pub suspended_client_count: u64,
     /// The number of portal domains by status.
     pub portal_domains: DomainCounts,
     /// The host name that a portal link should use: the oldest verified custom domain whose routing is not `elsewhere`,

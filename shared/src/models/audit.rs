@@ -156,14 +156,24 @@ pub fn snapshot(resource: &impl Serialize) -> Option<Value> {
         properties.remove(left_out);
     }
     for (name, value) in properties {
-        if let Value::String(text) = value {
+        shorten(value, if name == "customCss" { 0 } else { MAX_TEXT_CHARS });
+    }
+    Some(value)
+}
+
+/// Replaces the texts of more than `max` characters by their length and hash, at any depth.
+fn shorten(value: &mut Value, max: usize) {
+    match value {
+        Value::String(text) => {
             let length = text.chars().count();
-            if length > MAX_TEXT_CHARS || name == "customCss" {
+            if length > max {
                 *value = json!({"length": length, "sha256": sha256_hex(text)});
             }
         }
+        Value::Array(values) => values.iter_mut().for_each(|value| shorten(value, max)),
+        Value::Object(properties) => properties.values_mut().for_each(|value| shorten(value, max)),
+        _ => {}
     }
-    Some(value)
 }
 
 /// The properties that differ between two resources, before and after. `updatedAt` is left out: it equals the entry's

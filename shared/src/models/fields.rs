@@ -1,6 +1,6 @@
 //! Reads a JSON object property by property and collects all errors, not only the first.
 
-use std::{borrow::Cow, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, str::FromStr};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -10,6 +10,7 @@ use super::{
     Code, Invalid,
     features::{FeatureOverrides, Features},
     hostname::HostPolicy,
+    reject,
 };
 
 /// A request body.
@@ -38,6 +39,17 @@ pub struct FieldError {
     /// One sentence for a person.
     #[schema(example = "This must be a string.")]
     pub detail: Cow<'static, str>,
+}
+
+impl FieldError {
+    /// The error of the value at `pointer`.
+    pub fn new(pointer: impl Into<String>, code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            code,
+            detail: detail.into(),
+        }
+    }
 }
 
 /// The properties of a JSON object that are not read yet. Properties that are left at the end are unknown.
@@ -73,24 +85,18 @@ impl Fields {
 
     /// Adds an error of the property `name`.
     pub fn reject(&mut self, name: &str, code: Code, detail: impl Into<Cow<'static, str>>) {
-        self.reject_at(&[name], code, detail);
-    }
-
-    /// Adds an error of the value at this path.
-    fn reject_at(&mut self, path: &[&str], code: Code, detail: impl Into<Cow<'static, str>>) {
-        if self.errors.len() < Self::MAX_ERRORS {
-            let escape = |name: &&str| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-            self.errors.push(FieldError {
-                pointer: path.iter().map(escape).collect(),
-                code,
-                detail: detail.into(),
-            });
-        }
+        self.add(FieldError::new(pointer([name]), code, detail));
     }
 
     /// Adds an error of the whole body.
     pub fn reject_body(&mut self, code: Code, detail: &'static str) {
-        self.reject_at(&[], code, detail);
+        self.add(FieldError::new("", code, detail));
+    }
+
+    pub(super) fn add(&mut self, error: FieldError) {
+        if self.errors.len() < Self::MAX_ERRORS {
+            self.errors.push(error);
+        }
     }
 
     /// Removes read-only properties, so that a client can send back what it received.
@@ -158,9 +164,38 @@ impl Fields {
         }
     }
 
-    /// A setting of an update with a fixed set of words: `None` if absent, `Some(None)` if `null`.
+    /// A text of an update that `null` clears, and `""` does not: `None` if absent, `Some(None)` if `null`.
     pub(super) fn word<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<Option<T>> {
         self.nullable(name, T::from_str)
+    }
+
+    /// The pairs of an object that may be absent, but not `null`. A pair is `None` if its value is `null`. Errors point at the
+    /// pair.
+    pub fn pairs<K, V>(&mut self, name: &str) -> Option<BTreeMap<K, Option<V>>>
+    where
+        K: FromStr<Err = Invalid> + Ord,
+        V: FromStr<Err = Invalid>,
+    {
+        let Value::Object(pairs) = self.rest.remove(name)? else {
+            self.reject(name, Code::WrongType, "This must be an object.");
+            return None;
+        };
+        let mut read = BTreeMap::new();
+        for (key, value) in pairs {
+            let pair = K::from_str(&key).and_then(|key| match value {
+                Value::Null => Ok((key, None)),
+                value => Ok((key, Some(text(value, V::from_str)?))),
+            });
+            match pair {
+                Ok((key, value)) => drop(read.insert(key, value)),
+                Err(invalid) => self.add(FieldError::new(
+                    pointer([name, &key]),
+                    invalid.code,
+                    invalid.detail,
+                )),
+            }
+        }
+        Some(read)
     }
 
     /// A boolean setting of an update: `None` if absent, `Some(None)` if `null`.
@@ -190,11 +225,15 @@ impl Fields {
                 for (feature, value) in features {
                     match value {
                         _ if !known.has(&feature) => {
-                            self.reject_at(&[name, &feature], Code::UnknownProperty, UNKNOWN);
+                            let at = pointer([name, &feature]);
+                            self.add(FieldError::new(at, Code::UnknownProperty, UNKNOWN));
                         }
                         Value::Null => drop(update.0.insert(feature, None)),
                         Value::Bool(value) => drop(update.0.insert(feature, Some(value))),
-                        _ => self.reject_at(&[name, &feature], Code::WrongType, NO_SWITCH),
+                        _ => {
+                            let at = pointer([name, &feature]);
+                            self.add(FieldError::new(at, Code::WrongType, NO_SWITCH));
+                        }
                     }
                 }
             }
@@ -209,11 +248,7 @@ impl Fields {
         value: Value,
         parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
-        let Value::String(text) = value else {
-            self.reject(name, Code::WrongType, "This must be a string.");
-            return None;
-        };
-        parse(&text)
+        text(value, parse)
             .map_err(|invalid| self.reject(name, invalid.code, invalid.detail))
             .ok()
     }
@@ -221,6 +256,22 @@ impl Fields {
 
 const UNKNOWN: &str = "Remove this unknown property.";
 const NO_SWITCH: &str = "This must be true, false or null.";
+
+/// A string, read by `parse`.
+fn text<T>(value: Value, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Result<T, Invalid> {
+    match value {
+        Value::String(text) => parse(&text),
+        _ => reject(Code::WrongType, "This must be a string."),
+    }
+}
+
+/// The JSON pointer to a property, through the objects that contain it.
+fn pointer<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let escaped = names
+        .into_iter()
+        .map(|name| name.replace('~', "~0").replace('/', "~1"));
+    escaped.fold(String::new(), |pointer, name| pointer + "/" + &name)
+}
 
 /// Declares settings: one line for each. The lines give all structs that have the settings, and what converts one into another.
 ///

@@ -12,6 +12,9 @@ pub struct FoldedName(String);
 impl FoldedName {
     /// Folds a text.
     pub fn new(text: &str) -> Self {
+        if text.is_ascii() {
+            return Self(text.to_ascii_lowercase());
+        }
         let mapped: String = text.chars().map(fold).collect();
         // The characters of two mappings may compose.
         Self(ComposingNormalizer::new_nfc().normalize(&mapped).into_owned())

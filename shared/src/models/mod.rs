@@ -29,6 +29,7 @@ pub mod id;
 pub mod image_url;
 pub mod language;
 pub mod link;
+pub mod metadata;
 pub mod portal;
 pub mod slug;
 pub mod text;
@@ -168,6 +169,7 @@ mod tests {
         for (schema, min, max) in [
             (text::ClientName::schema(), 1, text::ClientName::MAX),
             (text::FooterText::schema(), 1, text::FooterText::MAX),
+            (text::ExternalId::schema(), 1, text::ExternalId::MAX),
             (slug::Slug::schema(), slug::Slug::MIN, slug::Slug::MAX),
             (color::Color::schema(), 4, 7),
             (email::FromEmail::schema(), 3, email::FromEmail::MAX),
@@ -204,6 +206,11 @@ mod tests {
         assert!(token(&"0f".repeat(16)) && !token(&"0F".repeat(16)) && !token(&"0f".repeat(17)));
         assert!(parses::<id::OrgId>("org_1") && !parses::<id::OrgId>("org/1"));
         assert!(parses::<text::ClientName>("Acme") && !parses::<text::ClientName>("a\u{202E}b"));
+        assert!(parses::<text::ExternalId>("CRM-1") && !parses::<text::ExternalId>("CRM 1"));
+        assert!(parses::<metadata::MetadataKey>("a-b") && !parses::<metadata::MetadataKey>("a b"));
+        assert!(
+            parses::<metadata::MetadataValue>("\0") && !parses::<metadata::MetadataValue>(&"a".repeat(501))
+        );
         assert!(parses::<text::FooterText>("a\nb") && !parses::<text::FooterText>("a\0"));
         assert!(parses::<email::FromEmail>("a@acme.com") && !parses::<email::FromEmail>("a"));
         assert!(parses::<font::FontFamily>("Inter") && !parses::<font::FontFamily>("url(x)"));

@@ -1,10 +1,10 @@
-//! Free text: names and footers.
+//! Free text: names, ids of other systems and footers.
 
 use std::str::FromStr;
 
 use utoipa::ToSchema;
 
-use super::{Code, EMPTY, Invalid, reject, serde_as_text, text_value, trim};
+use super::{Code, EMPTY, Invalid, folded::FoldedName, reject, serde_as_text, text_value, trim};
 
 /// A client organization's name: 1 to 100 characters after trimming, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
@@ -23,6 +23,11 @@ serde_as_text!(ClientName);
 impl ClientName {
     /// The longest name, in characters.
     pub const MAX: usize = 100;
+
+    /// The name as a search compares it.
+    pub fn folded(&self) -> FoldedName {
+        FoldedName::new(&self.0)
+    }
 }
 
 impl FromStr for ClientName {
@@ -68,6 +73,36 @@ fn line(text: &str, max: usize) -> Result<String, Invalid> {
         return reject(Code::InvalidFormat, "Use one line without control characters.");
     }
     Ok(text.to_owned())
+}
+
+/// The agency's own id for a client: 1 to 64 visible ASCII characters.
+///
+/// It is kept as sent. An id with white space is rejected.
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[!-~]{1,64}$", example = "CRM-4711")]
+pub struct ExternalId(String);
+
+text_value!(ExternalId);
+serde_as_text!(ExternalId);
+
+impl ExternalId {
+    /// The longest id, in characters.
+    pub const MAX: usize = 64;
+}
+
+impl FromStr for ExternalId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        check_length(text, Self::MAX)?;
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return reject(
+                Code::InvalidFormat,
+                "Use only visible ASCII characters, and no spaces.",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
 }
 
 /// Plain text of a page's footer: 1 to 500 characters, no control characters except line breaks.
@@ -216,6 +251,26 @@ mod tests {
         assert_eq!(portal(&"ä".repeat(61)), Err(Code::TooLong));
         assert_eq!(portal(" "), Err(Code::TooShort));
         assert_eq!(portal("a\nb"), Err(Code::InvalidFormat));
+    }
+
+    #[test]
+    fn an_external_id_is_1_to_64_visible_ascii_characters() {
+        let parse = |text: &str| ExternalId::from_str(text).map(|id| id.0).map_err(|e| e.code);
+        for text in ["1", "CRM-4711", "a/b#c?d=e&f%20", "\"'\\~!", &"x".repeat(64)] {
+            assert_eq!(parse(text).as_deref(), Ok(text));
+        }
+        for (text, code) in [
+            ("", Code::TooShort),
+            (&"x".repeat(65), Code::TooLong),
+            (" ", Code::InvalidFormat),
+            (" 1", Code::InvalidFormat),
+            ("1\n", Code::InvalidFormat),
+            ("a b", Code::InvalidFormat),
+            ("é", Code::InvalidFormat),
+            ("\u{7F}", Code::InvalidFormat),
+        ] {
+            assert_eq!(parse(text), Err(code), "{text:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::models::{
 
 use super::{
     Agency, Error, Page, PageRequest, Record, Result, WriteId,
-    clients::{ClientCount, client_counts},
+    clients::ClientCount,
     item,
     keys::{self, List},
     parse, settings,
@@ -48,11 +48,12 @@ impl Agency<'_> {
         let absent = Condition::absent(Part::Resource);
         transaction.put(item(keys::agency(self.org), "agency", &agency)?, Some(absent))?;
         for shard in 0..keys::CLIENT_SHARDS {
-            let count = ClientCount { client_count: 0 };
-            transaction.put(
-                item(keys::client_count(self.org, shard), "client-count", &count)?,
-                None,
+            let count = item(
+                keys::client_count(self.org, shard),
+                "client-count",
+                &ClientCount::default(),
             )?;
+            transaction.put(count, None)?;
         }
         for settings in settings::initial(self.org, None, write)? {
             transaction.put(settings, None)?;
@@ -90,12 +91,16 @@ impl Agency<'_> {
         let mut items = items.into_iter();
         let agency: AgencyItem = parse(items.next().ok_or(Error::NotEnabled)?)?;
         let shards = items.by_ref().take(keys::CLIENT_SHARDS.into());
-        let clients: i64 = client_counts(shards)?.iter().sum();
+        let shards: Vec<ClientCount> = shards.map(parse).collect::<Result<_>>()?;
+        let sum = |count: fn(&ClientCount) -> i64| {
+            u64::try_from(shards.iter().map(count).sum::<i64>()).unwrap_or_default()
+        };
         let primary: Option<PrimaryDomain> = items.next().map(parse).transpose()?;
         Ok(Overview {
             organization_id: self.org.clone(),
             enabled_at: agency.enabled_at,
-            client_count: u64::try_from(clients).unwrap_or_default(),
+            client_count: sum(|shard| shard.client_count),
+            suspended_client_count: sum(|shard| shard.suspended_count),
             portal_domains: DomainCounts {
                 total: agency.domain_count,
                 verified: agency.verified_count,
@@ -112,6 +117,6 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::InvalidCursor`]
     pub async fn audit_entries(&self, page: &PageRequest) -> Result<Page<AuditEntry>> {
-        self.page(List::Audit, page).await
+        self.page(&List::Audit.range(), page).await
     }
 }

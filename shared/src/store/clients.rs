@@ -7,29 +7,26 @@ use serde::{Deserialize, Serialize};
 use crate::models::{
     audit::{Action, changes, snapshot},
     client::{ClientOrg, ClientOrgCreate, ClientOrgUpdate, Membership},
+    folded::FoldedName,
     id::{ClientOrgId, OrgId},
     slug::Slug,
-    text::ClientName,
+    text::{ClientName, ExternalId},
+    time::Timestamp,
 };
 
 use super::{
     Agency, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Stored, WriteId, item,
-    keys::{self, List},
+    keys::{self, Key, List, Range},
     parse, settings,
     transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Retry, Transaction, number},
 };
 
-/// The number of the clients in one shard of an agency.
-#[derive(Debug, Serialize, Deserialize)]
+/// The numbers of clients in one shard of an agency.
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ClientCount {
     pub(super) client_count: i64,
-}
-
-/// The numbers of clients in these items of an agency's shards.
-pub(super) fn client_counts(shards: impl IntoIterator<Item = Item>) -> Result<Vec<i64>> {
-    let counts = shards.into_iter().map(parse::<ClientCount>);
-    counts.map(|count| Ok(count?.client_count)).collect()
+    pub(super) suspended_count: i64,
 }
 
 /// Where a new client is counted.
@@ -58,6 +55,36 @@ struct MembershipItem {
     agency_id: OrgId,
     name: ClientName,
     slug: Slug,
+    suspended_at: Option<Timestamp>,
+    /// The number of the client's own domains. It changes in the transactions of these domains.
+    domain_count: u64,
+}
+
+/// The attributes of a membership that an update of the client may change.
+const MEMBERSHIP: [&str; 3] = ["name", "slug", "suspendedAt"];
+
+/// The items that have the whole client: what each is, and its key. They all change in one transaction.
+fn copies(client: Option<&Stored<ClientOrg>>) -> Result<Vec<(Part, Key, Item)>> {
+    let Some(stored) = client else {
+        return Ok(Vec::new());
+    };
+    let client = &stored.value;
+    let (org, id) = (&client.agency_id, client.id);
+    let external_id = client.external_id.as_ref();
+    let external_id = external_id.map(|external| (Part::ExternalId, keys::external_id(org, external)));
+    let keys = [
+        (Part::Resource, keys::client(org, id)),
+        (Part::Slug, keys::slug(org, &client.slug)),
+        (Part::ClientName, keys::named(org, &client.name.folded(), id)),
+    ];
+    let copy = |(part, key): (Part, Key)| Ok((part, key.clone(), item(key, "client", stored)?));
+    keys.into_iter().chain(external_id).map(copy).collect()
+}
+
+/// What a client adds to the counters of its shard.
+fn counted(client: Option<&Stored<ClientOrg>>) -> [i64; 2] {
+    let is_suspended = client.is_some_and(|client| client.value.suspended_at.is_some());
+    [client.is_some().into(), is_suspended.into()]
 }
 
 /// The client with this item.
@@ -68,6 +95,7 @@ pub(super) fn membership(id: ClientOrgId, item: Item) -> Result<Membership> {
         agency: membership.agency_id,
         name: membership.name,
         slug: membership.slug,
+        suspended_at: membership.suspended_at,
     })
 }
 
@@ -77,7 +105,20 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::InvalidCursor`]
     pub async fn clients(&self, page: &PageRequest) -> Result<Page<ClientOrg>> {
-        self.page(List::Clients, page).await
+        self.page(&List::Clients.range(), page).await
+    }
+
+    /// A page of the clients whose folded name begins with `name`, in the order of the folded names.
+    ///
+    /// # Errors
+    /// [`Error::NotEnabled`], [`Error::InvalidCursor`]
+    pub async fn clients_named(&self, name: &FoldedName, page: &PageRequest) -> Result<Page<ClientOrg>> {
+        let range = Range::clients_named(name);
+        let mut page: Page<ClientOrg> = self.page(&range, page).await?;
+        // The sort keys do not have the end of a long name.
+        let begins = |client: &ClientOrg| client.name.folded().as_str().starts_with(name.as_str());
+        page.items.retain(begins);
+        Ok(page)
     }
 
     /// The client with this slug. `None` stands for a slug that does not parse.
@@ -85,11 +126,20 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`]
     pub async fn client_by_slug(&self, slug: Option<&Slug>) -> Result<Option<ClientOrg>> {
+        self.copy(slug.map(|slug| keys::slug(self.org, slug))).await
+    }
+
+    /// The client with this external id. `None` stands for one that does not parse.
+    ///
+    /// # Errors
+    /// [`Error::NotEnabled`]
+    pub async fn client_by_external_id(&self, id: Option<&ExternalId>) -> Result<Option<ClientOrg>> {
+        self.copy(id.map(|id| keys::external_id(self.org, id))).await
+    }
+
+    async fn copy(&self, key: Option<Key>) -> Result<Option<ClientOrg>> {
         // The nil id finds no client, but the request still tells whether agency mode is enabled.
-        let key = match slug {
-            Some(slug) => keys::slug(self.org, slug),
-            None => keys::client(self.org, ClientOrgId::NIL),
-        };
+        let key = key.unwrap_or_else(|| keys::client(self.org, ClientOrgId::NIL));
         match self.item(key).await {
             Ok(item) => Ok(Some(parse(item)?)),
             Err(Error::NotFound) => Ok(None),
@@ -112,7 +162,8 @@ impl Agency<'_> {
     /// Creates a client. If a slug derived from the name is taken, other suffixes are tried.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::SlugTaken`], [`Error::LimitReached`]
+    /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::SlugTaken`], [`Error::ExternalIdTaken`],
+    /// [`Error::LimitReached`]
     pub async fn create_client(
         &self,
         new: &ClientOrgCreate,
@@ -130,10 +181,7 @@ impl Agency<'_> {
                 (None, 1) => derived.numbered(2),
                 (None, _) => derived.numbered(100_000 + crate::random::below(900_000)),
             };
-            match self
-                .try_create_client(&place, &new.name, slug, key, &mut retry)
-                .await
-            {
+            match self.try_create_client(&place, new, slug, key, &mut retry).await {
                 Err(Error::SlugTaken) if new.slug.is_none() && taken < 20 => taken += 1,
                 // Other creations have taken the room since it was read.
                 Err(Error::LimitReached) if place.share > 0 => {
@@ -155,9 +203,9 @@ impl Agency<'_> {
         if counters.is_empty() {
             return Err(Error::NotEnabled);
         }
-        let counts = client_counts(counters)?;
+        let counts: Vec<ClientCount> = counters.into_iter().map(parse).collect::<Result<_>>()?;
         // The limit may have been higher, and so a shard may have room although the agency has none.
-        if counts.iter().sum::<i64>() >= i64::from(limit.get()) {
+        if counts.iter().map(|shard| shard.client_count).sum::<i64>() >= i64::from(limit.get()) {
             let id = ClientOrgId::new(self.caller.now);
             return Ok(Place { id, share: 0 });
         }
@@ -165,7 +213,7 @@ impl Agency<'_> {
             let id = ClientOrgId::new(self.caller.now);
             let share = share(limit, shard(id));
             let count = counts.get(usize::from(shard(id)));
-            if count.is_some_and(|count| *count < share) {
+            if count.is_some_and(|count| count.client_count < share) {
                 return Ok(Place { id, share });
             }
         }
@@ -174,7 +222,7 @@ impl Agency<'_> {
     async fn try_create_client(
         &self,
         place: &Place,
-        name: &ClientName,
+        new: &ClientOrgCreate,
         slug: Slug,
         key: Option<&IdempotencyKey>,
         retry: &mut Retry,
@@ -183,28 +231,23 @@ impl Agency<'_> {
         let client = ClientOrg {
             id,
             agency_id: self.org.clone(),
-            name: name.clone(),
+            name: new.name.clone(),
             slug,
+            external_id: new.external_id.clone(),
+            metadata: new.metadata.clone(),
+            suspended_at: None,
             created_at: now,
             updated_at: now,
         };
         let write = WriteId::new(now);
+        let stored = Stored::new(client.clone(), write);
         let mut transaction = self.transaction();
         let room = Condition::new(
             Part::Counter,
             "clientCount < :share",
             [(":share", number(place.share))],
         );
-        let count = AttributeUpdate::add([("clientCount", 1)]);
-        transaction.update(keys::client_count(self.org, shard(id)), &count, Some(room))?;
-        let absent = Condition::absent(Part::Resource);
-        let free = Some(Condition::absent(Part::Slug));
-        self.write_client(
-            &mut transaction,
-            &Stored::new(client.clone(), write),
-            absent,
-            free,
-        )?;
+        self.write_client(&mut transaction, id, (None, Some(&stored)), Some(room))?;
         for settings in settings::initial(self.org, Some(id), write)? {
             transaction.put(settings, None)?;
         }
@@ -214,7 +257,7 @@ impl Agency<'_> {
         let operation = ("createClient", key);
         let reason = |refused: &Refused| match refused.by(Part::Counter) {
             Some(_) => Error::LimitReached,
-            None => Error::SlugTaken,
+            None => taken(refused),
         };
         self.create(transaction, client, operation, retry, reason).await
     }
@@ -222,29 +265,16 @@ impl Agency<'_> {
     /// Updates a client.
     ///
     /// # Errors
-    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::SlugTaken`]
+    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::Invalid`], [`Error::SlugTaken`], [`Error::ExternalIdTaken`]
     pub async fn update_client(&self, id: ClientOrgId, update: &ClientOrgUpdate) -> Result<ClientOrg> {
         let mut retry = self.retry();
         loop {
             let before = self.stored_client(id).await?;
             let write = self.write_after(&before);
-            let mut client = before.value.clone();
-            client.updated_at = write.time();
-            if let Some(name) = &update.name {
-                client.name = name.clone();
-            }
-            if let Some(slug) = &update.slug {
-                client.slug = slug.clone();
-            }
+            let client = update.apply(&before.value, write.time());
+            let after = Stored::new(client.map_err(Error::Invalid)?, write);
             let mut transaction = self.transaction();
-            let mut free = None;
-            if client.slug != before.value.slug {
-                transaction.delete(keys::slug(self.org, &before.value.slug), None)?;
-                free = Some(Condition::absent(Part::Slug));
-            }
-            let unchanged = Condition::unchanged(Part::Resource, before.write_id);
-            let after = Stored::new(client, write);
-            self.write_client(&mut transaction, &after, unchanged, free)?;
+            self.write_client(&mut transaction, id, (Some(&before), Some(&after)), None)?;
             let changes = changes(&before.value, &after.value);
             self.audit(
                 &mut transaction,
@@ -254,7 +284,7 @@ impl Agency<'_> {
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(after.value),
                 Commit::Refused(refused) if refused.by(Part::Resource).is_none() => {
-                    return Err(Error::SlugTaken);
+                    return Err(taken(&refused));
                 }
                 Commit::Refused(_) => retry.wait().await?,
             }
@@ -264,19 +294,14 @@ impl Agency<'_> {
     /// Deletes a client. Its users lose access at once.
     ///
     /// # Errors
-    /// [`Error::NotEnabled`], [`Error::NotFound`]
+    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::ClientHasDomains`]
     pub async fn delete_client(&self, id: ClientOrgId) -> Result<()> {
         let mut retry = self.retry();
         loop {
             let before = self.stored_client(id).await?;
             let write = self.write_after(&before);
             let mut transaction = self.transaction();
-            let count = AttributeUpdate::add([("clientCount", -1)]);
-            transaction.update(keys::client_count(self.org, shard(id)), &count, None)?;
-            let unchanged = Condition::unchanged(Part::Resource, before.write_id);
-            transaction.delete(keys::client(self.org, id), Some(unchanged))?;
-            transaction.delete(keys::slug(self.org, &before.value.slug), None)?;
-            transaction.delete(keys::membership(id), None)?;
+            self.write_client(&mut transaction, id, (Some(&before), None), None)?;
             transaction.delete(keys::config(self.org, Some(id)), None)?;
             transaction.delete(keys::branding(self.org, Some(id)), None)?;
             let changes = (snapshot(&before.value), None);
@@ -287,30 +312,77 @@ impl Agency<'_> {
             )?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(()),
+                Commit::Refused(refused) if refused.by(Part::Resource).is_none() => {
+                    return Err(Error::ClientHasDomains);
+                }
                 Commit::Refused(_) => retry.wait().await?,
             }
         }
     }
 
-    /// Writes the client, its copy under the slug, and its membership.
+    /// Adds to a transaction what changes with a client: its copies, its membership and, on the condition `room`, the counters.
+    /// A client that is created has no `before`, one that is deleted no `after`.
     fn write_client(
         &self,
         transaction: &mut Transaction<'_>,
-        stored: &Stored<ClientOrg>,
-        condition: Condition,
-        slug_condition: Option<Condition>,
+        id: ClientOrgId,
+        (before, after): (Option<&Stored<ClientOrg>>, Option<&Stored<ClientOrg>>),
+        room: Option<Condition>,
     ) -> Result<()> {
-        let client = &stored.value;
-        let written = item(keys::client(self.org, client.id), "client", stored)?;
-        transaction.put(written, Some(condition))?;
-        let copy = item(keys::slug(self.org, &client.slug), "slug", client)?;
-        transaction.put(copy, slug_condition)?;
+        let ([was_client, was_suspended], [is_client, is_suspended]) = (counted(before), counted(after));
+        let change = [
+            ("clientCount", is_client - was_client),
+            ("suspendedCount", is_suspended - was_suspended),
+        ];
+        if change.iter().any(|(_, change)| *change != 0) {
+            let key = keys::client_count(self.org, shard(id));
+            transaction.update(key, &AttributeUpdate::add(change), room)?;
+        }
+        let (old, new) = (copies(before)?, copies(after)?);
+        let has = |copies: &[(Part, Key, Item)], key: &Key| copies.iter().any(|(_, other, _)| other == key);
+        let unchanged = |part| {
+            let before = before.filter(|_| part == Part::Resource);
+            before.map(|before| Condition::unchanged(part, before.write_id))
+        };
+        for (part, key, _) in &old {
+            if !has(&new, key) {
+                transaction.delete(key.clone(), unchanged(*part))?;
+            }
+        }
+        for (part, key, item) in new {
+            let condition = match has(&old, &key) {
+                true => unchanged(part),
+                false => Some(Condition::absent(part)),
+            };
+            transaction.put(item, condition)?;
+        }
+        let key = keys::membership(id);
+        let Some(client) = after.map(|after| &after.value) else {
+            let unused = Condition::new(Part::Membership, "domainCount = :none", [(":none", number(0))]);
+            return transaction.delete(key, Some(unused));
+        };
         let membership = MembershipItem {
             agency_id: self.org.clone(),
             name: client.name.clone(),
             slug: client.slug.clone(),
+            suspended_at: client.suspended_at,
+            domain_count: 0,
         };
-        let membership = item(keys::membership(client.id), "membership", &membership)?;
-        transaction.put(membership, None)
+        let membership = item(key.clone(), "membership", &membership)?;
+        match before {
+            None => transaction.put(membership, None),
+            Some(_) => {
+                let update = AttributeUpdate::from_item(&MEMBERSHIP, &membership);
+                transaction.update(key, &update, None)
+            }
+        }
+    }
+}
+
+/// Which of a client's names another client has.
+fn taken(refused: &Refused) -> Error {
+    match refused.by(Part::ExternalId) {
+        Some(_) => Error::ExternalIdTaken,
+        None => Error::SlugTaken,
     }
 }

@@ -13,10 +13,12 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     models::{
+        Code,
         audit::{Action, changes, snapshot},
         domain::{
             Domain, DomainType, PortalDomain, PortalDomainCreate, PortalDomainUpdate, Redirect, Status, Token,
         },
+        fields::FieldError,
         hostname::Hostname,
         id::{ClientOrgId, DomainId, OrgId},
         portal::PrimaryDomain,
@@ -132,15 +134,15 @@ struct PrimaryItem {
     primary_domain: DomainId,
 }
 
-const NO_TARGET: Error = Error::NotAllowed {
-    property: "redirectTo",
-    detail: "Give the id of another domain of the same portal that does not redirect itself.",
-};
+fn no_target() -> Error {
+    let detail = "Give the id of another domain of the same portal that does not redirect itself.";
+    Error::Invalid(FieldError::new("/redirectTo", Code::NotAllowed, detail))
+}
 
-const UNKNOWN_CLIENT: Error = Error::NotAllowed {
-    property: "clientOrgId",
-    detail: "Give the id of a client of this agency.",
-};
+fn unknown_client() -> Error {
+    let detail = "Give the id of a client of this agency.";
+    Error::Invalid(FieldError::new("/clientOrgId", Code::NotAllowed, detail))
+}
 
 /// The times of an agency's last `verify` requests, in milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
@@ -430,7 +432,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::InvalidCursor`]
     pub async fn domains(&self, page: &PageRequest) -> Result<Page<Domain>> {
-        self.page(List::Domains, page).await
+        self.page(&List::Domains.range(), page).await
     }
 
     /// A domain.
@@ -444,7 +446,7 @@ impl Agency<'_> {
     /// Creates a domain. `token` is used if it is a custom domain.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::NotAllowed`], [`Error::HostnameTaken`],
+    /// [`Error::IdempotencyMismatch`], [`Error::NotEnabled`], [`Error::Invalid`], [`Error::HostnameTaken`],
     /// [`Error::LimitReached`]
     pub async fn create_domain(
         &self,
@@ -521,7 +523,7 @@ impl Agency<'_> {
             if refused.by(Part::Agency).is_some_and(Item::is_empty) {
                 Error::NotEnabled
             } else if refused.by(Part::Client).is_some() {
-                UNKNOWN_CLIENT
+                unknown_client()
             } else if refused.by(Part::Name).or(refused.by(Part::Holder)).is_some() {
                 Error::HostnameTaken
             } else {
@@ -535,7 +537,7 @@ impl Agency<'_> {
     /// Updates a domain.
     ///
     /// # Errors
-    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::NotAllowed`], [`Error::RedirectTarget`]
+    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::Invalid`], [`Error::RedirectTarget`]
     pub async fn update_domain(
         &self,
         id: DomainId,
@@ -548,7 +550,7 @@ impl Agency<'_> {
             let (transaction, after) = self.domain_update(&before, update, config).await?;
             match transaction.commit(&mut retry).await? {
                 Commit::Done => return Ok(after),
-                Commit::Refused(refused) if refused.is_only(Part::Client) => return Err(UNKNOWN_CLIENT),
+                Commit::Refused(refused) if refused.is_only(Part::Client) => return Err(unknown_client()),
                 // Another write came first. It may have changed the targets of redirects or the primary domain.
                 Commit::Refused(_) => retry.wait().await?,
             }
@@ -615,7 +617,7 @@ impl Agency<'_> {
             .as_ref()
             .is_some_and(|former| becomes_target(former) && !former.may_be_target(client))
         {
-            return Err(NO_TARGET);
+            return Err(no_target());
         }
         self.write_redirect_counts(&mut transaction, was, is, former.as_ref())?;
         let shown = config.show(is.clone());
@@ -636,15 +638,17 @@ impl Agency<'_> {
         to: DomainId,
     ) -> Result<Redirect> {
         if domain.redirect_count > 0 {
-            return Err(Error::NotAllowed {
-                property: "redirectTo",
-                detail: "Other domains redirect to this domain. Change them first.",
-            });
+            let detail = "Other domains redirect to this domain. Change them first.";
+            return Err(Error::Invalid(FieldError::new(
+                "/redirectTo",
+                Code::NotAllowed,
+                detail,
+            )));
         }
         let target = self.store.get(keys::domain(self.org, to)).await?;
-        let target: DomainRecord = parse(target.ok_or(NO_TARGET)?)?;
+        let target: DomainRecord = parse(target.ok_or_else(no_target)?)?;
         if to == domain.domain().id || !target.may_be_target(client) {
-            return Err(NO_TARGET);
+            return Err(no_target());
         }
         let target = target.stored.value;
         Ok(Redirect {

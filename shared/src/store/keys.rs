@@ -4,19 +4,21 @@
 //! |---|---|---|
 //! | `A#<org>` | `#1CONFIG`, `#2BRANDING` | settings; `enable` creates them, so absent means not enabled |
 //! | | `#3AGENCY` | the time of `enable`, and the counters of the domains |
-//! | | `#3CLIENTS#<shard>` | the number of the clients in this shard |
+//! | | `#3CLIENTS#<shard>` | the numbers of the clients and of the suspended clients in this shard |
 //! | | `#4PRIME#<rank>#<domain>` | candidates for the primary domain, best first |
 //! | | `#5PRIMARY` | the domain that was set as the primary one |
 //! | | `CLIENT#`, `CLIENT#<client>` | the head of the list, then the clients, oldest first |
 //! | | `DOMAIN#`, `DOMAIN#<domain>` | the same for portal domains |
 //! | | `LOG#<entry>`, `LOG$` | audit entries, oldest first, then the head; the list is read in reverse |
 //! | | `SLUG#<slug>` | a copy of the client with this slug |
+//! | | `EXTERNAL#<external id>` | a copy of the client with this external id |
+//! | | `NAMED#<folded name>`, U+001F, `<client>` | a copy of the client; its name is cut after 320 bytes |
 //! | | `NAME#<hostname>` | the domain of this agency that claims it |
 //! | | `TOKEN#<token>` | the domain of this agency with this token |
 //! | | `VERIFY` | the times of the agency's last `verify` requests |
 //! | | `IDEM#<operation>#<hash>` | the response of a creation, by the SHA-256 of its idempotency key |
 //! | `C#<client>` | `#1CONFIG`, `#2BRANDING` | the settings of this client alone |
-//! | | `#3CLIENT` | the client's agency, name, slug and number of domains |
+//! | | `#3CLIENT` | the client's agency, name, slug, suspension and number of domains |
 //! | | `#4PRIME#<rank>#<domain>`, `#5PRIMARY` | as those of an agency |
 //! | `H#<hostname>` | `H` | the domain that holds the name, or the agency that a deleted label is kept for |
 //!
@@ -27,9 +29,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::models::{
     domain::Token,
+    folded::FoldedName,
     hostname::Hostname,
     id::{AuditId, ClientOrgId, DomainId, OrgId},
     slug::Slug,
+    text::ExternalId,
     time::Timestamp,
 };
 
@@ -164,11 +168,68 @@ impl List {
         self == Self::Audit
     }
 
+    /// The list as a range.
+    pub fn range(self) -> Range {
+        let (from, to) = self.bounds();
+        Range {
+            bounds: (from.to_owned(), to.to_owned()),
+            backwards: self.backwards(),
+            has_head: true,
+            binding: from.to_owned(),
+        }
+    }
+
     /// The key of the list's head, which is read first.
     pub fn head(self, org: &OrgId) -> Key {
         let (from, to) = self.bounds();
         of(org, if self.backwards() { to } else { from })
     }
+}
+
+/// A range of an agency's sort keys that is read page by page.
+#[derive(Debug, Clone)]
+pub struct Range {
+    /// The lowest and the highest sort key, including the head.
+    pub bounds: (String, String),
+    /// Whether the range is read in reverse.
+    pub backwards: bool,
+    /// Whether the first row is the head of a list.
+    pub has_head: bool,
+    /// A cursor is valid for the ranges with the binding of the range that it was issued for.
+    pub binding: String,
+}
+
+impl Range {
+    /// The clients whose folded name has this prefix, in the order of the folded names. It may have others if the prefix has more
+    /// than 320 bytes.
+    pub fn clients_named(prefix: &FoldedName) -> Self {
+        let from = named_prefix(prefix);
+        Self {
+            bounds: (from.clone(), above(&from)),
+            backwards: false,
+            has_head: false,
+            binding: format!("NAMED#{}", prefix.as_str()),
+        }
+    }
+}
+
+/// The lowest text above all texts that begin with `prefix`, in the order of UTF-8.
+fn above(prefix: &str) -> String {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            text.push(next);
+            break;
+        }
+    }
+    text
+}
+
+/// The first 320 bytes of a name, and the rest of the character at their end: a cursor has at most 512 characters and contains the
+/// sort key. Without the rest of the character, names would not be in their order.
+fn named_prefix(name: &FoldedName) -> String {
+    let name = name.as_str();
+    format!("NAMED#{}", &name[..name.ceil_char_boundary(320)])
 }
 
 /// A client.
@@ -178,6 +239,15 @@ pub fn client(org: &OrgId, client: ClientOrgId) -> Key {
 
 pub(super) fn slug(org: &OrgId, slug: &Slug) -> Key {
     of(org, format!("SLUG#{}", slug.as_str()))
+}
+
+pub(super) fn external_id(org: &OrgId, id: &ExternalId) -> Key {
+    of(org, format!("EXTERNAL#{}", id.as_str()))
+}
+
+/// A client by its name. The separator is below every character of a name, so that `Acme` is before `Acme Consulting`.
+pub(super) fn named(org: &OrgId, name: &FoldedName, client: ClientOrgId) -> Key {
+    of(org, format!("{}\u{1F}{client}", named_prefix(name)))
 }
 
 pub(super) fn domain(org: &OrgId, domain: DomainId) -> Key {
@@ -254,4 +324,88 @@ pub(super) fn due_time(due_at: &str) -> Option<Timestamp> {
 pub(super) fn due_again(due_at: &str, at: Timestamp) -> String {
     let domain = due_at.split_once('#').map_or("", |(_, domain)| domain);
     format!("{at}#{domain}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sk(name: &str, id: &str) -> String {
+        named(
+            &"org_acme".parse().unwrap(),
+            &FoldedName::new(name),
+            id.parse().unwrap(),
+        )
+        .sk
+    }
+
+    const IDS: [&str; 2] = [
+        "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b",
+        "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2c",
+    ];
+
+    #[test]
+    fn clients_are_in_the_order_of_their_folded_names_and_then_of_their_ids() {
+        let long = "x".repeat(318);
+        let names = [
+            "\u{AD}".to_owned(),
+            "A".to_owned(),
+            "a b".to_owned(),
+            "A!".to_owned(),
+            "a\"".to_owned(),
+            "a#".to_owned(),
+            "Aa".to_owned(),
+            format!("{long}a"),
+            format!("{long}\u{10400}"),
+            format!("{long}\u{10FFFF}"),
+            "é".to_owned(),
+            "\u{10FFFF}".to_owned(),
+        ];
+        let keys: Vec<_> = names.iter().flat_map(|name| IDS.map(|id| sk(name, id))).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
+        // Names that differ behind 320 bytes.
+        let (first, second) = (
+            sk(&format!("{long}xxB"), IDS[0]),
+            sk(&format!("{long}xxA"), IDS[1]),
+        );
+        assert!(first < second && first.len() == second.len());
+    }
+
+    #[test]
+    fn a_search_has_the_names_with_the_prefix_between_its_bounds_and_no_other() {
+        let names = [
+            "",
+            "a",
+            "A B",
+            "ab",
+            "b",
+            "\u{D7FF}",
+            "\u{10FFFF}",
+            "\u{10FFFF}\u{10FFFF}",
+            "ß",
+        ];
+        for prefix in ["a", "ab", "a ", "\u{D7FF}", "\u{10FFFF}", "s", "ss"] {
+            let prefix = FoldedName::new(prefix);
+            let (from, to) = Range::clients_named(&prefix).bounds;
+            for name in names {
+                let key = sk(name, IDS[0]);
+                let is_inside = from < key && key < to;
+                let begins = FoldedName::new(name).as_str().starts_with(prefix.as_str());
+                assert_eq!(is_inside, begins, "{prefix:?} {name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_cursor_of_the_longest_name_is_not_too_long() {
+        let org = "org_acme".parse().unwrap();
+        for name in ["\u{FDFA}", "\u{10FFFF}", "字", "a"].map(|name| name.repeat(100)) {
+            let folded = FoldedName::new(&name);
+            let range = Range::clients_named(&folded);
+            let sk = sk(&name, IDS[0]);
+            let cursor = super::super::Cursor::encode(&org, &range, &sk);
+            assert!(cursor.len() <= 512, "{}", cursor.len());
+            assert_eq!(super::super::Cursor::decode(&org, &range, &cursor).unwrap(), sk);
+        }
+    }
 }

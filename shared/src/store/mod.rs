@@ -22,6 +22,7 @@ use crate::{
     models::{
         audit::{Action, Actor, ActorType, AuditEntry, AuditTarget, TargetType},
         domain::Domain,
+        fields::FieldError,
         id::{AuditId, OrgId},
         time::Timestamp,
     },
@@ -413,20 +414,24 @@ pub enum Error {
     /// The resource has changed since the version in `If-Match`.
     #[error("the If-Match tag is stale")]
     Stale,
-    /// The stored data do not allow this value of a property.
-    #[error("{property}: {detail}")]
-    NotAllowed {
-        /// The name of the property.
-        property: &'static str,
-        /// One sentence for a person.
-        detail: &'static str,
-    },
     /// Other domains redirect to the domain.
     #[error("other domains redirect to the domain")]
     RedirectTarget,
+    /// What is stored does not allow this value of the body.
+    #[error("{} is not allowed", .0.pointer)]
+    Invalid(FieldError),
+    /// The caller's client organization is suspended.
+    #[error("the client is suspended")]
+    ClientSuspended,
     /// Another client of the agency has the slug.
     #[error("the slug is taken")]
     SlugTaken,
+    /// Another client of the agency has the external id.
+    #[error("the external id is taken")]
+    ExternalIdTaken,
+    /// The client has domains of its own.
+    #[error("the client has domains")]
+    ClientHasDomains,
     /// The host name is claimed, held or kept for another domain.
     #[error("the host name is taken")]
     HostnameTaken,

@@ -9,7 +9,7 @@ use crate::models::id::OrgId;
 
 use super::{
     Agency, Error, Result,
-    keys::{self, List},
+    keys::{self, Range},
     parse, rows,
 };
 
@@ -48,7 +48,7 @@ impl<T> Page<T> {
     }
 }
 
-/// The cursor of a page: the last sort key, and a checksum that binds it to the organization and the list. The checksum
+/// The cursor of a page: the last sort key, and a checksum that binds it to the organization and the range. The checksum
 /// is not a security measure: with any cursor, the query stays within the caller's partition.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cursor;
@@ -58,8 +58,8 @@ impl Cursor {
     const CHECKSUM_BYTES: usize = 12;
 
     /// The cursor of the page after `sk`.
-    pub fn encode(org: &OrgId, list: List, sk: &str) -> String {
-        let mut bytes = Self::checksum(org, list, sk).to_vec();
+    pub fn encode(org: &OrgId, range: &Range, sk: &str) -> String {
+        let mut bytes = Self::checksum(org, range, sk).to_vec();
         bytes.extend_from_slice(sk.as_bytes());
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -67,8 +67,8 @@ impl Cursor {
     /// The sort key after which the page begins.
     ///
     /// # Errors
-    /// [`Error::InvalidCursor`] if the cursor was not issued for this organization and this list.
-    pub fn decode(org: &OrgId, list: List, text: &str) -> Result<String> {
+    /// [`Error::InvalidCursor`] if the cursor was not issued for this organization and this range.
+    pub fn decode(org: &OrgId, range: &Range, text: &str) -> Result<String> {
         if text.len() > Self::MAX_BYTES {
             return Err(Error::InvalidCursor);
         }
@@ -79,54 +79,71 @@ impl Cursor {
             .split_at_checked(Self::CHECKSUM_BYTES)
             .ok_or(Error::InvalidCursor)?;
         let sk = std::str::from_utf8(sk).map_err(|_| Error::InvalidCursor)?;
-        let (from, to) = list.bounds();
+        let (from, to) = &range.bounds;
         // A client can compute the checksum itself, and DynamoDB rejects a start key outside the query with an error.
-        if checksum != Self::checksum(org, list, sk) || sk <= from || sk >= to {
+        if checksum != Self::checksum(org, range, sk) || sk <= from.as_str() || sk >= to.as_str() {
             return Err(Error::InvalidCursor);
         }
         Ok(sk.to_owned())
     }
 
-    fn checksum(org: &OrgId, list: List, sk: &str) -> [u8; Self::CHECKSUM_BYTES] {
-        let (from, _) = list.bounds();
-        let sha256 = digest::digest(&digest::SHA256, format!("{org}\n{from}\n{sk}").as_bytes());
+    fn checksum(org: &OrgId, range: &Range, sk: &str) -> [u8; Self::CHECKSUM_BYTES] {
+        let bound = format!("{org}\n{}\n{sk}", range.binding);
+        let sha256 = digest::digest(&digest::SHA256, bound.as_bytes());
         let mut checksum = [0; Self::CHECKSUM_BYTES];
         checksum.copy_from_slice(&sha256.as_ref()[..Self::CHECKSUM_BYTES]);
         checksum
     }
 }
 
+/// The JSON of a page's rows has at most this many bytes, unless it is one row: Lambda's response has at most 6 MB, and may need
+/// more than the rows. DynamoDB's page has 1 MB at most, but JSON writes a control character as six bytes.
+const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
+
 impl Agency<'_> {
-    /// One page, in one query. The first page includes the list's head, which exists only if agency mode is enabled. An empty
-    /// later page takes one more request, for the head.
-    pub(super) async fn page<T: DeserializeOwned>(&self, list: List, page: &PageRequest) -> Result<Page<T>> {
-        let decode = |cursor: &str| Cursor::decode(self.org, list, cursor);
+    /// One page, in one query. The first page of a list includes its head, which exists only if agency mode is enabled. An
+    /// empty page without a head takes one more request, for the agency.
+    pub(super) async fn page<T: Serialize + DeserializeOwned>(
+        &self,
+        range: &Range,
+        page: &PageRequest,
+    ) -> Result<Page<T>> {
+        let decode = |cursor: &str| Cursor::decode(self.org, range, cursor);
         let after = page.cursor.as_deref().map(decode).transpose()?;
-        let first = after.is_none();
-        let limit = usize::from(page.limit);
+        let has_head = range.has_head && after.is_none();
+        let (from, to) = &range.bounds;
         let call = self
             .store
-            .query(keys::partition(self.org), list.bounds())
-            .scan_index_forward(!list.backwards())
+            .query(keys::partition(self.org), (from, to))
+            .scan_index_forward(!range.backwards)
             // One more item than requested shows whether there is a next page.
-            .limit(i32::from(page.limit) + 1 + i32::from(first))
+            .limit(i32::from(page.limit) + 1 + i32::from(has_head))
             .set_exclusive_start_key(after.map(|sk| keys::of(self.org, sk).item()));
-        let (rows, more) = rows(call, 1 + usize::from(first)).await?;
+        let (rows, more) = rows(call, 1 + usize::from(has_head)).await?;
         let mut rows = rows.into_iter();
-        let is_enabled = match first {
+        let is_enabled = match has_head {
             true => rows.next().is_some(),
-            // A client can make up a cursor.
-            false => rows.len() > 0 || self.store.get(list.head(self.org)).await?.is_some(),
+            false => rows.len() > 0 || self.store.get(keys::agency(self.org)).await?.is_some(),
         };
         if !is_enabled {
             return Err(Error::NotEnabled);
         }
-        let mut rows: Vec<_> = rows.collect();
-        let more = more || rows.len() > limit;
-        rows.truncate(limit);
-        let last = rows.last().and_then(|row| row.get(keys::SK)?.as_s().ok());
-        let next_cursor = last.filter(|_| more).map(|sk| Cursor::encode(self.org, list, sk));
-        let items = rows.into_iter().map(parse).collect::<Result<_>>()?;
+        let (total, mut bytes) = (rows.len(), 0);
+        let (mut items, mut last) = (Vec::new(), None);
+        for row in rows.take(page.limit.into()) {
+            let sk = keys::string(&row, keys::SK);
+            let item: T = parse(row)?;
+            bytes += serde_json::to_vec(&item).map_err(Error::internal)?.len();
+            if bytes > MAX_JSON_BYTES && !items.is_empty() {
+                break;
+            }
+            items.push(item);
+            last = sk;
+        }
+        let more = more || items.len() < total;
+        let next_cursor = last
+            .filter(|_| more)
+            .map(|sk| Cursor::encode(self.org, range, &sk));
         Ok(Page { items, next_cursor })
     }
 }

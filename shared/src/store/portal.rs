@@ -40,7 +40,7 @@ impl Store {
     /// it; `Some(None)` is a text that is not a host name.
     ///
     /// # Errors
-    /// [`Error::WrongPortal`], [`Error::NoPortal`]
+    /// [`Error::ClientSuspended`], [`Error::WrongPortal`], [`Error::NoPortal`]
     pub async fn portal_context(
         &self,
         caller: &Caller,
@@ -91,12 +91,16 @@ impl Store {
         let (Some(config), Some(branding), Some(client)) = (items.next(), items.next(), items.next()) else {
             return Err(Error::NoPortal);
         };
+        let client = membership(id, client)?;
+        if client.suspended_at.is_some() {
+            return Err(Error::ClientSuspended);
+        }
         let portal = Portal {
             config: settings(config)?,
             branding: settings(branding)?,
             domain: items.next().map(parse).transpose()?,
         };
-        Ok((membership(id, client)?, portal))
+        Ok((client, portal))
     }
 
     async fn agency_portal(&self, org: &OrgId) -> Result<Portal> {

@@ -41,8 +41,14 @@ pub(super) enum Part {
     Primary,
     /// The domain that another one redirects to.
     RedirectTarget,
-    /// The reservation of a client's slug.
+    /// The copy of a client under its slug.
     Slug,
+    /// The copy of a client under its external id.
+    ExternalId,
+    /// The copy of a client under its name.
+    ClientName,
+    /// The membership of a client.
+    Membership,
     /// The agency's claim on a host name.
     Name,
     /// The holder of a host name.
@@ -68,6 +74,9 @@ impl Part {
             | Self::RedirectTarget
             | Self::UntargetedResource
             | Self::Slug
+            | Self::ExternalId
+            | Self::ClientName
+            | Self::Membership
             | Self::Name
             | Self::Holder => false,
         }

@@ -161,6 +161,29 @@ async fn a_text_of_more_than_256_characters_is_its_length_and_hash() {
 }
 
 #[tokio::test]
+async fn a_long_text_inside_metadata_is_its_length_and_hash() {
+    let api = Api::stopped().await;
+    let acme = api.agency("org_acme").await;
+    let (short, long) = ("é".repeat(256), "é".repeat(257));
+    // `customCss` is a key like every other one here.
+    let metadata = json!({"short": short, "long": long, "customCss": "a {}"});
+    let body = json!({"name": "Acme", "metadata": metadata});
+    let client = acme.post(CLIENTS, body).await.expect(201);
+    let sha256 = digest::digest(&digest::SHA256, long.as_bytes());
+    let sha256: String = sha256.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut kept = metadata.clone();
+    kept["long"] = json!({"length": 257, "sha256": sha256});
+    let entry = acme.audit().await.swap_remove(0);
+    assert_eq!(entry["after"]["metadata"], kept);
+    let changed = json!({"metadata": {"short": "x"}});
+    acme.patch(&path(&client), changed).await.expect(200);
+    let entry = acme.audit().await.swap_remove(0);
+    assert_eq!(entry["before"], json!({"metadata": kept}));
+    kept["short"] = json!("x");
+    assert_eq!(entry["after"], json!({"metadata": kept}));
+}
+
+#[tokio::test]
 async fn a_creation_and_a_deletion_leave_an_entry_with_the_resource() {
     let api = Api::stopped().await;
     let acme = api.agency("org_acme").await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Convention, assert_departures};
 use crate::harness::{
-    Answer, Api, BRANDING, JSON, User,
+    Answer, Api, BRANDING, CLIENTS, JSON, User,
     operations::{Names, Operation, SampleTenant, operations, operations_where},
     property,
 };
@@ -321,7 +321,10 @@ async fn a_problem_lists_at_most_100_errors() {
     let owner = api.agency("org_acme").await;
     let body = (0..5000).map(|n| (format!("p{n}"), json!(1)));
     let body: Value = body.collect::<serde_json::Map<_, _>>().into();
-    assert_eq!(owner.put(BRANDING, body).await.faults().len(), 100);
+    assert_eq!(owner.put(BRANDING, body.clone()).await.faults().len(), 100);
+    // So do those inside a property.
+    let body = json!({"name": "Acme", "metadata": body});
+    assert_eq!(owner.post(CLIENTS, body).await.faults().len(), 100);
 }
 
 #[tokio::test]

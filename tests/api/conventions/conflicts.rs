@@ -44,10 +44,15 @@ fn writes() -> Vec<Write> {
                 subdomain: true,
                 ..write.clone()
             }),
-            "updateClientOrg" => writes.push(Write {
-                body: Some(property("name", name())),
-                ..write.clone()
-            }),
+            "updateClientOrg" => {
+                let more = json!({"externalId": "one", "suspended": true});
+                for body in [property("name", name()), more] {
+                    writes.push(Write {
+                        body: Some(body),
+                        ..write.clone()
+                    });
+                }
+            }
             _ => {}
         }
         if operation.takes("header", "idempotency-key") {
@@ -189,7 +194,10 @@ async fn numbers(owner: &User<'_>) -> Numbers {
         return (0, 0, 0);
     }
     let overview = overview.json();
-    let (clients, domains) = (owner.list(CLIENTS).await.len(), owner.list(DOMAINS).await.len());
+    let clients = owner.list(CLIENTS).await;
+    let suspended = clients.iter().filter(|client| !client["suspendedAt"].is_null());
+    assert_eq!(overview["suspendedClientCount"], suspended.count());
+    let (clients, domains) = (clients.len(), owner.list(DOMAINS).await.len());
     assert_eq!(overview["clientCount"], clients);
     let counts = overview["portalDomains"].as_object().unwrap();
     let statuses = ["verified", "pending", "failing", "failed"];
@@ -332,6 +340,12 @@ async fn a_refusal_after_an_attempt_without_a_response_is_503() {
         (Method::POST, CLIENTS, named("Taken"), ""),
         (Method::PATCH, "", json!({"slug": "taken"}), "slug-taken"),
         (
+            Method::PATCH,
+            "",
+            json!({"externalId": "taken"}),
+            "external-id-taken",
+        ),
+        (
             Method::POST,
             DOMAINS,
             json!({"subdomain": "taken"}),
@@ -359,7 +373,11 @@ async fn a_refusal_after_an_attempt_without_a_response_is_503() {
             });
         let api = Api::build(builder).await;
         let owner = api.agency("org_acme").await;
-        let (first, taken) = (owner.client("First").await, owner.client("Taken").await);
+        let taken = json!({"name": "Taken", "externalId": "taken"});
+        let (first, taken) = (
+            owner.client("First").await,
+            owner.post(CLIENTS, taken).await.expect(201),
+        );
         let label = owner.subdomain("taken").await;
         let custom = owner.custom_domain("portal.acme.com").await;
         let own = path(&first);

@@ -5,7 +5,13 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::fault::Fault;
 use serde_json::{Value, json};
-use shared::store::{Cursor, keys::List};
+use shared::{
+    models::folded::FoldedName,
+    store::{
+        Cursor,
+        keys::{List, Range},
+    },
+};
 use uuid::Uuid;
 
 use crate::harness::{
@@ -174,10 +180,12 @@ async fn a_forged_cursor_does_not_leave_its_list() {
     let org = "org_acme".parse().unwrap();
     let cursor = first_cursor(&owner, "/agency/audit").await;
     let newest = owner.audit().await.swap_remove(0);
-    let real = Cursor::encode(&org, List::Audit, &format!("LOG#{}", id(&newest)));
+    let real = Cursor::encode(&org, &List::Audit.range(), &format!("LOG#{}", id(&newest)));
     assert_eq!(real, cursor, "this is how the API makes a cursor");
-    for Operation { path, .. } in lists() {
-        for list in List::ALL {
+    let search = Range::clients_named(&FoldedName::new("client"));
+    let paths = lists().into_iter().map(|list| format!("{}?", list.path));
+    for path in paths.chain([format!("{CLIENTS}?name=client&")]) {
+        for range in List::ALL.map(List::range).iter().chain([&search]) {
             for sk in [
                 "",
                 "#",
@@ -194,14 +202,15 @@ async fn a_forged_cursor_does_not_leave_its_list() {
                 "LOG",
                 "LOG#",
                 "LOG$",
+                "NAMED#acme",
                 "SLUG#acme",
                 "VERIFY",
                 "Z",
                 "\u{10FFFF}",
             ] {
-                let forged = Cursor::encode(&org, list, sk);
-                let answer = owner.get(&format!("{path}?cursor={forged}")).await;
-                assert_eq!(answer.status, 400, "{path} {list:?} {sk:?}: {answer:?}");
+                let forged = Cursor::encode(&org, range, sk);
+                let answer = owner.get(&format!("{path}cursor={forged}")).await;
+                assert_eq!(answer.status, 400, "{path} {range:?} {sk:?}: {answer:?}");
                 answer.problem(400, "invalid-cursor");
             }
         }
@@ -213,17 +222,21 @@ async fn a_made_up_cursor_is_no_way_into_a_list_without_agency_mode() {
     let api = Api::start().await;
     let stranger = api.user("org_none", "owner");
     let owner = api.agency("org_acme").await;
-    for (path, list, sk) in [
-        (CLIENTS, List::Clients, "CLIENT#cli_x"),
-        (DOMAINS, List::Domains, "DOMAIN#dom_x"),
-        ("/agency/audit", List::Audit, "LOG#a"),
+    let search = Range::clients_named(&FoldedName::new("a"));
+    for (path, range, sk) in [
+        (CLIENTS, List::Clients.range(), "CLIENT#cli_x"),
+        ("/agency/clients?name=a", search, "NAMED#a\u{1F}cli_x"),
+        (DOMAINS, List::Domains.range(), "DOMAIN#dom_x"),
+        ("/agency/audit", List::Audit.range(), "LOG#a"),
     ] {
-        let cursor = |org: &str| Cursor::encode(&org.parse().unwrap(), list, sk);
+        let cursor = |org: &str| Cursor::encode(&org.parse().unwrap(), &range, sk);
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let path = format!("{path}{joint}");
         let answer = stranger
-            .get(&format!("{path}?cursor={}", cursor("org_none")))
+            .get(&format!("{path}cursor={}", cursor("org_none")))
             .await;
         answer.problem(403, "agency-not-enabled");
-        let page = owner.get(&format!("{path}?cursor={}", cursor("org_acme"))).await;
+        let page = owner.get(&format!("{path}cursor={}", cursor("org_acme"))).await;
         assert_eq!(page.expect(200), json!({"items": [], "nextCursor": null}));
     }
 }

@@ -4,14 +4,14 @@ use http::Method;
 use serde_json::json;
 
 use crate::harness::{
-    Answer, Api, JSON, NO_CLIENT,
+    Answer, Api, CLIENTS, JSON, NO_CLIENT,
     operations::{Names, Operation, SampleTenant, operations},
 };
 
 const MAX_BODY: usize = 64 * 1024;
 
 /// The codes that a request can be made to provoke, in the order in which they are told.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "missing-token",
     "role-too-low",
     "unsupported-media-type",
@@ -26,14 +26,17 @@ const ORDER: [&str; 16] = [
     "not-found",
     "no-portal",
     "stale",
+    "external-id-taken",
     "slug-taken",
     "hostname-taken",
 ];
 
 /// Provoked by the state of the system rather than by the request: their tests are elsewhere.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 11] = [
     "expired-token",
     "invalid-token",
+    "client-has-domains",
+    "client-suspended",
     "idempotency-mismatch",
     "limit-reached",
     "redirect-target",
@@ -87,6 +90,9 @@ async fn attempt(
     if is("slug-taken") {
         body = json!({"name": "New", "slug": "taken"});
     }
+    if is("external-id-taken") {
+        body["externalId"] = json!("taken");
+    }
     if is("hostname-taken") {
         body = json!({"subdomain": "acmeword-sub"});
     }
@@ -117,7 +123,8 @@ async fn attempt(
 async fn of_several_errors_the_first_in_order_is_the_response() {
     let api = Api::start().await;
     let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
-    tenant.owner.client_with_slug("Taken", "taken").await;
+    let taken = json!({"name": "Taken", "slug": "taken", "externalId": "taken"});
+    tenant.owner.post(CLIENTS, taken).await.expect(201);
     SampleTenant::new(&api, "org_other", "otherword").await;
     for operation in operations() {
         let own: Vec<_> = ORDER

@@ -147,6 +147,7 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     for (operation, with) in [
         ("listClientOrgs", id("?slug=acme")),
         ("listClientOrgs", id("?slug=-")),
+        ("listClientOrgs", id("?externalId=1")),
         ("createClientOrg", body(json!({"name": "Acme", "slug": "acme"}))),
         ("createPortalDomain", body(json!({"subdomain": "acme"}))),
     ] {
@@ -222,6 +223,14 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     costs!(meter, owner, "listClientOrgs", id("?slug=acme") => 200, 1);
     costs!(meter, owner, "listClientOrgs", id("?slug=nobody") => 200, 1);
     costs!(meter, owner, "listClientOrgs", id("?slug=-") => 200, 1);
+    costs!(meter, owner, "listClientOrgs", id("?externalId=1") => 200, 1);
+    costs!(meter, owner, "listClientOrgs", id("?externalId=%20") => 200, 1);
+    costs!(meter, owner, "listClientOrgs", id("?name=ACME") => 200, 1);
+    let page = costs!(meter, owner, "listClientOrgs", id("?name=b&limit=2") => 200, 1).json();
+    let next = format!("?name=b&limit=2&cursor={}", page["nextCursor"].as_str().unwrap());
+    costs!(meter, owner, "listClientOrgs", id(&next) => 200, 1);
+    // An empty page does not tell whether agency mode is enabled.
+    costs!(meter, owner, "listClientOrgs", id("?name=nobody") => 200, 2);
     costs!(meter, owner, "getClientOrg", id(client) => 200, 1);
     costs!(meter, owner, "getClientOrg", id(NO_CLIENT) => 404, 1);
     costs!(meter, owner, "getClientOrg", id("nothing") => 404, 1);
@@ -229,6 +238,11 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     costs!(meter, owner, "updateClientOrg", update(client, json!({"name": "New"})) => 200, 2);
     costs!(meter, owner, "updateClientOrg", update(client, json!({"slug": "new"})) => 200, 2);
     costs!(meter, owner, "updateClientOrg", update(client, json!({})) => 200, 2);
+    let many: serde_json::Map<_, _> = (0..21).map(|n| (format!("k{n}"), json!("v"))).collect();
+    costs!(meter, owner, "updateClientOrg", update(client, json!({"metadata": many})) => 422, 1);
+    costs!(meter, owner, "updateClientOrg", update(client, json!({"suspended": true})) => 200, 2);
+    costs!(meter, api.user(client, "member"), "getPortalContext", none() => 403, 1);
+    costs!(meter, owner, "updateClientOrg", update(client, json!({"suspended": false})) => 200, 2);
     costs!(meter, owner, "updateClientOrg", update(client, json!({"slug": "beta"})) => 409, 2);
     costs!(meter, owner, "updateClientOrg", update(NO_CLIENT, json!({"slug": "beta"})) => 404, 1);
     for (get, put, change) in [

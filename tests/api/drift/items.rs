@@ -79,6 +79,10 @@ fn map_from_json(map: &Map<String, Value>) -> Item {
         .collect()
 }
 
+fn client() -> Value {
+    json!({"name": "Globex", "externalId": "CRM-1", "metadata": {"plan": "gold"}})
+}
+
 /// All items of an agency that has one of everything.
 async fn written() -> Vec<Value> {
     let api = Api::build(System::builder().at(START)).await;
@@ -91,7 +95,7 @@ async fn written() -> Vec<Value> {
     let config = json!({"featureTerminal": true, "infrastructureVisibility": "full"});
     owner.put(CONFIG, config).await.expect(200);
     let key = [("idempotency-key", "one")];
-    let client = json!({"name": "Globex"});
+    let client = client();
     owner
         .call(http::Method::POST, CLIENTS, &key, Some(client))
         .await
@@ -175,7 +179,7 @@ async fn the_code_reads_every_form() {
         let user = api.user(id(&clients[0]), "member");
         user.get("/portal/context").await.expect(200);
         let key = [("idempotency-key", "one")];
-        let client = json!({"name": "Globex"});
+        let client = client();
         let replay = owner.call(http::Method::POST, CLIENTS, &key, Some(client)).await;
         assert!(replay.is_replay(), "{replay:?}");
         assert!(!owner.audit().await.is_empty());

@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use http_body_util::BodyExt;
 use local::system::{Builder, System};
 use serde_json::{Value, json};
-use shared::models::time::Timestamp;
+use shared::models::{folded::FoldedName, time::Timestamp};
+use url::form_urlencoded;
 
 /// When a system that is built [`at`](Builder::at) this time starts: 2027-01-15T08:00:00Z, in milliseconds.
 pub const START: i64 = 1_800_000_000_000;
@@ -132,6 +133,65 @@ impl Api {
             .expression_attribute_values(":pk", text(format!("A#{org}")))
             .expression_attribute_values(":sk", text(prefix.to_owned()));
         query.send().await.unwrap().items.unwrap()
+    }
+
+    /// All items of the table.
+    pub async fn all_items(&self) -> Vec<HashMap<String, AttributeValue>> {
+        let scan = self.client.scan().table_name(self.table()).into_paginator();
+        scan.items().send().collect::<Result<_, _>>().await.unwrap()
+    }
+
+    /// The client is as in this response in all items that have the whole client, and in its membership.
+    pub async fn assert_copies(&self, client: &Value) {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let owner = self.owner_of(client);
+        assert_eq!(owner.get(&path(client)).await.expect(200), *client);
+        let id = id(client);
+        let folded = FoldedName::new(client["name"].as_str().unwrap());
+        let mut expected = vec![
+            format!("CLIENT#{id}"),
+            format!("SLUG#{}", client["slug"].as_str().unwrap()),
+            format!("NAMED#{}\u{1F}{id}", folded.as_str()),
+        ];
+        expected.extend(text(&client["externalId"]).map(|id| format!("EXTERNAL#{id}")));
+        expected.sort();
+        let (mut keys, mut contents, mut memberships) = (Vec::new(), Vec::new(), 0);
+        for mut item in self.all_items().await {
+            let attribute = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+            if attribute("entity").as_deref() == Some("membership")
+                && attribute("PK") == Some(format!("C#{id}"))
+            {
+                memberships += 1;
+                for name in ["name", "slug", "suspendedAt", "agencyId"] {
+                    assert_eq!(attribute(name), text(&client[name]), "{name}");
+                }
+            }
+            let is_copy = attribute("entity").as_deref() == Some("client");
+            if is_copy && attribute("id").as_deref() == Some(id) {
+                keys.push(attribute("SK").unwrap());
+                item.remove("SK");
+                contents.push(item);
+            }
+        }
+        keys.sort();
+        assert_eq!((keys, memberships), (expected, 1));
+        assert!(
+            contents.iter().all(|content| *content == contents[0]),
+            "{contents:#?}"
+        );
+    }
+
+    /// Nothing of the client is left but the audit log and what `Idempotency-Key` needs.
+    pub async fn assert_no_copies(&self, client: &Value) {
+        let id = id(client);
+        for item in self.all_items().await {
+            let entity = item["entity"].as_s().unwrap();
+            let tells = format!("{item:?}").contains(id);
+            assert!(
+                !tells || matches!(entity.as_str(), "audit" | "idempotency"),
+                "{item:?}"
+            );
+        }
     }
 
     /// Sets an attribute of an agency's item, without the API.
@@ -314,9 +374,20 @@ impl User<'_> {
 
     /// The client that has this slug, if there is one.
     pub async fn by_slug(&self, slug: &str) -> Value {
-        let page = self.get(&format!("{CLIENTS}?slug={slug}")).await.expect(200);
+        self.find(&format!("slug={slug}")).await
+    }
+
+    /// The clients that a query finds, which must fit one page.
+    pub async fn find(&self, query: &str) -> Value {
+        let page = self.get(&format!("{CLIENTS}?{query}")).await.expect(200);
         assert_eq!(page["nextCursor"], Value::Null);
         page["items"].clone()
+    }
+
+    /// The client that has this external id, if there is one.
+    pub async fn by_external_id(&self, id: &Value) -> Value {
+        self.find(&format!("externalId={}", encoded(id.as_str().unwrap())))
+            .await
     }
 
     /// The audit log, newest first.
@@ -455,6 +526,11 @@ impl Answer {
         expected.sort_unstable();
         assert_eq!(faults, expected, "{self:?}");
     }
+}
+
+/// A text as the value of a parameter.
+pub fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 pub fn id(resource: &Value) -> &str {

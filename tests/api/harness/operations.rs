@@ -8,7 +8,7 @@ use std::{
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Api, DOMAINS, NO_CLIENT, NO_DOMAIN, User, id};
+use super::{Answer, Api, CLIENTS, DOMAINS, NO_CLIENT, NO_DOMAIN, User, id};
 
 /// The committed document. `drift::document` holds it equal to the code.
 pub static DOCUMENT: LazyLock<Value> =
@@ -318,7 +318,10 @@ impl<'a> SampleTenant<'a> {
             .put("/agency/portal-config", json!({"featureTerminal": true}))
             .await
             .expect(200);
-        let client = owner.client(&format!("{word} client")).await;
+        let client = json!({
+            "name": format!("{word} client"), "externalId": format!("{word}-id"), "metadata": {word: format!("{word} value")},
+        });
+        let client = owner.post(CLIENTS, client).await.expect(201);
         let path = super::path(&client);
         let own = json!({"portalName": format!("{word} portal")});
         let own = owner.put(&format!("{path}/branding"), own).await.expect(200);

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use http::Method;
 use local::fault::Fault;
-use serde_json::json;
+use serde_json::{Map, json};
 use uuid::Uuid;
 
 use crate::harness::{Api, CLIENTS, NO_CLIENT, id, path};
@@ -22,6 +22,9 @@ async fn a_client_has_every_property_and_a_location() {
             "agencyId": "org_acme",
             "name": "Müller & Söhne",
             "slug": "mueller",
+            "externalId": null,
+            "metadata": {},
+            "suspendedAt": null,
             "createdAt": "2027-01-15T08:00:00Z",
             "updatedAt": "2027-01-15T08:00:00Z",
         })
@@ -40,12 +43,28 @@ async fn a_client_has_every_property_and_a_location() {
 async fn every_error_is_listed_at_once_and_nothing_is_created() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
-    let body = json!({"name": "", "slug": "A", "id": NO_CLIENT});
+    let body = json!({
+        "name": "", "slug": "A", "id": NO_CLIENT, "externalId": "a b", "suspended": true, "suspendedAt": null,
+        "metadata": {"": "x", "a.b": null, "long": "é".repeat(501), "number": 1, "object": {}, "good": "x"},
+    });
     owner.post(CLIENTS, body).await.expect_faults(&[
+        ("/externalId", "invalid-format"),
         ("/id", "unknown-property"),
+        ("/metadata/", "too-short"),
+        ("/metadata/a.b", "invalid-format"),
+        ("/metadata/long", "too-long"),
+        ("/metadata/number", "wrong-type"),
+        ("/metadata/object", "wrong-type"),
         ("/name", "too-short"),
         ("/slug", "too-short"),
+        ("/suspended", "unknown-property"),
+        ("/suspendedAt", "unknown-property"),
     ]);
+    let many = (0..21).map(|n| (format!("k{n}"), json!("v")));
+    let many: Map<_, _> = many.collect();
+    let body = json!({"name": "Acme", "metadata": many});
+    let answer = owner.post(CLIENTS, body).await;
+    answer.expect_faults(&[("/metadata", "too-long")]);
     for body in [
         json!({}),
         json!({"name": null}),
@@ -278,4 +297,60 @@ async fn a_lower_limit_holds_for_an_agency_that_has_more() {
             answer.problem(409, "limit-reached");
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_has_an_external_id_and_metadata_from_the_start() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let mut pairs: Map<_, _> = (0..20).map(|n| (format!("k{n}"), json!("v"))).collect();
+    let expected = json!(pairs);
+    // A pair that is null counts as absent, and so does a property.
+    pairs.insert("none".to_owned(), json!(null));
+    let body = json!({"name": "Acme", "externalId": "CRM-1", "metadata": pairs});
+    let client = owner.post(CLIENTS, body).await.expect(201);
+    assert_eq!(
+        (&client["externalId"], &client["metadata"]),
+        (&json!("CRM-1"), &expected)
+    );
+    api.assert_copies(&client).await;
+    let body = json!({"name": "Acme", "externalId": null, "metadata": null});
+    let client = owner.post(CLIENTS, body).await.expect(201);
+    assert_eq!(
+        (&client["externalId"], &client["metadata"]),
+        (&json!(null), &json!({}))
+    );
+    api.assert_copies(&client).await;
+}
+
+#[tokio::test]
+async fn an_external_id_that_is_taken_is_told_before_a_slug_that_is_taken() {
+    let api = Api::counted().await;
+    let owner = api.agency("org_acme").await;
+    let create = |slug: Option<&str>| json!({"name": "Acme", "externalId": "one", "slug": slug});
+    owner.post(CLIENTS, create(None)).await.expect(201);
+    for slug in [None, Some("acme"), Some("free")] {
+        api.proxy().take_requests();
+        let answer = owner.post(CLIENTS, create(slug)).await;
+        answer.problem(409, "external-id-taken");
+        // No other slug is tried.
+        assert_eq!(api.proxy().take_requests().len(), 2, "{slug:?}");
+    }
+    assert_eq!(owner.overview().await["clientCount"], 1);
+}
+
+#[tokio::test]
+async fn of_16_clients_with_one_external_id_one_is_created() {
+    let api = Api::counted().await;
+    let owner = api.agency("org_acme").await;
+    api.inject(Fault::conflict().on("TransactWriteItems").times(8));
+    let body = || json!({"name": "Acme", "externalId": "one"});
+    let answers = join_all((0..16).map(|_| owner.post(CLIENTS, body()))).await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 201);
+    assert_eq!((won.len(), lost.len()), (1, 15));
+    for answer in lost {
+        answer.problem(409, "external-id-taken");
+    }
+    api.assert_copies(&won[0].json()).await;
+    assert_eq!(owner.list(CLIENTS).await.len(), 1);
 }

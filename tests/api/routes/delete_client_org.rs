@@ -1,7 +1,7 @@
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, CLIENTS, CONTEXT, id, path};
+use crate::harness::{Answer, Api, CLIENTS, CONTEXT, DOMAINS, id, path};
 
 #[tokio::test]
 async fn a_deleted_client_is_gone_and_so_is_its_portal() {
@@ -56,4 +56,75 @@ async fn updates_and_deletions_of_one_client_at_once_end_with_its_deletion() {
         let body = json!({"name": "Next", "slug": slug});
         owner.post(CLIENTS, body).await.expect(201);
     }
+}
+
+#[tokio::test]
+async fn a_client_with_domains_is_not_deleted() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("Acme").await;
+    let create = async |subdomain: &str| {
+        let body = json!({"subdomain": subdomain, "clientOrgId": id(&client)});
+        owner.post(DOMAINS, body).await.expect(201)
+    };
+    let (first, second) = (create("first").await, create("second").await);
+    // An update leaves the number of domains as it is.
+    let body = json!({"name": "New", "slug": "new", "externalId": "one", "suspended": true});
+    let client = owner.patch(&path(&client), body).await.expect(200);
+    let before = owner.audit().await;
+    let refused = async || {
+        owner
+            .delete(&path(&client))
+            .await
+            .problem(409, "client-has-domains")
+    };
+    refused().await;
+    api.assert_copies(&client).await;
+    assert_eq!(owner.audit().await, before);
+    assert_eq!(owner.overview().await["clientCount"], 1);
+    owner.remove(&first).await;
+    refused().await;
+    let moved = json!({"clientOrgId": null});
+    owner.patch(&path(&second), moved).await.expect(200);
+    owner.remove(&client).await;
+}
+
+#[tokio::test]
+async fn a_deletion_and_a_new_domain_of_a_client_at_once_exclude_each_other() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    for round in 0..8 {
+        let client = owner.client("Acme").await;
+        let body = json!({"subdomain": format!("round-{round}"), "clientOrgId": id(&client)});
+        let path = path(&client);
+        let (deleted, created) = join(owner.delete(&path), owner.post(DOMAINS, body)).await;
+        match deleted.status.as_u16() {
+            204 => created.expect_faults(&[("/clientOrgId", "not-allowed")]),
+            _ => {
+                deleted.problem(409, "client-has-domains");
+                assert_eq!(created.expect(201)["clientOrgId"], client["id"]);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_copy_of_a_deleted_client_is_left() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let body = json!({"name": "Acme", "externalId": "one", "metadata": {"plan": "gold"}});
+    let client = owner.post(CLIENTS, body).await.expect(201);
+    api.assert_copies(&client).await;
+    let suspended = json!({"suspended": true});
+    owner.patch(&path(&client), suspended).await.expect(200);
+    owner.remove(&client).await;
+    api.assert_no_copies(&client).await;
+    for query in ["externalId=one", "name=acme", "slug=acme"] {
+        assert_eq!(owner.find(query).await, json!([]));
+    }
+    let overview = owner.overview().await;
+    assert_eq!(
+        (&overview["clientCount"], &overview["suspendedClientCount"]),
+        (&json!(0), &json!(0))
+    );
 }

@@ -30,6 +30,7 @@ async fn enabling_creates_an_agency_and_repeating_it_changes_nothing() {
             "organizationId": "org_acme",
             "enabledAt": "2027-01-15T08:00:00Z",
             "clientCount": 0,
+            "suspendedClientCount": 0,
             "portalDomains": {"total": 0, "verified": 0, "pending": 0, "failing": 0, "failed": 0},
             "primaryDomain": null,
         })

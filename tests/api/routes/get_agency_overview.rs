@@ -100,6 +100,36 @@ async fn counts_are_exact_after_many_writes_at_once() {
 }
 
 #[tokio::test]
+async fn the_count_of_suspended_clients_is_exact_after_many_writes_at_once() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let clients = join_all((0..8).map(|_| owner.client("Acme"))).await;
+    let suspend = |client: &Value, suspended: bool| {
+        let (owner, path) = (owner.clone(), path(client));
+        async move {
+            owner
+                .patch(&path, json!({"suspended": suspended}))
+                .await
+                .expect(200)
+        }
+    };
+    // Twice, all at once: the second one counts nothing.
+    let twice = clients.iter().chain(&clients);
+    join_all(twice.map(|client| suspend(client, true))).await;
+    let counts = async || {
+        let overview = owner.overview().await;
+        ["clientCount", "suspendedClientCount"].map(|name| overview[name].as_u64().unwrap())
+    };
+    assert_eq!(counts().await, [8, 8]);
+    join_all(clients[..4].iter().map(|client| suspend(client, false))).await;
+    assert_eq!(counts().await, [8, 4]);
+    join_all(clients[2..6].iter().map(|client| owner.remove(client))).await;
+    assert_eq!(counts().await, [4, 2]);
+    let other = api.agency("org_other").await;
+    assert_eq!(other.overview().await["suspendedClientCount"], 0);
+}
+
+#[tokio::test]
 async fn the_oldest_routed_custom_domain_is_primary() {
     let api = Api::start().await;
     let acme = api.agency("org_acme").await;

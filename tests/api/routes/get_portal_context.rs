@@ -5,7 +5,9 @@ use super::{
     get_public_branding::{branding, shown_branding},
     put_portal_config::{defaults, opposites},
 };
-use crate::harness::{Api, BRANDING, CONFIG, CONTEXT, DOMAINS, NO_CLIENT, START, User, cname, id, path};
+use crate::harness::{
+    Api, BRANDING, CLIENTS, CONFIG, CONTEXT, DOMAINS, NO_CLIENT, START, User, cname, id, path,
+};
 
 #[tokio::test]
 async fn the_context_of_an_agency_is_all_that_its_portal_needs() {
@@ -83,6 +85,51 @@ async fn a_user_of_a_client_sees_the_portal_and_no_other_client() {
     owner.delete(&path).await.expect(204);
     context(&client).await.problem(404, "no-portal");
     context(&rival).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_suspended_client_has_no_portal_until_the_suspension_ends() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let (client, other) = (owner.client("Acme").await, owner.client("Other").await);
+    let context = async |client: &Value| api.user(id(client), "owner").get(CONTEXT).await;
+    let domain = json!({"subdomain": "acme", "clientOrgId": id(&client)});
+    let domain = owner.post(DOMAINS, domain).await.expect(201);
+    let host = domain["hostname"].as_str().unwrap();
+    let at_host = format!("{CONTEXT}?host={host}");
+    let expected = context(&client).await.expect(200);
+    for _ in 0..2 {
+        let suspend = async |suspended: bool| {
+            let body = json!({"suspended": suspended});
+            owner.patch(&path(&client), body).await.expect(200)
+        };
+        suspend(true).await;
+        context(&client).await.problem(403, "client-suspended");
+        for query in [at_host.as_str(), "/portal/context?host=unused.example.com"] {
+            let answer = api.user(id(&client), "member").get(query).await;
+            answer.problem(403, "client-suspended");
+        }
+        // The page can explain it, and the agency's users see it.
+        assert!(api.serves(host).await);
+        owner.get(&at_host).await.expect(200);
+        context(&other).await.expect(200);
+        owner.get(CONTEXT).await.expect(200);
+        suspend(false).await;
+        assert_eq!(context(&client).await.expect(200), expected);
+    }
+}
+
+#[tokio::test]
+async fn metadata_and_external_ids_never_appear_in_a_context() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let body = json!({"name": "Acme", "externalId": "secret-id", "metadata": {"secret-key": "secret-value"}});
+    let client = owner.post(CLIENTS, body).await.expect(201);
+    for user in [api.user(id(&client), "owner"), owner] {
+        let answer = user.get(CONTEXT).await;
+        answer.expect(200);
+        assert!(!answer.text.contains("secret"), "{}", answer.text);
+    }
 }
 
 #[tokio::test]

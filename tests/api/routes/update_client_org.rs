@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use local::fault::Fault;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Api, CLIENTS, path};
+use crate::harness::{Api, CLIENTS, NO_CLIENT, path};
 
 #[tokio::test]
 async fn an_update_changes_its_properties_and_the_time() {
@@ -55,18 +55,24 @@ async fn every_error_is_listed_at_once_and_nothing_is_changed() {
     let client = owner.client_with_slug("Old", "old").await;
     for (body, faults) in [
         (
-            json!({"name": null, "slug": null, "color": "red"}),
+            json!({"name": null, "slug": null, "metadata": null, "suspended": null, "externalId": 7, "color": "red"}),
             [
                 ("/name", "wrong-type"),
                 ("/slug", "wrong-type"),
+                ("/metadata", "wrong-type"),
+                ("/suspended", "wrong-type"),
+                ("/externalId", "wrong-type"),
                 ("/color", "unknown-property"),
             ],
         ),
         (
-            json!({"name": "a\nb", "slug": "", "color": "red"}),
+            json!({"name": "a\nb", "slug": "", "metadata": {"a/~": 7}, "suspended": "yes", "externalId": "", "color": 1}),
             [
                 ("/name", "invalid-format"),
                 ("/slug", "too-short"),
+                ("/metadata/a~1~0", "invalid-format"),
+                ("/suspended", "wrong-type"),
+                ("/externalId", "too-short"),
                 ("/color", "unknown-property"),
             ],
         ),
@@ -130,7 +136,7 @@ async fn updates_of_one_client_at_once_all_take_effect() {
     api.inject(Fault::conflict().on("TransactWriteItems").times(4));
     let answers = join_all((0..8).map(|index| {
         let body = match index % 2 {
-            0 => json!({"name": format!("Name {index}")}),
+            0 => json!({"name": format!("Name {index}"), "externalId": format!("id-{index}")}),
             _ => json!({"slug": format!("slug-{index}")}),
         };
         let (owner, path) = (&owner, &path);
@@ -156,6 +162,7 @@ async fn updates_of_one_client_at_once_all_take_effect() {
         assert_eq!(owner.by_slug(&other).await, expected);
     }
     assert_eq!(owner.audit().await.len(), 10);
+    api.assert_copies(&last).await;
 }
 
 #[tokio::test]
@@ -182,4 +189,161 @@ async fn of_two_clients_that_change_to_one_slug_at_once_one_gets_it() {
         json!([])
     );
     assert_eq!(owner.audit().await.len(), 4);
+}
+
+#[tokio::test]
+async fn all_copies_of_a_client_change_in_every_update() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client_with_slug("Old", "old").await;
+    api.assert_copies(&client).await;
+    for body in [
+        json!({"name": "New"}),
+        json!({"name": "NEW"}),
+        json!({"slug": "new"}),
+        json!({"externalId": "one"}),
+        json!({"externalId": "two"}),
+        json!({"metadata": {"plan": "gold"}}),
+        json!({"suspended": true}),
+        json!({"name": "Newer", "slug": "newer", "externalId": "three", "metadata": {"plan": null}, "suspended": false}),
+        json!({"externalId": null}),
+        json!({}),
+    ] {
+        let client = owner.patch(&path(&client), body).await.expect(200);
+        api.assert_copies(&client).await;
+    }
+    owner.remove(&client).await;
+    api.assert_no_copies(&client).await;
+}
+
+#[tokio::test]
+async fn an_external_id_is_set_changed_and_cleared() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("Acme").await;
+    let mut former = None;
+    for id in [
+        json!("one"),
+        json!("a/b#c?&=%+~"),
+        json!("one"),
+        Value::Null,
+        Value::Null,
+    ] {
+        let body = json!({"externalId": id});
+        let client = owner.patch(&path(&client), body).await.expect(200);
+        assert_eq!(client["externalId"], id);
+        if let Some(former) = former.filter(|former| *former != id) {
+            assert_eq!(owner.by_external_id(&former).await, json!([]));
+        }
+        if !id.is_null() {
+            assert_eq!(owner.by_external_id(&id).await, json!([client]));
+        }
+        former = Some(id).filter(|id| !id.is_null());
+    }
+}
+
+#[tokio::test]
+async fn an_external_id_that_another_client_has_is_taken() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let body = |id: &str| json!({"name": "Acme", "externalId": id});
+    let first = owner.post(CLIENTS, body("one")).await.expect(201);
+    let second = owner.post(CLIENTS, body("two")).await.expect(201);
+    let rename = json!({"name": "Renamed", "externalId": "one"});
+    let answer = owner.patch(&path(&second), rename.clone()).await;
+    answer.problem(409, "external-id-taken");
+    let both = json!({"slug": first["slug"], "externalId": "one"});
+    let answer = owner.patch(&path(&second), both).await;
+    answer.problem(409, "external-id-taken");
+    api.assert_copies(&first).await;
+    api.assert_copies(&second).await;
+    // Case matters. An id that was given up or whose client was deleted is free at once.
+    let other = owner.patch(&path(&second), json!({"externalId": "ONE"})).await;
+    other.expect(200);
+    owner
+        .patch(&path(&first), json!({"externalId": null}))
+        .await
+        .expect(200);
+    owner.patch(&path(&second), rename).await.expect(200);
+    owner.remove(&second).await;
+    owner.post(CLIENTS, body("one")).await.expect(201);
+    // Another agency has its own.
+    let other = api.agency("org_other").await;
+    other.post(CLIENTS, body("one")).await.expect(201);
+}
+
+#[tokio::test]
+async fn metadata_is_merged_key_by_key() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("Acme").await;
+    let path = path(&client);
+    let odd = "\0\u{1F}\u{202E}\"\\\u{10FFFF}";
+    for (update, expected) in [
+        (json!({}), json!({})),
+        (json!({"a": "1", "b": ""}), json!({"a": "1", "b": ""})),
+        (json!({"b": odd, "none": null}), json!({"a": "1", "b": odd})),
+        (
+            json!({"a": null, "C-_9": " x "}),
+            json!({"b": odd, "C-_9": " x "}),
+        ),
+        (json!({"b": null, "C-_9": null}), json!({})),
+    ] {
+        let client = owner.patch(&path, json!({"metadata": update})).await.expect(200);
+        assert_eq!(client["metadata"], expected);
+        assert_eq!(owner.get(&path).await.expect(200), client);
+    }
+}
+
+#[tokio::test]
+async fn more_than_20_pairs_after_the_merge_are_rejected_after_404_and_before_409() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let taken = owner.client("Taken").await;
+    let client = owner.client("Acme").await;
+    let pairs = |range: std::ops::Range<u8>| -> Value {
+        let pairs = range.map(|n| (format!("k{n}"), json!("v")));
+        pairs.collect::<serde_json::Map<_, _>>().into()
+    };
+    let many = json!({"metadata": pairs(0..21), "slug": taken["slug"]});
+    let unknown = format!("{CLIENTS}/{NO_CLIENT}");
+    owner
+        .patch(&unknown, many.clone())
+        .await
+        .problem(404, "not-found");
+    let answer = owner.patch(&path(&client), many).await;
+    answer.expect_faults(&[("/metadata", "too-long")]);
+    let full = json!({"metadata": pairs(0..20)});
+    let client = owner.patch(&path(&client), full).await.expect(200);
+    let answer = owner
+        .patch(&path(&client), json!({"metadata": {"new": "v"}}))
+        .await;
+    answer.expect_faults(&[("/metadata", "too-long")]);
+    assert_eq!(owner.get(&path(&client)).await.expect(200), client);
+    let replaced = json!({"metadata": {"new": "v", "k0": null}});
+    owner.patch(&path(&client), replaced).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_suspension_keeps_its_time_until_it_ends() {
+    let api = Api::stopped().await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("Acme").await;
+    for (body, since) in [
+        (json!({"suspended": false}), Value::Null),
+        (json!({"suspended": true}), json!("2027-01-15T08:02:00Z")),
+        (
+            json!({"suspended": true, "name": "New"}),
+            json!("2027-01-15T08:02:00Z"),
+        ),
+        (json!({"suspendedAt": null}), json!("2027-01-15T08:02:00Z")),
+        (json!({"suspended": false}), Value::Null),
+        (json!({"suspended": true}), json!("2027-01-15T08:06:00Z")),
+    ] {
+        api.advance(Duration::from_secs(60));
+        let client = owner.patch(&path(&client), body).await.expect(200);
+        assert_eq!(client["suspendedAt"], since);
+        let count = owner.overview().await["suspendedClientCount"].clone();
+        assert_eq!(count, u8::from(!since.is_null()));
+    }
 }
