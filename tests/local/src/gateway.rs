@@ -1,5 +1,5 @@
 //! What API Gateway does in AWS: one listener for all functions, request ids and CORS. The local gateway also serves the API's
-//! documentation as a page.
+//! documentation as a page, and a portal to look at.
 
 use std::convert::Infallible;
 
@@ -15,6 +15,8 @@ use tower::Service;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 use uuid::Uuid;
 
+use crate::preview;
+
 /// The methods that a page may use.
 pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// The headers that a page may send.
@@ -24,7 +26,7 @@ pub const EXPOSED_HEADERS: &str = "etag, location, retry-after, x-request-id, id
 /// How long a browser caches the response to a preflight, in seconds.
 pub const PREFLIGHT_MAX_AGE: &str = "7200";
 
-/// Serves `service`, and a page at `/docs` that shows its document.
+/// Serves `service`, a page at `/docs` that shows its document, and a portal at `/preview`.
 pub fn router<S>(service: S) -> Router
 where
     S: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -37,6 +39,7 @@ where
         .validator_url("none");
     Router::new()
         .merge(SwaggerUi::new("/docs").config(config))
+        .merge(preview::router())
         .fallback_service(service)
         .layer(middleware::from_fn(handle))
 }

@@ -7,6 +7,7 @@ pub mod environment;
 pub mod fault;
 pub mod gateway;
 pub mod openapi;
+mod preview;
 pub mod reverify;
 pub mod run;
 pub mod server;

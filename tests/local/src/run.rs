@@ -281,6 +281,7 @@ curl -X POST http://{api}/agency/enable -H 'authorization: Bearer {token}'
     format!(
         "API       http://{api}
 Docs      http://{api}/docs
+Preview   http://{api}/preview?host=HOST (the portal at this host name)
 DynamoDB  {} ({storage})
 DNS       {dns}
 {token}",
