@@ -137,5 +137,5 @@ async fn head_answers_as_get_does_without_the_body() {
             }
         }
     }
-    assert_eq!(statuses, BTreeSet::from([200, 304, 400, 401, 403, 404]));
+    assert_eq!(statuses, BTreeSet::from([200, 304, 308, 400, 401, 403, 404]));
 }
