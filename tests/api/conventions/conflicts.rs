@@ -425,7 +425,9 @@ async fn a_write_that_replaces_another_version_cannot_take_effect_late() {
 
 #[tokio::test]
 async fn creations_of_one_agency_whose_transactions_overlap_all_succeed() {
-    let api = Api::counted().await;
+    // The number of retries depends on the load of the machine.
+    let builder = System::builder().counted().retry_budget(Duration::from_secs(13));
+    let api = Api::build(builder).await;
     let owner = api.agency("org_acme").await;
     api.proxy().make_transactions_last(8..=20);
     let answers = join_all((0..40).map(|_| owner.post(CLIENTS, json!({"name": "Acme"})))).await;
