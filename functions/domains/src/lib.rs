@@ -119,6 +119,10 @@ async fn get_portal_domain(
 }
 
 /// Update a domain
+///
+/// A portal has at most one primary domain: setting `primary` clears it on the former one. A domain that others redirect to cannot
+/// redirect (`422`), move or be deleted (`409` `redirect-target`). A move to another portal clears `primary` and `redirectTo`, unless
+/// the request sets them.
 #[utoipa::path(
     patch,
     path = "/agency/portal-domains/{domainId}",

@@ -242,13 +242,14 @@ async fn get_theme_css(State(app): State<App>, query: Query) -> Result<Response,
 
 /// Get the host name that a host name redirects to
 ///
-/// For an edge proxy. The redirect keeps the method (RFC 9110, section 15.4.9). The proxy adds the path.
+/// For an edge proxy, which adds the path and the query. A redirect keeps the method (RFC 9110, section 15.4.9). `404` `no-portal`: the
+/// host does not redirect, or one of the two hosts is not served.
 #[utoipa::path(
     get,
     path = "/portal/redirect",
     operation_id = "redirectHost",
     tag = "Public",
-    params(("host" = String, Query, min_length = 1, description = "The portal's host name")),
+    params(("host" = String, Query, min_length = 1, description = "The host name that the visitor asked for")),
     responses(
         (status = 308, description = "Both host names are served",
             headers(("location" = String, description = "`https://` and the other host name"))),

@@ -270,7 +270,7 @@ impl From<store::Error> for Problem {
             E::NoPortal => P::NoPortal.into(),
             E::WrongPortal => P::WrongPortal.into(),
             E::Stale => P::Stale.into(),
-            E::Invalid(error) => Self::invalid_body(vec![error]),
+            E::Invalid(errors) => Self::invalid_body(errors),
             E::RedirectTarget => P::RedirectTarget.into(),
             E::ClientSuspended => P::ClientSuspended.into(),
             E::SlugTaken => P::SlugTaken.into(),

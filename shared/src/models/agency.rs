@@ -35,8 +35,9 @@ pub struct Overview {
     pub suspended_client_count: u64,
     /// The number of portal domains by status.
     pub portal_domains: DomainCounts,
-    /// The host name that a portal link should use: the oldest verified custom domain whose routing is not `elsewhere`,
-    /// otherwise the oldest subdomain.
+    /// The host name that a portal link should use. The first that exists: the agency's `primary` domain while it is verified and
+    /// its routing is not `elsewhere`; the agency's oldest verified custom domain whose routing is not `elsewhere`; the agency's
+    /// oldest subdomain. A client's domain never is.
     pub primary_domain: Option<Hostname>,
 }
 

@@ -41,7 +41,7 @@ pub struct PortalDomain {
     /// Whether this is the primary domain of its portal.
     #[schema(example = false)]
     pub primary: bool,
-    /// The domain that this host redirects to.
+    /// The domain that this host redirects to. `null` if it serves the portal.
     #[schema(value_type = Option<String>, example = "dom_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2c")]
     pub redirect_to: Option<DomainId>,
     /// The DNS records to add, ready to copy. Empty for a subdomain.
@@ -688,15 +688,13 @@ impl Input for PortalDomainCreate {
 #[derive(Debug, Clone, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct PortalDomainUpdate {
-    /// Whether the domain is the primary domain of its portal. The former primary domain is not any more.
+    /// Whether this is the primary domain of its portal.
     #[schema(nullable = false)]
     pub primary: Option<bool>,
-    /// The domain that this host redirects to: another domain of the same portal, which must not redirect itself. `null` ends the
-    /// redirect.
+    /// Another domain of the same portal. It must not redirect to a further domain. `null` ends the redirect.
     #[schema(value_type = Option<String>, example = "dom_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2c")]
     pub redirect_to: Option<Option<DomainId>>,
-    /// The client whose portal the domain becomes. `null` makes it the agency's own. A domain that changes its portal is not primary
-    /// and does not redirect any more.
+    /// The client to whose portal the domain moves. `null` moves it back to the agency.
     #[schema(value_type = Option<String>, example = "cli_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")]
     pub client_org_id: Option<Option<ClientOrgId>>,
 }

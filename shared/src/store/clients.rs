@@ -272,7 +272,7 @@ impl Agency<'_> {
             let before = self.stored_client(id).await?;
             let write = self.write_after(&before);
             let client = update.apply(&before.value, write.time());
-            let after = Stored::new(client.map_err(Error::Invalid)?, write);
+            let after = Stored::new(client.map_err(|error| Error::Invalid(vec![error]))?, write);
             let mut transaction = self.transaction();
             self.write_client(&mut transaction, id, (Some(&before), Some(&after)), None)?;
             let changes = changes(&before.value, &after.value);

@@ -13,12 +13,8 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     models::{
-        Code,
-        audit::{Action, changes, snapshot},
-        domain::{
-            Domain, DomainType, PortalDomain, PortalDomainCreate, PortalDomainUpdate, Redirect, Status, Token,
-        },
-        fields::FieldError,
+        audit::{Action, snapshot},
+        domain::{Domain, DomainType, PortalDomain, PortalDomainCreate, Status, Token},
         hostname::Hostname,
         id::{ClientOrgId, DomainId, OrgId},
         portal::PrimaryDomain,
@@ -28,7 +24,7 @@ use crate::{
 
 use super::{
     Agency, Caller, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Retry, Store,
-    Stored, WriteId, audit, item,
+    Stored, WriteId, audit, domain_update, item,
     keys::{self, List},
     parse, sdk_error,
     transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Transaction, number, text},
@@ -51,7 +47,7 @@ const VERIFY_BURST: usize = 10;
 #[serde(rename_all = "camelCase")]
 pub struct DomainRecord {
     #[serde(flatten)]
-    stored: Stored<Domain>,
+    pub(super) stored: Stored<Domain>,
     /// The last `verify` request, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_verify_at: Option<i64>,
@@ -60,7 +56,7 @@ pub struct DomainRecord {
     last_verify_id: Option<String>,
     /// The number of domains that redirect to this one.
     #[serde(default)]
-    redirect_count: u32,
+    pub(super) redirect_count: u32,
 }
 
 impl DomainRecord {
@@ -75,18 +71,26 @@ impl DomainRecord {
         }
     }
 
+    /// This record with another version of the domain.
+    pub(super) fn with(&self, domain: Domain, write: WriteId) -> Self {
+        Self {
+            stored: Stored::new(domain, write),
+            ..self.clone()
+        }
+    }
+
     /// The domain.
     pub fn domain(&self) -> &Domain {
         &self.stored.value
     }
 
     /// Whether another domain of this client may redirect to this one.
-    fn may_be_target(&self, client: Option<ClientOrgId>) -> bool {
+    pub(super) fn may_be_target(&self, client: Option<ClientOrgId>) -> bool {
         self.domain().client_org_id == client && self.domain().redirect.is_none()
     }
 
     /// The condition that the domain is unchanged, and that no other domain redirects to it, which does not change its write id.
-    fn unchanged_and_no_target(&self) -> Condition {
+    pub(super) fn unchanged_and_no_target(&self) -> Condition {
         Condition::new(
             Part::UntargetedResource,
             "writeId = :unchanged AND redirectCount = :none",
@@ -127,23 +131,6 @@ pub struct Hold {
     pub keep_until: Option<i64>,
 }
 
-/// The domain that was set as the primary one of its portal.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PrimaryItem {
-    primary_domain: DomainId,
-}
-
-fn no_target() -> Error {
-    let detail = "Give the id of another domain of the same portal that does not redirect itself.";
-    Error::Invalid(FieldError::new("/redirectTo", Code::NotAllowed, detail))
-}
-
-fn unknown_client() -> Error {
-    let detail = "Give the id of a client of this agency.";
-    Error::Invalid(FieldError::new("/clientOrgId", Code::NotAllowed, detail))
-}
-
 /// The times of an agency's last `verify` requests, in milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
 struct VerifyTimes {
@@ -178,9 +165,6 @@ pub enum Author<'a> {
     /// The scheduled re-verification.
     System,
 }
-
-/// The attributes that an update of the API may change.
-const UPDATED: [&str; 5] = ["clientOrgId", "primary", "redirect", "updatedAt", "writeId"];
 
 /// The attributes that a check may change.
 const CHECKED: [&str; 11] = [
@@ -347,10 +331,7 @@ impl<'a> Rewrite<'a> {
         let mut after = change.after.clone();
         after.updated_at = after.updated_at.max(change.before.domain().updated_at);
         let write = change.before.stored.write_id.next(now);
-        let record = DomainRecord {
-            stored: Stored::new(after, write),
-            ..change.before.clone()
-        };
+        let record = change.before.with(after, write);
         Ok(Self {
             before: change.before,
             update: AttributeUpdate::from_item(&CHECKED, &record.item()?),
@@ -523,7 +504,7 @@ impl Agency<'_> {
             if refused.by(Part::Agency).is_some_and(Item::is_empty) {
                 Error::NotEnabled
             } else if refused.by(Part::Client).is_some() {
-                unknown_client()
+                Error::Invalid(vec![domain_update::unknown_client()])
             } else if refused.by(Part::Name).or(refused.by(Part::Holder)).is_some() {
                 Error::HostnameTaken
             } else {
@@ -534,217 +515,8 @@ impl Agency<'_> {
             .await
     }
 
-    /// Updates a domain.
-    ///
-    /// # Errors
-    /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::Invalid`], [`Error::RedirectTarget`]
-    pub async fn update_domain(
-        &self,
-        id: DomainId,
-        update: &PortalDomainUpdate,
-        config: &Config,
-    ) -> Result<PortalDomain> {
-        let mut retry = self.retry();
-        loop {
-            let before: DomainRecord = parse(self.item(keys::domain(self.org, id)).await?)?;
-            let (transaction, after) = self.domain_update(&before, update, config).await?;
-            match transaction.commit(&mut retry).await? {
-                Commit::Done => return Ok(after),
-                Commit::Refused(refused) if refused.is_only(Part::Client) => return Err(unknown_client()),
-                // Another write came first. It may have changed the targets of redirects or the primary domain.
-                Commit::Refused(_) => retry.wait().await?,
-            }
-        }
-    }
-
-    /// The transaction that updates a domain, and the domain after it.
-    async fn domain_update(
-        &self,
-        before: &DomainRecord,
-        update: &PortalDomainUpdate,
-        config: &Config,
-    ) -> Result<(Transaction<'_>, PortalDomain)> {
-        let was = before.domain();
-        let client = update.client_org_id.unwrap_or(was.client_org_id);
-        let moves = client != was.client_org_id;
-        let redirect = match update.redirect_to {
-            Some(Some(to)) => Some(self.redirect_to(before, client, to).await?),
-            None if !moves => was.redirect.clone(),
-            _ => None,
-        };
-        if moves && before.redirect_count > 0 {
-            return Err(Error::RedirectTarget);
-        }
-        let write = self.write_after(&before.stored);
-        let domain = Domain {
-            client_org_id: client,
-            primary: update.primary.unwrap_or(was.primary && !moves),
-            redirect,
-            updated_at: write.time(),
-            ..was.clone()
-        };
-        let after = DomainRecord {
-            stored: Stored::new(domain, write),
-            ..before.clone()
-        };
-        let is = after.domain();
-        let mut transaction = self.transaction();
-        let unchanged = if moves || was.redirect.is_none() && is.redirect.is_some() {
-            before.unchanged_and_no_target()
-        } else {
-            Condition::unchanged(Part::Resource, before.stored.write_id)
-        };
-        let attributes = AttributeUpdate::from_item(&UPDATED, &after.item()?);
-        transaction.update(keys::domain(self.org, is.id), &attributes, Some(unchanged))?;
-        write_candidate(&mut transaction, Some(was), is)?;
-        if moves {
-            if let Some(client) = was.client_org_id {
-                take_domain(&mut transaction, client)?;
-            }
-            if let Some(client) = is.client_org_id {
-                self.give_domain(&mut transaction, client)?;
-            }
-        }
-        if is.status.serves() && (moves || was.redirect != is.redirect) {
-            transaction.put(holds(is)?, None)?;
-        }
-        let former = self.write_primary(&mut transaction, was, is).await?;
-        let becomes_target = |former: &DomainRecord| {
-            is.redirect.as_ref().map(|redirect| redirect.to) == Some(former.domain().id)
-        };
-        // It was read after the target was, and it is this version that must not change.
-        if former
-            .as_ref()
-            .is_some_and(|former| becomes_target(former) && !former.may_be_target(client))
-        {
-            return Err(no_target());
-        }
-        self.write_redirect_counts(&mut transaction, was, is, former.as_ref())?;
-        let shown = config.show(is.clone());
-        let (mut was_shown, is_shown) = changes(&config.show(was.clone()), &shown);
-        if let (Some(former), Some(before)) = (former, was_shown.as_mut()) {
-            before["primaryDomain"] = json!(former.domain().id);
-        }
-        let record = Record::of_domain(Action::DomainUpdated, is, (was_shown, is_shown));
-        self.audit(&mut transaction, write, record)?;
-        Ok((transaction, shown))
-    }
-
-    /// The redirect of a domain, which is to belong to `client`, to the domain `to`.
-    async fn redirect_to(
-        &self,
-        domain: &DomainRecord,
-        client: Option<ClientOrgId>,
-        to: DomainId,
-    ) -> Result<Redirect> {
-        if domain.redirect_count > 0 {
-            let detail = "Other domains redirect to this domain. Change them first.";
-            return Err(Error::Invalid(FieldError::new(
-                "/redirectTo",
-                Code::NotAllowed,
-                detail,
-            )));
-        }
-        let target = self.store.get(keys::domain(self.org, to)).await?;
-        let target: DomainRecord = parse(target.ok_or_else(no_target)?)?;
-        if to == domain.domain().id || !target.may_be_target(client) {
-            return Err(no_target());
-        }
-        let target = target.stored.value;
-        Ok(Redirect {
-            to,
-            hostname: target.hostname,
-        })
-    }
-
-    /// Writes which domain is the primary one of a portal. Returns the former one, if there is another, whose update
-    /// [`Self::write_redirect_counts`] writes.
-    async fn write_primary(
-        &self,
-        transaction: &mut Transaction<'_>,
-        was: &Domain,
-        is: &Domain,
-    ) -> Result<Option<DomainRecord>> {
-        let [old, new] = [was, is].map(|domain| keys::primary(self.org, domain.client_org_id));
-        if was.primary && (!is.primary || old != new) {
-            transaction.delete(old.clone(), None)?;
-        }
-        if !is.primary || was.primary && old == new {
-            return Ok(None);
-        }
-        let former = self.store.get(new.clone()).await?.map(parse::<PrimaryItem>);
-        let former = former.transpose()?;
-        let unchanged = match &former {
-            Some(former) => {
-                let domain = [(":former", text(former.primary_domain))];
-                Condition::new(Part::Primary, "primaryDomain = :former", domain)
-            }
-            None => Condition::absent(Part::Primary),
-        };
-        let primary = item(
-            new,
-            "primary-domain",
-            &PrimaryItem {
-                primary_domain: is.id,
-            },
-        )?;
-        transaction.put(primary, Some(unchanged))?;
-        let Some(former) = former else { return Ok(None) };
-        let former = self
-            .store
-            .get(keys::domain(self.org, former.primary_domain))
-            .await?;
-        // Without it, another update came first, and the condition fails.
-        former.map(parse).transpose()
-    }
-
-    /// Writes how many domains redirect to the targets of a domain, and that `former` is not primary any more. One item can be
-    /// both.
-    fn write_redirect_counts(
-        &self,
-        transaction: &mut Transaction<'_>,
-        was: &Domain,
-        is: &Domain,
-        former: Option<&DomainRecord>,
-    ) -> Result<()> {
-        const COUNT: &str = "redirectCount";
-        let [old, new] = [was, is].map(|domain| domain.redirect.as_ref().map(|redirect| redirect.to));
-        let change = |target| i64::from(new == Some(target)) - i64::from(old == Some(target));
-        if let Some(before) = former {
-            let write = self.write_after(&before.stored);
-            let domain = Domain {
-                primary: false,
-                updated_at: write.time(),
-                ..before.domain().clone()
-            };
-            let after = DomainRecord {
-                stored: Stored::new(domain, write),
-                ..before.clone()
-            };
-            let update = AttributeUpdate::from_item(&UPDATED, &after.item()?);
-            let update = update.and_add(COUNT, change(after.domain().id));
-            let unchanged = Condition::unchanged(Part::FormerPrimary, before.stored.write_id);
-            transaction.update(
-                keys::domain(self.org, after.domain().id),
-                &update,
-                Some(unchanged),
-            )?;
-            write_candidate(transaction, Some(before.domain()), after.domain())?;
-        }
-        let is_former = |target| former.is_some_and(|former| former.domain().id == target);
-        for target in [old, new].into_iter().flatten() {
-            if change(target) == 0 || is_former(target) {
-                continue;
-            }
-            let update = AttributeUpdate::add([(COUNT, change(target))]);
-            let condition = (new == Some(target)).then(|| still_may_be_target(is.client_org_id));
-            transaction.update(keys::domain(self.org, target), &update, condition)?;
-        }
-        Ok(())
-    }
-
     /// Counts one domain more of a client of this agency.
-    fn give_domain(&self, transaction: &mut Transaction<'_>, client: ClientOrgId) -> Result<()> {
+    pub(super) fn give_domain(&self, transaction: &mut Transaction<'_>, client: ClientOrgId) -> Result<()> {
         let own = Condition::new(Part::Client, "agencyId = :org", [(":org", text(self.org))]);
         let count = AttributeUpdate::add([("domainCount", 1)]);
         transaction.update(keys::membership(client), &count, Some(own))
@@ -789,7 +561,11 @@ impl Agency<'_> {
             match domain.kind {
                 DomainType::Subdomain if now.since(domain.created_at) >= LABEL_IN_USE => {
                     let until = (now + LABEL_KEPT).seconds();
-                    let mut kept = holds(domain)?;
+                    let mut kept = holds(&Domain {
+                        client_org_id: None,
+                        redirect: None,
+                        ..domain.clone()
+                    })?;
                     kept.insert("keepUntil".to_owned(), number(until));
                     kept.insert(keys::TTL.to_owned(), number(until));
                     transaction.put(kept, None)?;
@@ -933,24 +709,8 @@ fn counter(status: Status) -> &'static str {
     }
 }
 
-/// The condition on a domain that another one of this client is to redirect to.
-fn still_may_be_target(client: Option<ClientOrgId>) -> Condition {
-    match client {
-        Some(client) => Condition::new(
-            Part::RedirectTarget,
-            "attribute_exists(PK) AND attribute_not_exists(redirect) AND clientOrgId = :client",
-            [(":client", text(client))],
-        ),
-        None => Condition::new(
-            Part::RedirectTarget,
-            "attribute_exists(PK) AND attribute_not_exists(redirect) AND attribute_not_exists(clientOrgId)",
-            [],
-        ),
-    }
-}
-
 /// Counts one domain less of a client.
-fn take_domain(transaction: &mut Transaction<'_>, client: ClientOrgId) -> Result<()> {
+pub(super) fn take_domain(transaction: &mut Transaction<'_>, client: ClientOrgId) -> Result<()> {
     let count = AttributeUpdate::add([("domainCount", -1)]);
     transaction.update(keys::membership(client), &count, None)
 }
@@ -966,13 +726,13 @@ impl Candidate {
     fn of(domain: &Domain) -> Option<Self> {
         let rank = domain.primary_rank()?;
         Some(Self {
-            key: keys::prime(&domain.agency_id, domain.client_org_id, rank, domain.id),
+            key: keys::candidate(&domain.agency_id, domain.client_org_id, rank, domain.id),
             domain: domain.primary(),
         })
     }
 }
 
-fn write_candidate(
+pub(super) fn write_candidate(
     transaction: &mut Transaction<'_>,
     before: Option<&Domain>,
     domain: &Domain,
@@ -987,12 +747,12 @@ fn write_candidate(
         transaction.delete(was.key, None)?;
     }
     if let Some(is) = is {
-        transaction.put(item(is.key, "primary", &is.domain)?, None)?;
+        transaction.put(item(is.key, "primary-candidate", &is.domain)?, None)?;
     }
     Ok(())
 }
 
-fn holds(domain: &Domain) -> Result<Item> {
+pub(super) fn holds(domain: &Domain) -> Result<Item> {
     let holder = Hold {
         agency: domain.agency_id.clone(),
         client: domain.client_org_id,

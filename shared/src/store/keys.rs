@@ -5,7 +5,7 @@
 //! | `A#<org>` | `#1CONFIG`, `#2BRANDING` | settings; `enable` creates them, so absent means not enabled |
 //! | | `#3AGENCY` | the time of `enable`, and the counters of the domains |
 //! | | `#3CLIENTS#<shard>` | the numbers of the clients and of the suspended clients in this shard |
-//! | | `#4PRIME#<rank>#<domain>` | candidates for the primary domain, best first |
+//! | | `#4CANDIDATE#<rank>#<domain>` | candidates for the primary domain, best first |
 //! | | `#5PRIMARY` | the domain that was set as the primary one |
 //! | | `CLIENT#`, `CLIENT#<client>` | the head of the list, then the clients, oldest first |
 //! | | `DOMAIN#`, `DOMAIN#<domain>` | the same for portal domains |
@@ -19,7 +19,7 @@
 //! | | `IDEM#<operation>#<hash>` | the response of a creation, by the SHA-256 of its idempotency key |
 //! | `C#<client>` | `#1CONFIG`, `#2BRANDING` | the settings of this client alone |
 //! | | `#3CLIENT` | the client's agency, name, slug, suspension and number of domains |
-//! | | `#4PRIME#<rank>#<domain>`, `#5PRIMARY` | as those of an agency |
+//! | | `#4CANDIDATE#<rank>#<domain>`, `#5PRIMARY` | as those of an agency |
 //! | `H#<hostname>` | `H` | the domain that holds the name, or the agency that a deleted label is kept for |
 //!
 //! The settings, the agency or client, the counters and the candidates sort in this order, so that one query reads them together. A
@@ -99,9 +99,9 @@ pub(super) fn of(org: &OrgId, sk: impl Into<String>) -> Key {
 pub const CLIENT_SHARDS: u8 = 8;
 
 /// The bounds of the settings, the agency, the counters and the candidates for the primary domain.
-pub(super) const SUMMARY: (&str, &str) = ("#1CONFIG", "#4PRIME$");
+pub(super) const SUMMARY: (&str, &str) = ("#1CONFIG", "#4CANDIDATE$");
 /// The bounds of the agency, the counters and the candidates for the primary domain.
-pub(super) const OVERVIEW: (&str, &str) = ("#3AGENCY", "#4PRIME$");
+pub(super) const OVERVIEW: (&str, &str) = ("#3AGENCY", "#4CANDIDATE$");
 /// The bounds of the counters of clients.
 pub(super) const CLIENT_COUNTS: (&str, &str) = ("#3CLIENTS#", "#3CLIENTS$");
 
@@ -130,8 +130,8 @@ pub fn client_count(org: &OrgId, shard: u8) -> Key {
 }
 
 /// A candidate for the primary domain.
-pub(super) fn prime(org: &OrgId, client: Option<ClientOrgId>, rank: u8, domain: DomainId) -> Key {
-    of_portal(org, client, format!("#4PRIME#{rank}#{domain}"))
+pub(super) fn candidate(org: &OrgId, client: Option<ClientOrgId>, rank: u8, domain: DomainId) -> Key {
+    of_portal(org, client, format!("#4CANDIDATE#{rank}#{domain}"))
 }
 
 /// The domain that was set as the primary one of its portal. It is a candidate only while it is verified and routed.

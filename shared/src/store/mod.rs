@@ -30,6 +30,7 @@ use crate::{
 
 mod agency;
 mod clients;
+mod domain_update;
 mod domains;
 mod due;
 mod idempotency;
@@ -417,9 +418,9 @@ pub enum Error {
     /// Other domains redirect to the domain.
     #[error("other domains redirect to the domain")]
     RedirectTarget,
-    /// What is stored does not allow this value of the body.
-    #[error("{} is not allowed", .0.pointer)]
-    Invalid(FieldError),
+    /// What is stored does not allow these values of the body.
+    #[error("the stored data do not allow the body")]
+    Invalid(Vec<FieldError>),
     /// The caller's client organization is suspended.
     #[error("the client is suspended")]
     ClientSuspended,

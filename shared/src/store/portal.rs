@@ -123,7 +123,7 @@ impl Store {
         }
     }
 
-    /// The portal at the host that `holder` has, for a user of this agency or of its client. It looks like that of the client whose
+    /// The portal at the host that `holder` has, for a user of this agency or of its client, with the branding of the client whose
     /// domain it is.
     async fn portal_at(
         &self,
@@ -136,7 +136,7 @@ impl Store {
         if holder.agency != *agency || !is_own {
             return Err(Error::WrongPortal);
         }
-        let [config, look, branding, domain] = self
+        let [config, own, branding, domain] = self
             .read([
                 keys::config(agency, None),
                 keys::branding(agency, holder.client),
@@ -146,13 +146,17 @@ impl Store {
             .await?;
         let domain: DomainRecord = parse(domain.ok_or(Error::NoPortal)?)?;
         let domain = domain.domain();
+        if domain.client_org_id != holder.client {
+            // The domain moved since its holder was read.
+            return Err(Error::Conflict);
+        }
         if !domain.status.serves() {
             return Err(Error::NoPortal);
         }
-        let look: BrandingSettings = settings(look.ok_or(Error::NoPortal)?)?;
+        let own: BrandingSettings = settings(own.ok_or(Error::NoPortal)?)?;
         Ok(Portal {
             config: settings(config.ok_or(Error::NoPortal)?)?,
-            branding: look.or(settings(branding.ok_or(Error::NoPortal)?)?),
+            branding: own.or(settings(branding.ok_or(Error::NoPortal)?)?),
             domain: Some(domain.primary()),
         })
     }
@@ -164,10 +168,10 @@ impl Store {
     pub async fn public_branding(&self, hostname: &Hostname) -> Result<PublicBranding> {
         let Hold { agency, client, .. } = self.holder(hostname).await?.ok_or(Error::NoPortal)?;
         let keys = [keys::branding(&agency, client), keys::branding(&agency, None)];
-        let [look, inherited] = self.read(keys).await?;
-        let look: BrandingSettings = settings(look.ok_or(Error::NoPortal)?)?;
+        let [own, inherited] = self.read(keys).await?;
+        let own: BrandingSettings = settings(own.ok_or(Error::NoPortal)?)?;
         let inherited = settings(inherited.ok_or(Error::NoPortal)?)?;
         let organization = client.map_or_else(|| agency.to_string(), |client| client.to_string());
-        Ok(PublicBranding::new(organization, look.or(inherited)))
+        Ok(PublicBranding::new(organization, own.or(inherited)))
     }
 }

@@ -167,11 +167,6 @@ impl Refused {
         self.0.iter().find(|(of, _)| *of == part).map(|(_, item)| item)
     }
 
-    /// Whether no other condition than that of `part` failed.
-    pub(super) fn is_only(&self, part: Part) -> bool {
-        self.0.iter().all(|(of, _)| *of == part)
-    }
-
     fn is_final(&self) -> bool {
         self.0.iter().any(|(part, _)| part.is_final())
     }

@@ -298,7 +298,7 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     costs!(meter, owner, "updatePortalDomain", update(domain_id, give(client)) => 200, 2);
     costs!(meter, owner, "updatePortalDomain", update(domain_id, json!({"clientOrgId": null})) => 200, 2);
     costs!(meter, owner, "updatePortalDomain", update(domain_id, json!({})) => 200, 2);
-    costs!(meter, owner, "updatePortalDomain", update(domain_id, give(NO_CLIENT)) => 422, 2);
+    costs!(meter, owner, "updatePortalDomain", update(domain_id, give(NO_CLIENT)) => 422, 1);
     costs!(meter, owner, "updatePortalDomain", update(NO_DOMAIN, give(client)) => 404, 1);
     // Two more, for the agency's own limit.
     costs!(meter, owner, "verifyPortalDomain", id(label) => 200, 3);
@@ -338,7 +338,7 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     }
     let to = json!({"redirectTo": domain_id});
     costs!(meter, owner, "updatePortalDomain", update(domain_id, json!({"clientOrgId": null})) => 200, 2);
-    costs!(meter, owner, "updatePortalDomain", update(label, to.clone()) => 200, 3);
+    costs!(meter, owner, "updatePortalDomain", update(label, to.clone()) => 200, 2);
     costs!(meter, owner, "updatePortalDomain", update(label, json!({"primary": true})) => 200, 3);
     costs!(meter, owner, "updatePortalDomain", update(domain_id, json!({"primary": true})) => 200, 4);
     costs!(meter, owner, "updatePortalDomain", update(domain_id, to) => 422, 1);

@@ -223,10 +223,13 @@ async fn the_context_at_a_host_is_for_the_users_of_its_portal() {
             answer.problem(400, "invalid-parameter");
         }
     }
-    // The user has no portal at all.
-    for org in [NO_CLIENT, "org_none"] {
-        let (status, _) = at(&api.user(org, "owner"), "acme.portal.localhost").await;
-        assert!(status == 403 || status == 404);
+    // An organization that is no agency is at the wrong portal, and a client that does not exist has none.
+    for (org, expected) in [
+        ("org_none", (403, "wrong-portal")),
+        (NO_CLIENT, (404, "no-portal")),
+    ] {
+        let (status, code) = at(&api.user(org, "owner"), "acme.portal.localhost").await;
+        assert_eq!((status, code.as_str()), expected);
     }
 }
 

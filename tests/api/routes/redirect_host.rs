@@ -59,3 +59,41 @@ async fn a_pending_domain_redirects_when_it_is_proven() {
         Some("https://acme.portal.localhost")
     );
 }
+
+#[tokio::test]
+async fn a_redirect_ends_when_its_source_moves_or_another_agency_has_the_target() {
+    let api = Api::build(System::builder().at(START)).await;
+    let (acme, globex) = (api.agency("org_acme").await, api.agency("org_globex").await);
+    let client = acme.client("Client").await;
+    let target = acme.verified_domain("portal.acme.test").await;
+    let old = acme.subdomain("old").await;
+    let redirect = async || {
+        let answer = api
+            .visitor()
+            .get("/portal/redirect?host=old.portal.localhost")
+            .await;
+        answer.status.as_u16()
+    };
+    acme.patch(&path(&old), json!({"redirectTo": id(&target)}))
+        .await
+        .expect(200);
+    assert_eq!(redirect().await, 308);
+    // The name moves to another agency, which serves it.
+    let theirs = globex.custom_domain("portal.acme.test").await;
+    api.dns.set_zone(&cname(&theirs)).unwrap();
+    api.verify(&theirs).await;
+    assert_eq!(api.now(&target).await["status"], "failed");
+    assert!(api.serves("portal.acme.test").await);
+    assert_eq!(redirect().await, 404);
+    api.dns.set_zone(&cname(&target)).unwrap();
+    api.verify(&target).await;
+    assert_eq!(redirect().await, 308);
+    acme.patch(&path(&old), json!({"clientOrgId": id(&client)}))
+        .await
+        .expect(200);
+    assert_eq!(redirect().await, 404);
+    acme.patch(&path(&old), json!({"clientOrgId": null}))
+        .await
+        .expect(200);
+    assert_eq!(redirect().await, 404);
+}

@@ -26,7 +26,6 @@ async fn a_domain_is_given_to_a_client_and_back_to_the_agency() {
         ] {
             api.advance(Duration::from_secs(60));
             expected["clientOrgId"] = client;
-            expected["updatedAt"] = api.app.clock.now().to_string().into();
             assert_eq!(owner.patch(&path(&domain), body).await.expect(200), expected);
             assert_eq!(owner.get(&path(&domain)).await.expect(200), expected);
         }
@@ -78,9 +77,8 @@ async fn what_a_get_returns_can_be_sent_back() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
     let domain = owner.custom_domain("portal.acme.com").await;
-    let mut sent_back = owner.patch(&path(&domain), domain.clone()).await.expect(200);
-    sent_back["updatedAt"] = domain["updatedAt"].clone();
-    assert_eq!(sent_back, domain);
+    let sent_back = owner.patch(&path(&domain), domain.clone()).await;
+    assert_eq!(sent_back.expect(200), domain);
 }
 
 #[tokio::test]
@@ -415,4 +413,96 @@ async fn concurrent_updates_make_no_chain_and_no_second_primary_domain() {
     for domain in &domains {
         owner.remove(domain).await;
     }
+}
+
+/// What the caller received says nothing of the portal to which the domain moves.
+#[tokio::test]
+async fn a_move_ends_what_is_sent_back() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("Client").await;
+    let (one, two) = (owner.subdomain("one").await, owner.subdomain("two").await);
+    let update = json!({"primary": true, "redirectTo": id(&two)});
+    let mut whole = owner.patch(&path(&one), update).await.expect(200);
+    whole["clientOrgId"] = json!(id(&client));
+    let moved = owner.patch(&path(&one), whole).await.expect(200);
+    assert_eq!(
+        (&moved["primary"], &moved["redirectTo"]),
+        (&json!(false), &Value::Null)
+    );
+    owner.remove(&two).await;
+}
+
+#[tokio::test]
+async fn every_invalid_reference_is_listed_and_comes_before_a_conflict() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let (one, two) = (owner.subdomain("one").await, owner.subdomain("two").await);
+    owner
+        .patch(&path(&one), property("redirectTo", id(&two)))
+        .await
+        .expect(200);
+    let unknown = json!({"clientOrgId": NO_CLIENT, "redirectTo": NO_DOMAIN});
+    let answer = owner.patch(&path(&one), unknown.clone()).await;
+    answer.expect_faults(&[("/clientOrgId", "not-allowed"), ("/redirectTo", "not-allowed")]);
+    // A move of a target is a conflict, but only to a client that exists.
+    let answer = owner.patch(&path(&two), json!({"clientOrgId": NO_CLIENT})).await;
+    answer.expect_faults(&[("/clientOrgId", "not-allowed")]);
+    let answer = owner
+        .patch(
+            &path(&one),
+            json!({"clientOrgId": NO_CLIENT, "redirectTo": id(&two)}),
+        )
+        .await;
+    answer.expect_faults(&[("/clientOrgId", "not-allowed")]);
+}
+
+/// The second request finds the first one's domain as the former primary domain.
+#[tokio::test]
+async fn equal_updates_at_once_all_succeed() {
+    let api = Api::build(System::builder().counted().at(START)).await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("Client").await;
+    let domain = owner.subdomain("acme").await;
+    let path = path(&domain);
+    // The first commit waits until the second request has read the domain.
+    api.proxy().make_transactions_last(20..=30);
+    for update in [
+        json!({"primary": true}),
+        json!({"primary": true, "clientOrgId": id(&client)}),
+        json!({"primary": true, "clientOrgId": null}),
+    ] {
+        let all = (0..6).map(|_| owner.patch(&path, update.clone()));
+        for answer in join_all(all).await {
+            answer.expect(200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_move_to_a_client_and_its_deletion_at_once_exclude_each_other() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let mut outcomes = HashSet::new();
+    for round in 0..12 {
+        let client = owner.client("Client").await;
+        let domain = owner.subdomain(&format!("acme-{round}")).await;
+        let (domain_path, client_path) = (path(&domain), path(&client));
+        let give = owner.patch(&domain_path, property("clientOrgId", id(&client)));
+        let remove = owner.delete(&client_path);
+        let (given, removed) = match round % 2 {
+            0 => tokio::join!(give, remove),
+            _ => {
+                let (removed, given) = tokio::join!(remove, give);
+                (given, removed)
+            }
+        };
+        let outcome = (given.status.as_u16(), removed.status.as_u16());
+        assert!(matches!(outcome, (200, 409) | (422, 204)), "{outcome:?}");
+        outcomes.insert(outcome);
+        let of_client = owner.get(&domain_path).await.expect(200)["clientOrgId"] == id(&client);
+        assert_eq!(of_client, outcome.0 == 200);
+        assert_eq!(owner.get(&client_path).await.status == 200, of_client);
+    }
+    assert_eq!(outcomes.len(), 2, "{outcomes:?}");
 }
