@@ -65,7 +65,7 @@ OPERATIONS = [
     ("domains", "createPortalDomain", "POST", "/agency/portal-domains", {}, "", {"subdomain": "acme"}, True),
     ("domains", "getPortalDomain", "GET", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "", None, True),
     ("domains", "updatePortalDomain", "PATCH", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "",
-        {"clientOrgId": None}, True),
+        {"primary": True}, True),
     ("domains", "deletePortalDomain", "DELETE", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "", None,
         True),
     ("domains", "verifyPortalDomain", "POST", "/agency/portal-domains/{domainId}/verify", {"domainId": DOMAIN}, "",

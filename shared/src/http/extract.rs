@@ -115,6 +115,7 @@ impl Query {
     pub fn page(&self, caller: &Caller, others: &[&str]) -> Result<PageRequest, Problem> {
         let is_known = |name: &str| matches!(name, "limit" | "cursor") || others.contains(&name);
         if let Some((name, _)) = self.0.iter().find(|(name, _)| !is_known(name)) {
+            let name: String = name.escape_debug().take(64).collect();
             return Err(invalid(format!("Remove the unknown parameter `{name}`.")));
         }
         let limit = match self.optional("limit")? {

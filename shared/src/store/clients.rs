@@ -358,7 +358,11 @@ impl Agency<'_> {
         }
         let key = keys::membership(id);
         let Some(client) = after.map(|after| &after.value) else {
-            let unused = Condition::new(Part::Membership, "domainCount = :none", [(":none", number(0))]);
+            let unused = Condition::new(
+                Part::ClientWithoutDomains,
+                "domainCount = :none",
+                [(":none", number(0))],
+            );
             return transaction.delete(key, Some(unused));
         };
         let membership = MembershipItem {

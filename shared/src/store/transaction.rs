@@ -47,8 +47,8 @@ pub(super) enum Part {
     ExternalId,
     /// The copy of a client under its name.
     ClientName,
-    /// The membership of a client.
-    Membership,
+    /// A client, on condition that it has no domains.
+    ClientWithoutDomains,
     /// The agency's claim on a host name.
     Name,
     /// The holder of a host name.
@@ -76,7 +76,7 @@ impl Part {
             | Self::Slug
             | Self::ExternalId
             | Self::ClientName
-            | Self::Membership
+            | Self::ClientWithoutDomains
             | Self::Name
             | Self::Holder => false,
         }

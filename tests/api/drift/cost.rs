@@ -3,10 +3,11 @@
 use std::fs;
 
 use local::{fault::Request, system::System};
+use serde_json::json;
 
 use crate::harness::{
-    Api, DAY, START, User, cname,
-    operations::{Operation, SampleTenant, operations},
+    Api, DAY, DOMAINS, START, User, cname,
+    operations::{Operation, SampleTenant, operation, operations},
     property,
     template::root,
 };
@@ -32,7 +33,7 @@ async fn rows() -> Vec<String> {
     let owner = &tenant.owner;
     let domain = owner.get(&tenant.domain_path()).await.expect(200);
     api.dns.set_zone(&cname(&domain)).unwrap();
-    let mut rows = Vec::new();
+    let mut rows = at_a_clients_host(&api, &tenant).await;
     for operation in operations() {
         let new = api.user("org_new", "owner");
         let client = api.user(&tenant.names.client, "member");
@@ -68,6 +69,32 @@ async fn rows() -> Vec<String> {
     rows.push(format!(
         "| a check in a sweep, that renews | {read} | {written} |"
     ));
+    rows
+}
+
+/// The rows of the operations that show the portal of a client at its own host.
+async fn at_a_clients_host(api: &Api, tenant: &SampleTenant<'_>) -> Vec<String> {
+    let body = json!({"subdomain": "one-client", "clientOrgId": tenant.names.client});
+    let domain = tenant.owner.post(DOMAINS, body).await.expect(201);
+    let user = api.user(&tenant.names.client, "member");
+    let mut rows = Vec::new();
+    for (id, case, user) in [
+        (
+            "getPortalContext",
+            ", an agency's user at a client's `host`",
+            &tenant.owner,
+        ),
+        ("getPortalContext", ", a client's user at its own `host`", &user),
+        ("getPublicBranding", " of a client's host", &user),
+        ("getThemeCss", " of a client's host", &user),
+    ] {
+        api.proxy().take_requests();
+        let path = format!("{}?host=one-client.portal.localhost", operation(id).path);
+        assert_eq!(user.get(&path).await.status, 200);
+        let (read, written) = units(&api.proxy().take_requests());
+        rows.push(format!("| `{id}`{case} | {read} | {written} |"));
+    }
+    tenant.owner.remove(&domain).await;
     rows
 }
 
