@@ -58,7 +58,11 @@ async fn get_branding(State(app): State<App>, Member(caller): Member) -> Result<
     operation_id = "putBranding",
     tag = "Branding",
     params(IfMatchParams),
-    request_body(content = BrandingUpdate, example = json!({"primaryColor": "#0b5fff", "logoUrl": "https://cdn.acme.com/logo.svg", "footerText": null})),
+    request_body(content = BrandingUpdate, example = json!({
+        "primaryColor": "#0b5fff",
+        "logoUrl": "https://cdn.acme.com/logo.svg",
+        "footerText": null,
+    })),
     responses(
         (status = 200, description = "The updated branding", body = Branding,
             headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),
@@ -101,14 +105,19 @@ async fn get_client_branding(
 
 /// Update a client's own branding
 ///
-/// An absent setting stays unchanged. `null` or `""` inherits the agency's value.
+/// An absent setting stays unchanged. `null` or `""` inherits the agency's value. Set the dark colours and the dark logo too:
+/// otherwise those of the agency show in dark mode.
 #[utoipa::path(
     put,
     path = "/agency/clients/{clientOrgId}/branding",
     operation_id = "putClientBranding",
     tag = "Branding",
     params(("clientOrgId" = String, Path, description = "The client's id"), IfMatchParams),
-    request_body(content = BrandingUpdate, example = json!({"primaryColor": "#0a5d3a", "logoUrl": "https://cdn.mueller.com/logo.svg", "footerText": null})),
+    request_body(content = BrandingUpdate, example = json!({
+        "primaryColor": "#0a5d3a",
+        "logoUrl": "https://cdn.mueller.com/logo.svg",
+        "footerText": null,
+    })),
     responses(
         (status = 200, description = "The client's updated branding", body = ClientBranding,
             headers(("etag" = String, description = "Every accepted `PUT` creates a new tag"))),

@@ -49,7 +49,8 @@ problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound, ClientHasDomains]);
         PageParams,
         ("slug" = Option<String>, Query, min_length = 1, description = "The slug of a client"),
         ("externalId" = Option<String>, Query, min_length = 1, description = "The external id of a client"),
-        ("name" = Option<String>, Query, min_length = 1, description = "The beginning of the names of clients, compared in Unicode's NFKC_Casefold")
+        ("name" = Option<String>, Query, min_length = 1,
+            description = "The beginning of the names of clients, compared in Unicode's NFKC_Casefold")
     ),
     responses((status = 200, description = "A page of clients", body = Page<ClientOrg>), ListProblems)
 )]
@@ -105,8 +106,10 @@ async fn list_client_orgs(
             ("deleteClientOrg" = (operation_id = "deleteClientOrg", parameters(("clientOrgId" = "$response.body#/id")))),
             ("getClientBranding" = (operation_id = "getClientBranding", parameters(("clientOrgId" = "$response.body#/id")))),
             ("putClientBranding" = (operation_id = "putClientBranding", parameters(("clientOrgId" = "$response.body#/id")))),
-            ("getClientPortalConfig" = (operation_id = "getClientPortalConfig", parameters(("clientOrgId" = "$response.body#/id")))),
-            ("putClientPortalConfig" = (operation_id = "putClientPortalConfig", parameters(("clientOrgId" = "$response.body#/id")))))),
+            ("getClientPortalConfig" =
+                (operation_id = "getClientPortalConfig", parameters(("clientOrgId" = "$response.body#/id")))),
+            ("putClientPortalConfig" =
+                (operation_id = "putClientPortalConfig", parameters(("clientOrgId" = "$response.body#/id")))))),
         CreateProblems
     )
 )]
@@ -151,7 +154,11 @@ async fn get_client_org(
     operation_id = "updateClientOrg",
     tag = "Clients",
     params(("clientOrgId" = String, Path, description = "The client's id")),
-    request_body(content = ClientOrgUpdate, example = json!({"name": "Bäckerei Müller GmbH", "slug": "mueller", "metadata": {"plan": null}})),
+    request_body(content = ClientOrgUpdate, example = json!({
+        "name": "Bäckerei Müller GmbH",
+        "slug": "mueller",
+        "metadata": {"plan": null},
+    })),
     responses((status = 200, description = "The updated client", body = ClientOrg), UpdateProblems)
 )]
 async fn update_client_org(

@@ -219,7 +219,8 @@ async fn get_public_branding(State(app): State<App>, query: Query) -> Result<Res
 
 /// Get the branding of the portal at a host name as a style sheet
 ///
-/// It contains a custom property for each setting that is set, and then the agency's own style sheet.
+/// It contains `@font-face`, custom properties for the colours, fonts and images that are set, their dark values, and the style
+/// sheet of the agency or client.
 #[utoipa::path(
     get,
     path = "/portal/theme.css",

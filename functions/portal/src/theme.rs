@@ -2,7 +2,8 @@
 
 use shared::models::{color::Color, font::FontFamily, image_url::ImageUrl, portal::PublicBranding};
 
-/// The font, a custom property for each setting that is set, the same for dark mode, and then the agency's own style sheet.
+/// `@font-face`, custom properties for the colours, fonts and images that are set, their dark values, and the style sheet of the
+/// agency or client.
 ///
 /// No value can end its declaration: a URL has no quotes, brackets or backslashes, and a font family has no blocks, no
 /// functions and no semicolons outside strings.

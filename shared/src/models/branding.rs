@@ -30,7 +30,7 @@ settings! {
     public {
         /// The colour of highlighted elements.
         accent_color: Color, text_setting;
-        /// The same in dark mode. If it is not set, dark mode uses `accentColor`.
+        /// The same in dark mode. If neither the client nor the agency has set it, dark mode uses `accentColor`.
         accent_color_dark: Color, text_setting;
         /// A style sheet that the portal adds to its own.
         custom_css: CustomCss, text_setting;
@@ -48,7 +48,7 @@ settings! {
         language: Language, text_setting;
         /// The picture behind the login form.
         login_bg_url: ImageUrl, text_setting;
-        /// The logo in dark mode. If it is not set, dark mode uses `logoUrl`.
+        /// The logo in dark mode. If neither the client nor the agency has set it, dark mode uses `logoUrl`.
         logo_dark_url: ImageUrl, text_setting;
         /// The logo.
         logo_url: ImageUrl, text_setting;
@@ -56,7 +56,7 @@ settings! {
         portal_name: PortalName, text_setting;
         /// The main colour.
         primary_color: Color, text_setting;
-        /// The same in dark mode. If it is not set, dark mode uses `primaryColor`.
+        /// The same in dark mode. If neither the client nor the agency has set it, dark mode uses `primaryColor`.
         primary_color_dark: Color, text_setting;
         /// The page about the protection of personal data.
         privacy_url: PageUrl, text_setting;

@@ -25,11 +25,11 @@ pub struct ClientOrg {
     pub name: ClientName,
     /// Unique within the agency.
     pub slug: Slug,
-    /// The agency's own id for the client, unique within the agency.
+    /// The agency's own id for the client, unique within the agency. `null` if it is not set.
     pub external_id: Option<ExternalId>,
     /// The agency's own data about the client.
     pub metadata: Metadata,
-    /// The time since which the client is suspended. Its users cannot load the portal.
+    /// The time since which the client is suspended. Its users cannot load the portal. `null` if it is not suspended.
     pub suspended_at: Option<Timestamp>,
     /// The time of creation.
     pub created_at: Timestamp,

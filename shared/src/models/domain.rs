@@ -11,7 +11,7 @@ use super::{
     fields::{Fields, Input, Policy},
     hostname::{HostPolicy, Hostname, Label, relative_host},
     id::{ClientOrgId, DomainId, OrgId},
-    portal::PrimaryDomain,
+    portal::PortalContextDomain,
     serde_as_text, text_value,
     time::Timestamp,
 };
@@ -543,8 +543,8 @@ impl Domain {
     }
 
     /// The domain as a portal link needs it.
-    pub fn primary(&self) -> PrimaryDomain {
-        PrimaryDomain {
+    pub fn primary(&self) -> PortalContextDomain {
+        PortalContextDomain {
             hostname: self.hostname.clone(),
             kind: self.kind,
             status: self.status,

@@ -95,25 +95,25 @@ impl Metadata {
 }
 
 #[allow(deprecated)] // The examples of responses are made of `example`.
-fn schema(value: SchemaType, description: &str) -> RefOr<Schema> {
+fn schema(value: SchemaType, description: &str) -> ObjectBuilder {
     let text = |kind: SchemaType, max: usize| ObjectBuilder::new().schema_type(kind).max_length(Some(max));
     let key = text(Type::String.into(), MetadataKey::MAX)
         .min_length(Some(1))
         .pattern(Some("^[A-Za-z0-9_-]{1,40}$"));
-    let schema = ObjectBuilder::new()
+    ObjectBuilder::new()
         .description(Some(description))
         .property_names(Some(key.build()))
         .additional_properties(Some(text(value, MetadataValue::MAX)))
-        .max_properties(Some(Metadata::MAX))
-        .example(Some(json!({"plan": "gold"})));
-    schema.into()
+        .example(Some(json!({"plan": "gold"})))
 }
 
 impl PartialSchema for Metadata {
     fn schema() -> RefOr<Schema> {
-        let description = "The agency's own data about a client: at most 20 pairs of texts, `{}` if nothing is set. No portal \
-                           shows it.";
+        let description = "The agency's own data about a client: at most 20 pairs of texts, `{}` if nothing is set. It is not in \
+                           the portal context.";
         schema(Type::String.into(), description)
+            .max_properties(Some(Self::MAX))
+            .into()
     }
 }
 
@@ -131,7 +131,8 @@ impl PartialSchema for ClientMetadataChanges {
         let description = "Pairs that are set, and with the value `null` removed. The other pairs stay. At most 20 pairs may \
                            result.";
         let value = SchemaType::from_iter([Type::String, Type::Null]);
-        schema(value, description)
+        // Without a limit: changes may remove 20 pairs and set 20 others.
+        schema(value, description).into()
     }
 }
 
@@ -200,5 +201,19 @@ mod tests {
         let error = full.clone().merge(&changes([(20, Some("v"))])).unwrap_err();
         assert_eq!((error.pointer.as_str(), error.code), ("/metadata", Code::TooLong));
         assert_eq!(full.clone().merge(&changes([(21, None)])).unwrap(), full);
+    }
+
+    #[test]
+    fn changes_may_remove_and_set_more_than_20_pairs_together() {
+        let full = Metadata::default()
+            .merge(&changes((0..20).map(|n| (n, Some("v")))))
+            .unwrap();
+        let replaced = full
+            .merge(&changes((0..40).map(|n| (n, (n >= 20).then_some("w")))))
+            .unwrap();
+        assert_eq!(replaced.0.len(), 20);
+        let json = |schema: RefOr<Schema>| serde_json::to_value(schema).unwrap();
+        assert_eq!(json(Metadata::schema())["maxProperties"], 20);
+        assert_eq!(json(ClientMetadataChanges::schema()).get("maxProperties"), None);
     }
 }

@@ -197,8 +197,8 @@ pub struct PortalContext {
     pub branding: PortalBranding,
     /// The configuration.
     pub config: ResolvedConfig,
-    /// The domain that a portal link should use.
-    pub domain: Option<PrimaryDomain>,
+    /// With `host`, this host. Otherwise the primary domain, or `null`.
+    pub domain: Option<PortalContextDomain>,
 }
 
 /// The organization that the user acts for.
@@ -322,10 +322,10 @@ impl TextColors {
     }
 }
 
-/// The domain that a portal link should use.
+/// The domain of a portal context: the host that the request names, or the primary domain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"status": "verified"}))]
-pub struct PrimaryDomain {
+pub struct PortalContextDomain {
     /// The host name.
     pub hostname: Hostname,
     /// A subdomain of the portal domain or a custom domain.

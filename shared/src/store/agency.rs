@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::models::{
     agency::{AgencyResource, DomainCounts, Overview},
     audit::{Action, AuditEntry, snapshot},
-    portal::PrimaryDomain,
+    portal::PortalContextDomain,
     time::Timestamp,
 };
 
@@ -95,7 +95,7 @@ impl Agency<'_> {
         let sum = |count: fn(&ClientCount) -> i64| {
             u64::try_from(shards.iter().map(count).sum::<i64>()).unwrap_or_default()
         };
-        let primary: Option<PrimaryDomain> = items.next().map(parse).transpose()?;
+        let primary: Option<PortalContextDomain> = items.next().map(parse).transpose()?;
         Ok(Overview {
             organization_id: self.org.clone(),
             enabled_at: agency.enabled_at,

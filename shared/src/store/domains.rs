@@ -17,7 +17,7 @@ use crate::{
         domain::{Domain, DomainType, PortalDomain, PortalDomainCreate, Status, Token},
         hostname::Hostname,
         id::{ClientOrgId, DomainId, OrgId},
-        portal::PrimaryDomain,
+        portal::PortalContextDomain,
         time::Timestamp,
     },
 };
@@ -719,7 +719,7 @@ pub(super) fn take_domain(transaction: &mut Transaction<'_>, client: ClientOrgId
 #[derive(PartialEq)]
 struct Candidate {
     key: keys::Key,
-    domain: PrimaryDomain,
+    domain: PortalContextDomain,
 }
 
 impl Candidate {

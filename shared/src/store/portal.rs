@@ -8,7 +8,7 @@ use crate::{
         features::Features,
         hostname::Hostname,
         id::{ClientOrgId, OrgId},
-        portal::{ConfigValues, PortalContext, PortalOrganization, PrimaryDomain, PublicBranding},
+        portal::{ConfigValues, PortalContext, PortalContextDomain, PortalOrganization, PublicBranding},
     },
 };
 
@@ -21,7 +21,7 @@ use super::{
 struct Portal {
     config: ConfigValues,
     branding: BrandingSettings,
-    domain: Option<PrimaryDomain>,
+    domain: Option<PortalContextDomain>,
 }
 
 impl Portal {
