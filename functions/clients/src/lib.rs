@@ -14,6 +14,8 @@ use shared::{
         client::{ClientOrg, ClientOrgCreate, ClientOrgUpdate},
         folded::FoldedName,
         id::ClientOrgKind,
+        slug::Slug,
+        text::ExternalId,
     },
     problems,
     store::Page,
@@ -59,34 +61,52 @@ async fn list_client_orgs(
     Member(caller): Member,
     query: Query,
 ) -> Result<Json<Page<ClientOrg>>, Problem> {
-    let page = query.page(&caller, &["slug", "externalId", "name"])?;
-    let (slug, external_id) = (query.optional("slug")?, query.optional("externalId")?);
-    let name = query.optional("name")?.map(FoldedName::new);
-    if ["slug", "externalId", "name"]
-        .iter()
-        .filter(|name| query.has(name))
-        .count()
-        > 1
-    {
-        return Err(invalid("Send only one of slug, externalId and name."));
-    }
-    if (slug.is_some() || external_id.is_some()) && (query.has("limit") || query.has("cursor")) {
-        return Err(invalid("Remove limit and cursor, or remove slug and externalId."));
-    }
-    if name.as_ref().is_some_and(|name| name.as_str().is_empty()) {
-        return Err(invalid("The parameter name has no visible character."));
-    }
+    let page = query.page(&caller, &ClientFilter::PARAMETERS)?;
+    let filter = ClientFilter::parse(&query)?;
     let agency = app.store.agency(&caller)?;
-    let client = match (slug, external_id, name) {
-        (Some(slug), ..) => agency.client_by_slug(slug.parse().ok().as_ref()).await?,
-        (_, Some(id), _) => agency.client_by_external_id(id.parse().ok().as_ref()).await?,
-        (.., Some(name)) => return Ok(Json(agency.clients_named(&name, &page).await?)),
-        (None, None, None) => return Ok(Json(agency.clients(&page).await?)),
+    let client = match filter {
+        ClientFilter::All => return Ok(Json(agency.clients(&page).await?)),
+        ClientFilter::Name(name) => return Ok(Json(agency.clients_named(&name, &page).await?)),
+        ClientFilter::Slug(slug) => agency.client_by_slug(slug.as_ref()).await?,
+        ClientFilter::ExternalId(id) => agency.client_by_external_id(id.as_ref()).await?,
     };
     Ok(Json(Page {
         items: client.into_iter().collect(),
         next_cursor: None,
     }))
+}
+
+/// The clients that a list contains. `None` is a slug or an external id that does not parse, which no client has.
+enum ClientFilter {
+    All,
+    Slug(Option<Slug>),
+    ExternalId(Option<ExternalId>),
+    Name(FoldedName),
+}
+
+impl ClientFilter {
+    const PARAMETERS: [&str; 3] = ["slug", "externalId", "name"];
+
+    fn parse(query: &Query) -> Result<Self, Problem> {
+        let [slug, external_id, name] = Self::PARAMETERS.map(|name| query.optional(name));
+        let filter = match (slug?, external_id?, name?) {
+            (None, None, None) => return Ok(Self::All),
+            (None, None, Some(name)) => {
+                let name = FoldedName::new(name);
+                if name.as_str().is_empty() {
+                    return Err(invalid("The parameter name has no visible character."));
+                }
+                return Ok(Self::Name(name));
+            }
+            (Some(slug), None, None) => Self::Slug(slug.parse().ok()),
+            (None, Some(id), None) => Self::ExternalId(id.parse().ok()),
+            _ => return Err(invalid("Send only one of slug, externalId and name.")),
+        };
+        if query.has("limit") || query.has("cursor") {
+            return Err(invalid("Remove limit and cursor, or remove slug and externalId."));
+        }
+        Ok(filter)
+    }
 }
 
 /// Create a client
