@@ -16,7 +16,7 @@ use crate::models::{
 
 use super::{
     Agency, Created, Error, IdempotencyKey, Item, Page, PageRequest, Record, Result, Stored, WriteId, item,
-    keys::{self, Key, List, Range},
+    keys::{self, Key, KeyRange, List},
     parse, settings,
     transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Retry, Transaction, number},
 };
@@ -113,7 +113,7 @@ impl Agency<'_> {
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::InvalidCursor`]
     pub async fn clients_named(&self, name: &FoldedName, page: &PageRequest) -> Result<Page<ClientOrg>> {
-        let range = Range::clients_named(name);
+        let range = KeyRange::clients_named(name);
         let mut page: Page<ClientOrg> = self.page(&range, page).await?;
         // The sort keys do not have the end of a long name.
         let begins = |client: &ClientOrg| client.name.folded().as_str().starts_with(name.as_str());

@@ -169,9 +169,9 @@ impl List {
     }
 
     /// The list as a range.
-    pub fn range(self) -> Range {
+    pub fn range(self) -> KeyRange {
         let (from, to) = self.bounds();
-        Range {
+        KeyRange {
             bounds: (from.to_owned(), to.to_owned()),
             backwards: self.backwards(),
             has_head: true,
@@ -188,7 +188,7 @@ impl List {
 
 /// A range of an agency's sort keys that is read page by page.
 #[derive(Debug, Clone)]
-pub struct Range {
+pub struct KeyRange {
     /// The lowest and the highest sort key, including the head.
     pub bounds: (String, String),
     /// Whether the range is read in reverse.
@@ -199,7 +199,7 @@ pub struct Range {
     pub binding: String,
 }
 
-impl Range {
+impl KeyRange {
     /// The clients whose folded name has this prefix, in the order of the folded names. It may have others if the prefix has more
     /// than 320 bytes.
     pub fn clients_named(prefix: &FoldedName) -> Self {
@@ -386,7 +386,7 @@ mod tests {
         ];
         for prefix in ["a", "ab", "a ", "\u{D7FF}", "\u{10FFFF}", "s", "ss"] {
             let prefix = FoldedName::new(prefix);
-            let (from, to) = Range::clients_named(&prefix).bounds;
+            let (from, to) = KeyRange::clients_named(&prefix).bounds;
             for name in names {
                 let key = sk(name, IDS[0]);
                 let is_inside = from < key && key < to;
@@ -401,7 +401,7 @@ mod tests {
         let org = "org_acme".parse().unwrap();
         for name in ["\u{FDFA}", "\u{10FFFF}", "字", "a"].map(|name| name.repeat(100)) {
             let folded = FoldedName::new(&name);
-            let range = Range::clients_named(&folded);
+            let range = KeyRange::clients_named(&folded);
             let sk = sk(&name, IDS[0]);
             let cursor = super::super::Cursor::encode(&org, &range, &sk);
             assert!(cursor.len() <= 512, "{}", cursor.len());

@@ -9,7 +9,7 @@ use crate::models::id::OrgId;
 
 use super::{
     Agency, Error, Result,
-    keys::{self, Range},
+    keys::{self, KeyRange},
     parse, rows,
 };
 
@@ -58,7 +58,7 @@ impl Cursor {
     const CHECKSUM_BYTES: usize = 12;
 
     /// The cursor of the page after `sk`.
-    pub fn encode(org: &OrgId, range: &Range, sk: &str) -> String {
+    pub fn encode(org: &OrgId, range: &KeyRange, sk: &str) -> String {
         let mut bytes = Self::checksum(org, range, sk).to_vec();
         bytes.extend_from_slice(sk.as_bytes());
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
@@ -68,7 +68,7 @@ impl Cursor {
     ///
     /// # Errors
     /// [`Error::InvalidCursor`] if the cursor was not issued for this organization and this range.
-    pub fn decode(org: &OrgId, range: &Range, text: &str) -> Result<String> {
+    pub fn decode(org: &OrgId, range: &KeyRange, text: &str) -> Result<String> {
         if text.len() > Self::MAX_BYTES {
             return Err(Error::InvalidCursor);
         }
@@ -87,7 +87,7 @@ impl Cursor {
         Ok(sk.to_owned())
     }
 
-    fn checksum(org: &OrgId, range: &Range, sk: &str) -> [u8; Self::CHECKSUM_BYTES] {
+    fn checksum(org: &OrgId, range: &KeyRange, sk: &str) -> [u8; Self::CHECKSUM_BYTES] {
         let bound = format!("{org}\n{}\n{sk}", range.binding);
         let sha256 = digest::digest(&digest::SHA256, bound.as_bytes());
         let mut checksum = [0; Self::CHECKSUM_BYTES];
@@ -105,7 +105,7 @@ impl Agency<'_> {
     /// empty page without a head takes one more request, for the agency.
     pub(super) async fn page<T: Serialize + DeserializeOwned>(
         &self,
-        range: &Range,
+        range: &KeyRange,
         page: &PageRequest,
     ) -> Result<Page<T>> {
         let decode = |cursor: &str| Cursor::decode(self.org, range, cursor);

@@ -9,7 +9,7 @@ use shared::{
     models::folded::FoldedName,
     store::{
         Cursor,
-        keys::{List, Range},
+        keys::{KeyRange, List},
     },
 };
 use uuid::Uuid;
@@ -182,7 +182,7 @@ async fn a_forged_cursor_does_not_leave_its_list() {
     let newest = owner.audit().await.swap_remove(0);
     let real = Cursor::encode(&org, &List::Audit.range(), &format!("LOG#{}", id(&newest)));
     assert_eq!(real, cursor, "this is how the API makes a cursor");
-    let search = Range::clients_named(&FoldedName::new("client"));
+    let search = KeyRange::clients_named(&FoldedName::new("client"));
     let paths = lists().into_iter().map(|list| format!("{}?", list.path));
     for path in paths.chain([format!("{CLIENTS}?name=client&")]) {
         for range in List::ALL.map(List::range).iter().chain([&search]) {
@@ -222,7 +222,7 @@ async fn a_made_up_cursor_is_no_way_into_a_list_without_agency_mode() {
     let api = Api::start().await;
     let stranger = api.user("org_none", "owner");
     let owner = api.agency("org_acme").await;
-    let search = Range::clients_named(&FoldedName::new("a"));
+    let search = KeyRange::clients_named(&FoldedName::new("a"));
     for (path, range, sk) in [
         (CLIENTS, List::Clients.range(), "CLIENT#cli_x"),
         ("/agency/clients?name=a", search, "NAMED#a\u{1F}cli_x"),
