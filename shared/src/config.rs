@@ -14,7 +14,7 @@ use crate::{
     http::OriginSecrets,
     models::{
         domain::{Domain, PortalDomain},
-        features::Features,
+        features::FeatureDefaults,
         hostname::{HostPolicy, Hostname},
     },
 };
@@ -37,7 +37,7 @@ pub struct Config {
     /// `MAX_CLIENTS`: the limit of one agency.
     pub max_clients: NonZeroU32,
     /// `PORTAL_FEATURES`: the operator's own features and their defaults.
-    pub features: Features,
+    pub features: FeatureDefaults,
     /// `DNS_…`
     pub dns: DnsConfig,
     /// `API_BASE_PATH`: a prefix that paths may have, `/api` for example.
@@ -154,7 +154,7 @@ impl Config {
             max_domains: variables.or("MAX_DOMAINS", "100")?,
             max_clients: variables.or("MAX_CLIENTS", "10000")?,
             features: variables
-                .optional::<Features>("PORTAL_FEATURES")?
+                .optional::<FeatureDefaults>("PORTAL_FEATURES")?
                 .unwrap_or_default(),
             dns: DnsConfig {
                 resolvers: variables.list_by("DNS_RESOLVERS", resolver)?,

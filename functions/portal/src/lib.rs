@@ -71,12 +71,8 @@ async fn get_portal_config(
     State(app): State<App>,
     Member(caller): Member,
 ) -> Result<Tagged<PortalConfig>, Problem> {
-    Ok(Tagged::new(
-        app.store
-            .agency(&caller)?
-            .portal_config(&app.config.features)
-            .await?,
-    ))
+    let (config, tag) = app.store.agency(&caller)?.portal_config(None).await?;
+    Ok(Tagged::new((config.resolve(&app.config.features), tag)))
 }
 
 /// Update the portal configuration
@@ -100,12 +96,10 @@ async fn put_portal_config(
     Admin(caller): Admin,
     Update { body, if_match }: Update<PortalConfigUpdate>,
 ) -> Result<Tagged<PortalConfig>, Problem> {
-    let agency = app.store.agency(&caller)?;
-    Ok(Tagged::new(
-        agency
-            .put_portal_config(&app.config.features, body, &if_match)
-            .await?,
-    ))
+    let (agency, features) = (app.store.agency(&caller)?, &app.config.features);
+    let put = agency.put_portal_config(None, features, body, &if_match);
+    let (config, tag) = put.await?;
+    Ok(Tagged::new((config.resolve(features), tag)))
 }
 
 /// Get a client's own portal configuration
@@ -129,10 +123,8 @@ async fn get_client_portal_config(
     Member(caller): Member,
     PathId(client): PathId<ClientOrgKind>,
 ) -> Result<Tagged<ClientPortalConfig>, Problem> {
-    let agency = app.store.agency(&caller)?;
-    Ok(Tagged::new(
-        agency.client_portal_config(client, &app.config.features).await?,
-    ))
+    let (config, tag) = app.store.agency(&caller)?.portal_config(Some(client)).await?;
+    Ok(Tagged::new((config.own(client, &app.config.features), tag)))
 }
 
 /// Update a client's own portal configuration
@@ -157,11 +149,10 @@ async fn put_client_portal_config(
     PathId(client): PathId<ClientOrgKind>,
     Update { body, if_match }: Update<PortalConfigUpdate>,
 ) -> Result<Tagged<ClientPortalConfig>, Problem> {
-    let agency = app.store.agency(&caller)?;
-    let config = agency
-        .put_client_portal_config(client, &app.config.features, body, &if_match)
-        .await?;
-    Ok(Tagged::new(config))
+    let (agency, features) = (app.store.agency(&caller)?, &app.config.features);
+    let put = agency.put_portal_config(Some(client), features, body, &if_match);
+    let (config, tag) = put.await?;
+    Ok(Tagged::new((config.own(client, features), tag)))
 }
 
 /// Get all data that a portal's front end needs to start

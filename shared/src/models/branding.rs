@@ -19,13 +19,13 @@ use super::{
 };
 
 settings! {
-    /// The settings of the branding.
+    /// The settings of a branding. `null` means that a setting is not set.
     own BrandingSettings;
     /// Any of the settings. An absent setting stays unchanged. `null` or `""` clears a setting. Read-only properties of
     /// `Branding` and `ClientBranding` are ignored. Unknown properties are rejected.
     update BrandingUpdate ignores &["id", "organizationId", "clientOrgId", "warnings", "createdAt", "updatedAt"];
     /// The settings that a visitor sees before login.
-    public PublicSettings;
+    public PublicBrandingSettings;
 
     public {
         /// The colour of highlighted elements.
@@ -73,7 +73,7 @@ settings! {
 
 impl BrandingSettings {
     /// The settings that may be hard to read or without effect. A warning never causes a rejection.
-    pub fn warnings(&self) -> Vec<Warning> {
+    pub fn warnings(&self) -> Vec<BrandingWarning> {
         let colors = [
             (
                 "/accentColor",
@@ -104,8 +104,8 @@ impl BrandingSettings {
                 [on_white, in_the_dark].into_iter().flatten()
             });
         let named = self.font_family.as_ref().and_then(FontFamily::first_name);
-        let unused = (self.font_url.is_some() && named.is_none()).then(|| Warning {
-            code: WarningCode::FontUnused,
+        let unused = (self.font_url.is_some() && named.is_none()).then(|| BrandingWarning {
+            code: BrandingWarningCode::FontUnused,
             pointer: "/fontUrl",
             detail: "Begin fontFamily with the name of the font: the file of fontUrl is not used without it."
                 .to_owned(),
@@ -114,15 +114,20 @@ impl BrandingSettings {
     }
 }
 
-fn low_contrast(pointer: &'static str, color: Color, background: Color, fix: &str) -> Option<Warning> {
+fn low_contrast(
+    pointer: &'static str,
+    color: Color,
+    background: Color,
+    fix: &str,
+) -> Option<BrandingWarning> {
     color.has_low_contrast(background).then(|| {
         let ratio = color.contrast(background);
         let against = match background {
             Color::WHITE => "white".to_owned(),
             dark => format!("{dark}, the background in dark mode"),
         };
-        Warning {
-            code: WarningCode::LowContrast,
+        BrandingWarning {
+            code: BrandingWarningCode::LowContrast,
             pointer,
             detail: format!(
                 "{fix}: {color} has a contrast of {ratio:.2}:1 against {against}, and controls need 3:1 (WCAG 2.2, 1.4.11)."
@@ -145,7 +150,7 @@ pub struct Branding {
     #[serde(flatten)]
     pub settings: BrandingSettings,
     /// The settings that may be hard to read or without effect.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<BrandingWarning>,
     /// The time of the first `PUT`. `null` before.
     pub created_at: Option<Timestamp>,
     /// The time of the last `PUT`. `null` before the first.
@@ -168,16 +173,16 @@ pub struct ClientBranding {
 
 /// A hint about a setting that was accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-#[schema(as = BrandingWarning)]
-pub struct Warning {
+pub struct BrandingWarning {
     /// The stable code, for programs.
-    pub code: WarningCode,
+    pub code: BrandingWarningCode,
     /// The setting: a JSON pointer (RFC 6901).
     #[schema(example = "/primaryColor")]
     pub pointer: &'static str,
     /// One sentence for a person.
     #[schema(
-        example = "Choose a darker colour: #f5d90a has a contrast of 1.41:1 against white, and controls need 3:1 (WCAG 2.2, 1.4.11)."
+        example = "Choose a darker colour: #f5d90a has a contrast of 1.41:1 against white, and controls need 3:1 (WCAG 2.2, \
+                   1.4.11)."
     )]
     pub detail: String,
 }
@@ -185,8 +190,7 @@ pub struct Warning {
 /// The codes of warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-#[schema(as = BrandingWarningCode)]
-pub enum WarningCode {
+pub enum BrandingWarningCode {
     /// The colour has a contrast of less than 3:1 against its background: white, or `#121212` in dark mode.
     LowContrast,
     /// `fontUrl` is set, and there is no `fontFamily` that begins with a name.

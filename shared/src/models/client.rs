@@ -101,9 +101,9 @@ impl Input for ClientOrgUpdate {
         Some(Self {
             name: fields.present("name"),
             slug: fields.present("slug"),
-            external_id: fields.word("externalId"),
+            external_id: fields.nullable_text("externalId"),
             metadata: fields.pairs("metadata"),
-            suspended: fields.boolean("suspended"),
+            suspended: fields.present_boolean("suspended"),
         })
     }
 }

@@ -715,7 +715,7 @@ impl Input for PortalDomainUpdate {
             "updatedAt",
         ]);
         Some(Self {
-            primary: fields.boolean("primary"),
+            primary: fields.present_boolean("primary"),
             redirect_to: fields.nullable("redirectTo", |text| Ok(text.parse().unwrap_or(DomainId::NIL))),
             client_org_id: fields.nullable("clientOrgId", client_org_id),
         })

@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 /// The operator's features, by name, and whether each is on by default. Empty if the operator has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Features(BTreeMap<String, bool>);
+pub struct FeatureDefaults(BTreeMap<String, bool>);
 
-impl Features {
+impl FeatureDefaults {
     /// The largest number of features.
     pub const MAX: usize = 50;
 
@@ -32,21 +32,21 @@ impl Features {
     }
 
     /// The value of each feature: the own one, else the default. `None` if the operator has no features.
-    pub fn resolve(&self, own: &FeatureSwitches) -> Option<FeatureSwitches> {
+    pub fn resolve(&self, own: &FeatureValues) -> Option<FeatureValues> {
         let value = |(name, default): (&String, &bool)| (name.clone(), *own.0.get(name).unwrap_or(default));
         let all = self.0.iter().map(value).collect();
-        (!self.is_empty()).then_some(FeatureSwitches(all))
+        (!self.is_empty()).then_some(FeatureValues(all))
     }
 
     /// The own value of each feature. `None` if the operator has no features.
-    pub fn own(&self, own: &FeatureSwitches) -> Option<FeatureOverrides> {
+    pub fn own(&self, own: &FeatureValues) -> Option<FeatureOverrides> {
         let value = |name: &String| (name.clone(), own.0.get(name).copied());
         let all = self.names().map(value).collect();
         (!self.is_empty()).then_some(FeatureOverrides(all))
     }
 }
 
-impl FromStr for Features {
+impl FromStr for FeatureDefaults {
     type Err = String;
 
     /// Reads a list such as `invoices=true,reports=false`.
@@ -83,12 +83,12 @@ fn is_name(text: &str) -> bool {
     text.len() <= 40 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(is_allowed)
 }
 
-/// Features by name, each on or off.
+/// FeatureDefaults by name, each on or off.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = PortalFeatures, example = json!({"invoices": true, "reports": false}))]
-pub struct FeatureSwitches(BTreeMap<String, bool>);
+#[schema(example = json!({"invoices": true, "reports": false}))]
+pub struct FeatureValues(BTreeMap<String, bool>);
 
-impl FeatureSwitches {
+impl FeatureValues {
     /// Each feature of these, and where it is not set that of `inherited`.
     #[must_use]
     pub fn or(self, mut inherited: Self) -> Self {
@@ -107,9 +107,9 @@ impl FeatureSwitches {
     }
 }
 
-/// Features by name, each on, off or not set (`null`).
+/// FeatureDefaults by name, each on, off or not set (`null`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = PortalFeatureOverrides, example = json!({"invoices": false, "reports": null}))]
+#[schema(example = json!({"invoices": false, "reports": null}))]
 pub struct FeatureOverrides(pub(super) BTreeMap<String, Option<bool>>);
 
 #[cfg(test)]
@@ -118,13 +118,17 @@ mod tests {
 
     #[test]
     fn a_list_of_names_and_defaults_is_read() {
-        let features: Features = " invoices=true, Reports_2 = false ,, x-y=true,".parse().unwrap();
+        let features: FeatureDefaults = " invoices=true, Reports_2 = false ,, x-y=true,".parse().unwrap();
         let expected = [("Reports_2", false), ("invoices", true), ("x-y", true)];
         let expected = expected.map(|(name, on)| (name.to_owned(), on));
         assert_eq!(features.0, BTreeMap::from(expected));
         let many = |count: usize| (0..count).map(|n| format!("f{n}=true,")).collect::<String>();
-        assert!(many(50).parse::<Features>().is_ok());
-        assert!(format!("{}=true", "a".repeat(40)).parse::<Features>().is_ok());
+        assert!(many(50).parse::<FeatureDefaults>().is_ok());
+        assert!(
+            format!("{}=true", "a".repeat(40))
+                .parse::<FeatureDefaults>()
+                .is_ok()
+        );
         for text in [
             ",",
             "invoices",
@@ -144,16 +148,16 @@ mod tests {
             &format!("{}=true", "a".repeat(41)),
             &many(51),
         ] {
-            let error = text.parse::<Features>().unwrap_err();
+            let error = text.parse::<FeatureDefaults>().unwrap_err();
             assert!(!error.contains('\n'), "{error}");
         }
-        assert!(!"a\nb=true".parse::<Features>().unwrap_err().contains('\n'));
+        assert!(!"a\nb=true".parse::<FeatureDefaults>().unwrap_err().contains('\n'));
     }
 
     #[test]
     fn a_feature_that_the_operator_has_removed_is_not_shown() {
-        let features: Features = "invoices=true,reports=false".parse().unwrap();
-        let own = FeatureSwitches(BTreeMap::from([
+        let features: FeatureDefaults = "invoices=true,reports=false".parse().unwrap();
+        let own = FeatureValues(BTreeMap::from([
             ("gone".to_owned(), true),
             ("reports".to_owned(), true),
         ]));
@@ -164,6 +168,9 @@ mod tests {
         );
         let own = serde_json::to_value(features.own(&own)).unwrap();
         assert_eq!(own, serde_json::json!({"invoices": null, "reports": true}));
-        assert_eq!(Features::default().resolve(&FeatureSwitches::default()), None);
+        assert_eq!(
+            FeatureDefaults::default().resolve(&FeatureValues::default()),
+            None
+        );
     }
 }

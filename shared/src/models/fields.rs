@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     Code, Invalid,
-    features::{FeatureOverrides, Features},
+    features::{FeatureDefaults, FeatureOverrides},
     hostname::HostPolicy,
     reject,
 };
@@ -25,7 +25,7 @@ pub struct Policy<'a> {
     /// The rules for host names.
     pub names: &'a HostPolicy,
     /// The operator's features.
-    pub features: &'a Features,
+    pub features: &'a FeatureDefaults,
 }
 
 /// One error of a request body.
@@ -136,7 +136,7 @@ impl Fields {
     }
 
     /// A boolean of a `PATCH`: it may be absent, but not `null`.
-    pub fn boolean(&mut self, name: &str) -> Option<bool> {
+    pub fn present_boolean(&mut self, name: &str) -> Option<bool> {
         let value = self.rest.remove(name)?;
         if !value.is_boolean() {
             self.reject(name, Code::WrongType, "This must be true or false.");
@@ -160,13 +160,24 @@ impl Fields {
     pub(super) fn text_setting<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<Option<T>> {
         match self.rest.get(name).and_then(Value::as_str) {
             Some("") => self.rest.remove(name).map(|_| None),
-            _ => self.word(name),
+            _ => self.nullable_text(name),
         }
     }
 
     /// A text of an update that `null` clears, and `""` does not: `None` if absent, `Some(None)` if `null`.
-    pub(super) fn word<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<Option<T>> {
+    pub(super) fn nullable_text<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Option<Option<T>> {
         self.nullable(name, T::from_str)
+    }
+
+    /// A boolean setting of an update: `None` if absent, `Some(None)` if `null`.
+    pub(super) fn nullable_boolean(&mut self, name: &str) -> Option<Option<bool>> {
+        match self.rest.remove(name)? {
+            Value::Null => Some(None),
+            value => boolean(&value)
+                .map_err(|invalid| self.reject(name, invalid.code, invalid.detail))
+                .map(Some)
+                .ok(),
+        }
     }
 
     /// The pairs of an object that may be absent, but not `null`. A pair is `None` if its value is `null`. Errors point at the
@@ -176,15 +187,37 @@ impl Fields {
         K: FromStr<Err = Invalid> + Ord,
         V: FromStr<Err = Invalid>,
     {
+        self.nullable_pairs(name, K::from_str, |value| text(value, V::from_str))
+    }
+
+    /// The operator's features in an update. If the operator has none, the property is unknown.
+    pub(super) fn features(&mut self, name: &str, known: &FeatureDefaults) -> FeatureOverrides {
+        if known.is_empty() {
+            return FeatureOverrides::default();
+        }
+        let feature = |feature: &str| match known.has(feature) {
+            true => Ok(feature.to_owned()),
+            false => reject(Code::UnknownProperty, UNKNOWN),
+        };
+        let pairs = self.nullable_pairs(name, feature, |value| boolean(&value));
+        FeatureOverrides(pairs.unwrap_or_default())
+    }
+
+    fn nullable_pairs<K: Ord, V>(
+        &mut self,
+        name: &str,
+        parse_key: impl Fn(&str) -> Result<K, Invalid>,
+        parse_value: impl Fn(Value) -> Result<V, Invalid>,
+    ) -> Option<BTreeMap<K, Option<V>>> {
         let Value::Object(pairs) = self.rest.remove(name)? else {
             self.reject(name, Code::WrongType, "This must be an object.");
             return None;
         };
         let mut read = BTreeMap::new();
         for (key, value) in pairs {
-            let pair = K::from_str(&key).and_then(|key| match value {
+            let pair = parse_key(&key).and_then(|key| match value {
                 Value::Null => Ok((key, None)),
-                value => Ok((key, Some(text(value, V::from_str)?))),
+                value => Ok((key, Some(parse_value(value)?))),
             });
             match pair {
                 Ok((key, value)) => drop(read.insert(key, value)),
@@ -196,50 +229,6 @@ impl Fields {
             }
         }
         Some(read)
-    }
-
-    /// A boolean setting of an update: `None` if absent, `Some(None)` if `null`.
-    pub(super) fn switch(&mut self, name: &str) -> Option<Option<bool>> {
-        match self.rest.remove(name)? {
-            Value::Null => Some(None),
-            Value::Bool(value) => Some(Some(value)),
-            _ => {
-                self.reject(name, Code::WrongType, NO_SWITCH);
-                None
-            }
-        }
-    }
-
-    /// The operator's features in an update. `null` unsets all. If the operator has none, the property is unknown.
-    pub(super) fn features(&mut self, name: &str, known: &Features) -> FeatureOverrides {
-        let mut update = FeatureOverrides::default();
-        if known.is_empty() {
-            return update;
-        }
-        match self.rest.remove(name) {
-            None => {}
-            Some(Value::Null) => update
-                .0
-                .extend(known.names().map(|feature| (feature.clone(), None))),
-            Some(Value::Object(features)) => {
-                for (feature, value) in features {
-                    match value {
-                        _ if !known.has(&feature) => {
-                            let at = pointer([name, &feature]);
-                            self.add(FieldError::new(at, Code::UnknownProperty, UNKNOWN));
-                        }
-                        Value::Null => drop(update.0.insert(feature, None)),
-                        Value::Bool(value) => drop(update.0.insert(feature, Some(value))),
-                        _ => {
-                            let at = pointer([name, &feature]);
-                            self.add(FieldError::new(at, Code::WrongType, NO_SWITCH));
-                        }
-                    }
-                }
-            }
-            Some(_) => self.reject(name, Code::WrongType, "This must be an object or null."),
-        }
-        update
     }
 
     fn text<T>(
@@ -255,13 +244,19 @@ impl Fields {
 }
 
 const UNKNOWN: &str = "Remove this unknown property.";
-const NO_SWITCH: &str = "This must be true, false or null.";
 
 /// A string, read by `parse`.
 fn text<T>(value: Value, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Result<T, Invalid> {
     match value {
         Value::String(text) => parse(&text),
         _ => reject(Code::WrongType, "This must be a string."),
+    }
+}
+
+fn boolean(value: &Value) -> Result<bool, Invalid> {
+    match value {
+        Value::Bool(value) => Ok(*value),
+        _ => reject(Code::WrongType, "This must be true, false or null."),
     }
 }
 
@@ -276,8 +271,8 @@ fn pointer<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 /// Declares settings: one line for each. The lines give all structs that have the settings, and what converts one into another.
 ///
 /// - `own`: the values that an agency or a client has set, as they are stored. `None` means that the setting is not set.
-/// - `update`: the body of a `PUT`. `reader` is the method of [`Fields`] that reads the setting. The body also has the properties in
-///   `with { … }`, which the method of the same name reads by the [`Policy`].
+/// - `update`: the body of a `PUT`. `reader` is the method of [`Fields`] that reads the setting. The body also has the properties
+///   in `with { … }`, which the method of the same name reads by the [`Policy`].
 /// - `public`: the own values of the settings in `public { … }`. Those in `hidden { … }` are not shown before login.
 /// - `resolved`: a value for each setting. The lines have the defaults: `field: Type = default, reader;`.
 macro_rules! settings {

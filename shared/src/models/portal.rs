@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 
 use super::{
     Code, Invalid,
-    branding::{BrandingSettings, PublicSettings},
+    branding::{BrandingSettings, PublicBrandingSettings},
     client::Membership,
     color::{Color, TextColor},
     domain::{DomainType, Status},
-    features::{FeatureOverrides, FeatureSwitches, Features},
+    features::{FeatureDefaults, FeatureOverrides, FeatureValues},
     fields::settings,
     hostname::Hostname,
     id::{ClientOrgId, OrgId},
@@ -22,54 +22,54 @@ use super::{
 
 settings! {
     /// The settings of an agency or of a client. `null` means that a setting is not set.
-    own PortalOverrides;
+    own OwnPortalSettings;
     /// Any of the settings. An absent setting stays unchanged. `null` restores the default, or what a client inherits. Read-only
     /// properties of `PortalConfig` and `ClientPortalConfig` are ignored. Unknown properties are rejected.
     update PortalConfigUpdate ignores &["organizationId", "clientOrgId", "createdAt", "updatedAt"], with {
         /// The operator's features to change. A feature that is absent stays unchanged. This property is unknown if the operator
         /// has no features.
-        #[schema(value_type = Option<FeatureOverrides>)]
+        #[schema(value_type = Option<FeatureOverrides>, nullable = false)]
         features: FeatureOverrides;
     };
     /// The settings. They tell a portal what to show. The platform's own APIs enforce them.
     ///
     /// By default, settings for reading are on, and settings that change or reveal a machine are off.
-    resolved PortalSettings;
+    resolved ResolvedPortalSettings;
 
     /// Whether the portal shows backups.
-    feature_backups: bool = true, switch;
+    feature_backups: bool = true, nullable_boolean;
     /// Whether the portal shows databases.
-    feature_databases: bool = true, switch;
+    feature_databases: bool = true, nullable_boolean;
     /// Whether the portal shows domains.
-    feature_domains: bool = true, switch;
+    feature_domains: bool = true, nullable_boolean;
     /// Whether the portal has a file editor.
-    feature_file_editor: bool = false, switch;
+    feature_file_editor: bool = false, nullable_boolean;
     /// Whether the portal shows logs.
-    feature_logs: bool = true, switch;
+    feature_logs: bool = true, nullable_boolean;
     /// Whether the portal shows monitoring.
-    feature_monitoring: bool = true, switch;
+    feature_monitoring: bool = true, nullable_boolean;
     /// Whether the portal has an Odoo shell.
-    feature_odoo_shell: bool = false, switch;
+    feature_odoo_shell: bool = false, nullable_boolean;
     /// Whether the portal has a terminal.
-    feature_terminal: bool = false, switch;
+    feature_terminal: bool = false, nullable_boolean;
     /// How much of the infrastructure the portal shows.
-    infrastructure_visibility: InfrastructureVisibility = InfrastructureVisibility::Hidden, word;
+    infrastructure_visibility: InfrastructureVisibility = InfrastructureVisibility::Hidden, nullable_text;
     /// Whether clients manage their own team members.
-    team_management_enabled: bool = false, switch;
+    team_management_enabled: bool = false, nullable_boolean;
 }
 
-/// The stored portal configuration of an agency or of a client: what it has set.
+/// What an agency or a client has set in its portal configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ConfigValues {
+pub struct PortalConfigValues {
     /// The settings.
     #[serde(flatten)]
-    pub settings: PortalOverrides,
+    pub settings: OwnPortalSettings,
     /// The operator's features, also those that the operator has removed since.
     #[serde(default)]
-    pub features: FeatureSwitches,
+    pub features: FeatureValues,
 }
 
-impl ConfigValues {
+impl PortalConfigValues {
     /// Each value, and where it is not set that of `inherited`.
     #[must_use]
     pub fn or(self, inherited: Self) -> Self {
@@ -88,16 +88,16 @@ impl ConfigValues {
     }
 
     /// The value of each setting and feature: the own one, else the default.
-    pub fn resolve(self, features: &Features) -> ResolvedConfig {
-        ResolvedConfig {
+    pub fn resolve(self, features: &FeatureDefaults) -> ResolvedPortalConfig {
+        ResolvedPortalConfig {
             settings: self.settings.into(),
             features: features.resolve(&self.features),
         }
     }
 
     /// The own value of each setting and feature.
-    pub fn own(self, features: &Features) -> OwnConfig {
-        OwnConfig {
+    pub fn own(self, features: &FeatureDefaults) -> OwnPortalConfig {
+        OwnPortalConfig {
             settings: self.settings,
             features: features.own(&self.features),
         }
@@ -106,28 +106,62 @@ impl ConfigValues {
 
 /// The settings, and the operator's features.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = ResolvedPortalConfig)]
-pub struct ResolvedConfig {
+pub struct ResolvedPortalConfig {
     /// The settings.
     #[serde(flatten)]
-    pub settings: PortalSettings,
+    pub settings: ResolvedPortalSettings,
     /// The operator's features. Absent if the operator has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub features: Option<FeatureSwitches>,
+    pub features: Option<FeatureValues>,
 }
 
 /// The settings of a client, and the operator's features. `null` is inherited from the agency.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = OwnPortalConfig)]
-pub struct OwnConfig {
+pub struct OwnPortalConfig {
     /// The settings.
     #[serde(flatten)]
-    pub settings: PortalOverrides,
+    pub settings: OwnPortalSettings,
     /// The operator's features. Absent if the operator has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub features: Option<FeatureOverrides>,
+}
+
+/// The portal configuration of an agency or of a client, as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredPortalConfig {
+    /// The agency's organization.
+    pub organization_id: OrgId,
+    /// What is set.
+    pub values: PortalConfigValues,
+    /// The time of the first `PUT`.
+    pub created_at: Option<Timestamp>,
+    /// The time of the last `PUT`.
+    pub updated_at: Option<Timestamp>,
+}
+
+impl StoredPortalConfig {
+    /// The configuration of an agency, with the defaults.
+    pub fn resolve(self, features: &FeatureDefaults) -> PortalConfig {
+        PortalConfig {
+            organization_id: self.organization_id,
+            settings: self.values.resolve(features),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
+    /// The own configuration of this client.
+    pub fn own(self, client_org_id: ClientOrgId, features: &FeatureDefaults) -> ClientPortalConfig {
+        ClientPortalConfig {
+            organization_id: self.organization_id,
+            client_org_id,
+            settings: self.values.own(features),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
 }
 
 /// How much of the infrastructure the portal shows.
@@ -163,7 +197,7 @@ pub struct PortalConfig {
     pub organization_id: OrgId,
     /// The settings.
     #[serde(flatten)]
-    pub settings: ResolvedConfig,
+    pub settings: ResolvedPortalConfig,
     /// The time of the first `PUT`. `null` before.
     pub created_at: Option<Timestamp>,
     /// The time of the last `PUT`. `null` before the first.
@@ -181,7 +215,7 @@ pub struct ClientPortalConfig {
     pub client_org_id: ClientOrgId,
     /// The settings.
     #[serde(flatten)]
-    pub settings: OwnConfig,
+    pub settings: OwnPortalConfig,
     /// The time of the first `PUT`. `null` before.
     pub created_at: Option<Timestamp>,
     /// The time of the last `PUT`. `null` before the first.
@@ -196,7 +230,7 @@ pub struct PortalContext {
     /// The branding.
     pub branding: PortalBranding,
     /// The configuration.
-    pub config: ResolvedConfig,
+    pub config: ResolvedPortalConfig,
     /// With `host`, this host. Otherwise the primary domain, or `null`.
     pub domain: Option<PortalContextDomain>,
 }
@@ -256,12 +290,12 @@ pub struct PortalBranding {
     pub settings: BrandingSettings,
     /// The colours for text.
     #[serde(flatten)]
-    pub text: TextColors,
+    pub text: BrandingTextColors,
 }
 
 impl From<BrandingSettings> for PortalBranding {
     fn from(settings: BrandingSettings) -> Self {
-        let text = TextColors::on(&settings);
+        let text = BrandingTextColors::on(&settings);
         Self { settings, text }
     }
 }
@@ -275,10 +309,10 @@ pub struct PublicBranding {
     pub organization_id: String,
     /// The settings.
     #[serde(flatten)]
-    pub settings: PublicSettings,
+    pub settings: PublicBrandingSettings,
     /// The colours for text.
     #[serde(flatten)]
-    pub text: TextColors,
+    pub text: BrandingTextColors,
 }
 
 impl PublicBranding {
@@ -286,7 +320,7 @@ impl PublicBranding {
     pub fn new(organization_id: String, settings: BrandingSettings) -> Self {
         Self {
             organization_id,
-            text: TextColors::on(&settings),
+            text: BrandingTextColors::on(&settings),
             settings: settings.into(),
         }
     }
@@ -295,8 +329,7 @@ impl PublicBranding {
 /// The colours for text on the colours of a branding: `#000000` or `#ffffff`, the one with the higher contrast.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = BrandingTextColors)]
-pub struct TextColors {
+pub struct BrandingTextColors {
     /// The text colour on the main colour.
     #[schema(value_type = Option<TextColor>)]
     pub on_primary_color: Option<Color>,
@@ -311,7 +344,7 @@ pub struct TextColors {
     pub on_accent_color_dark: Option<Color>,
 }
 
-impl TextColors {
+impl BrandingTextColors {
     fn on(settings: &BrandingSettings) -> Self {
         Self {
             on_primary_color: settings.primary_color.map(Color::on),

@@ -5,10 +5,12 @@ use crate::{
     models::{
         branding::BrandingSettings,
         client::Membership,
-        features::Features,
+        features::FeatureDefaults,
         hostname::Hostname,
         id::{ClientOrgId, OrgId},
-        portal::{ConfigValues, PortalContext, PortalContextDomain, PortalOrganization, PublicBranding},
+        portal::{
+            PortalConfigValues, PortalContext, PortalContextDomain, PortalOrganization, PublicBranding,
+        },
     },
 };
 
@@ -19,7 +21,7 @@ use super::{
 
 /// The settings of a portal and the domain that its links should use.
 struct Portal {
-    config: ConfigValues,
+    config: PortalConfigValues,
     branding: BrandingSettings,
     domain: Option<PortalContextDomain>,
 }
@@ -45,7 +47,7 @@ impl Store {
         &self,
         caller: &Caller,
         host: Option<Option<Hostname>>,
-        features: &Features,
+        features: &FeatureDefaults,
     ) -> Result<PortalContext> {
         let (organization, portal) = match &caller.principal.tenant {
             Tenant::Agency(org) => {

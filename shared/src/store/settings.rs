@@ -7,9 +7,9 @@ use crate::hash::sha256_hex;
 use crate::models::{
     audit::{Action, changes},
     branding::{Branding, BrandingSettings, BrandingUpdate},
-    features::Features,
+    features::FeatureDefaults,
     id::{BrandingId, ClientOrgId, OrgId},
-    portal::{ClientPortalConfig, ConfigValues, PortalConfig, PortalConfigUpdate},
+    portal::{PortalConfigUpdate, PortalConfigValues, StoredPortalConfig},
     time::Timestamp,
 };
 
@@ -41,7 +41,7 @@ impl IfMatch {
 /// Stored settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Settings<S> {
+struct StoredSettings<S> {
     #[serde(flatten)]
     settings: S,
     /// Only for branding.
@@ -50,24 +50,24 @@ struct Settings<S> {
     updated_at: Option<Timestamp>,
 }
 
-/// A kind of settings. An agency has one item of each kind, and so has each of its clients.
-struct Kind {
+/// An item with settings. An agency has one of each, and so has each of its clients.
+struct SettingsItem {
     entity: &'static str,
     key: fn(&OrgId, Option<ClientOrgId>) -> Key,
 }
 
-const BRANDING: Kind = Kind {
+const BRANDING: SettingsItem = SettingsItem {
     entity: "branding",
     key: keys::branding,
 };
-const CONFIG: Kind = Kind {
+const CONFIG: SettingsItem = SettingsItem {
     entity: "portal-config",
     key: keys::config,
 };
 
 /// The settings of an agency or of one of its clients, and what the client inherits from the agency.
 struct Layers<S> {
-    own: Stored<Settings<S>>,
+    own: Stored<StoredSettings<S>>,
     inherited: S,
 }
 
@@ -78,18 +78,22 @@ fn tag(write: WriteId) -> String {
 
 /// The items that are created with an agency or with a client.
 pub(super) fn initial(org: &OrgId, client: Option<ClientOrgId>, write: WriteId) -> Result<[Item; 2]> {
-    fn empty<S: Serialize + Default>(kind: &Kind, key: Key, write: WriteId) -> Result<Item> {
-        item(key, kind.entity, &Stored::new(Settings::<S>::default(), write))
+    fn empty<S: Serialize + Default>(kind: &SettingsItem, key: Key, write: WriteId) -> Result<Item> {
+        item(
+            key,
+            kind.entity,
+            &Stored::new(StoredSettings::<S>::default(), write),
+        )
     }
     Ok([
-        empty::<ConfigValues>(&CONFIG, keys::config(org, client), write)?,
+        empty::<PortalConfigValues>(&CONFIG, keys::config(org, client), write)?,
         empty::<BrandingSettings>(&BRANDING, keys::branding(org, client), write)?,
     ])
 }
 
 /// The settings of an item.
 pub(super) fn settings<S: DeserializeOwned>(item: Item) -> Result<S> {
-    Ok(parse::<Settings<S>>(item)?.settings)
+    Ok(parse::<StoredSettings<S>>(item)?.settings)
 }
 
 impl Agency<'_> {
@@ -112,12 +116,12 @@ impl Agency<'_> {
         if_match: &IfMatch,
     ) -> Result<(Branding, String)> {
         let new_id = BrandingId::new(self.caller.now);
-        let merge = |before: &Settings<BrandingSettings>| Settings {
+        let merge = |before: &StoredSettings<BrandingSettings>| StoredSettings {
             id: before.id.or(Some(new_id)),
             settings: update.clone().apply(before.settings.clone()),
             ..before.clone()
         };
-        let record = |before: &Settings<BrandingSettings>, after: &Settings<BrandingSettings>| {
+        let record = |before: &StoredSettings<BrandingSettings>, after: &StoredSettings<BrandingSettings>| {
             let changes = changes(&before.settings, &after.settings);
             match client {
                 Some(client) => Record::new(Action::ClientBrandingUpdated, client, changes),
@@ -130,78 +134,48 @@ impl Agency<'_> {
         Ok(self.show_branding(layers))
     }
 
-    /// The portal configuration and its tag.
-    ///
-    /// # Errors
-    /// [`Error::NotEnabled`]
-    pub async fn portal_config(&self, features: &Features) -> Result<(PortalConfig, String)> {
-        Ok(self.show_config(features, self.settings(&CONFIG, None).await?))
-    }
-
-    /// Merges an update into the portal configuration.
-    ///
-    /// # Errors
-    /// [`Error::NotEnabled`], [`Error::Stale`]
-    pub async fn put_portal_config(
-        &self,
-        features: &Features,
-        update: PortalConfigUpdate,
-        if_match: &IfMatch,
-    ) -> Result<(PortalConfig, String)> {
-        let record = |before: &Settings<ConfigValues>, after: &Settings<ConfigValues>| {
-            let shown = |of: &Settings<ConfigValues>| of.settings.clone().resolve(features);
-            let changes = changes(&shown(before), &shown(after));
-            Record::new(Action::PortalConfigUpdated, self.org, changes)
-        };
-        let layers = self.put_config(None, update, if_match, record).await?;
-        Ok(self.show_config(features, layers))
-    }
-
-    /// A client's own portal configuration and its tag.
+    /// The portal configuration of the agency or of one of its clients, and its tag.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`]
-    pub async fn client_portal_config(
-        &self,
-        client: ClientOrgId,
-        features: &Features,
-    ) -> Result<(ClientPortalConfig, String)> {
-        let layers = self.settings(&CONFIG, Some(client)).await?;
-        Ok(self.show_client_config(client, features, layers))
+    pub async fn portal_config(&self, client: Option<ClientOrgId>) -> Result<(StoredPortalConfig, String)> {
+        Ok(self.show_config(self.settings(&CONFIG, client).await?))
     }
 
-    /// Merges an update into a client's own portal configuration.
+    /// Merges an update into the portal configuration of the agency or of one of its clients. The audit entry has the values of
+    /// `features`.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::Stale`]
-    pub async fn put_client_portal_config(
-        &self,
-        client: ClientOrgId,
-        features: &Features,
-        update: PortalConfigUpdate,
-        if_match: &IfMatch,
-    ) -> Result<(ClientPortalConfig, String)> {
-        let record = |before: &Settings<ConfigValues>, after: &Settings<ConfigValues>| {
-            let shown = |of: &Settings<ConfigValues>| of.settings.clone().own(features);
-            let changes = changes(&shown(before), &shown(after));
-            Record::new(Action::ClientPortalConfigUpdated, client, changes)
-        };
-        let layers = self.put_config(Some(client), update, if_match, record).await?;
-        Ok(self.show_client_config(client, features, layers))
-    }
-
-    async fn put_config(
+    pub async fn put_portal_config(
         &self,
         client: Option<ClientOrgId>,
+        features: &FeatureDefaults,
         update: PortalConfigUpdate,
         if_match: &IfMatch,
-        record: impl Fn(&Settings<ConfigValues>, &Settings<ConfigValues>) -> Record,
-    ) -> Result<Layers<ConfigValues>> {
-        let merge = |before: &Settings<ConfigValues>| Settings {
+    ) -> Result<(StoredPortalConfig, String)> {
+        type Values = StoredSettings<PortalConfigValues>;
+        let merge = |before: &Values| StoredSettings {
             settings: before.settings.clone().apply(update.clone()),
             ..before.clone()
         };
-        self.put_settings(&CONFIG, client, if_match, merge, record).await
+        let record = |before: &Values, after: &Values| {
+            let (before, after) = (before.settings.clone(), after.settings.clone());
+            match client {
+                Some(client) => {
+                    let changes = changes(&before.own(features), &after.own(features));
+                    Record::new(Action::ClientPortalConfigUpdated, client, changes)
+                }
+                None => {
+                    let changes = changes(&before.resolve(features), &after.resolve(features));
+                    Record::new(Action::PortalConfigUpdated, self.org, changes)
+                }
+            }
+        };
+        let layers = self
+            .put_settings(&CONFIG, client, if_match, merge, record)
+            .await?;
+        Ok(self.show_config(layers))
     }
 
     /// Reads settings in one request.
@@ -210,7 +184,7 @@ impl Agency<'_> {
     /// [`Error::NotEnabled`], then [`Error::NotFound`].
     async fn settings<S: DeserializeOwned + Default>(
         &self,
-        kind: &Kind,
+        kind: &SettingsItem,
         client: Option<ClientOrgId>,
     ) -> Result<Layers<S>> {
         let agency = (kind.key)(self.org, None);
@@ -234,11 +208,11 @@ impl Agency<'_> {
 
     async fn put_settings<S: Serialize + DeserializeOwned + Default>(
         &self,
-        kind: &Kind,
+        kind: &SettingsItem,
         client: Option<ClientOrgId>,
         if_match: &IfMatch,
-        merge: impl Fn(&Settings<S>) -> Settings<S>,
-        record: impl Fn(&Settings<S>, &Settings<S>) -> Record,
+        merge: impl Fn(&StoredSettings<S>) -> StoredSettings<S>,
+        record: impl Fn(&StoredSettings<S>, &StoredSettings<S>) -> Record,
     ) -> Result<Layers<S>> {
         let mut retry = self.retry();
         loop {
@@ -247,7 +221,7 @@ impl Agency<'_> {
                 return Err(Error::Stale);
             }
             let write = self.write_after(&own);
-            let settings = Settings {
+            let settings = StoredSettings {
                 created_at: own.value.created_at.or(Some(write.time())),
                 updated_at: Some(write.time()),
                 ..merge(&own.value)
@@ -285,28 +259,11 @@ impl Agency<'_> {
         (branding, tag(write_id))
     }
 
-    fn show_config(&self, features: &Features, layers: Layers<ConfigValues>) -> (PortalConfig, String) {
+    fn show_config(&self, layers: Layers<PortalConfigValues>) -> (StoredPortalConfig, String) {
         let Stored { value: own, write_id } = layers.own;
-        let config = PortalConfig {
+        let config = StoredPortalConfig {
             organization_id: self.org.clone(),
-            settings: own.settings.resolve(features),
-            created_at: own.created_at,
-            updated_at: own.updated_at,
-        };
-        (config, tag(write_id))
-    }
-
-    fn show_client_config(
-        &self,
-        client: ClientOrgId,
-        features: &Features,
-        layers: Layers<ConfigValues>,
-    ) -> (ClientPortalConfig, String) {
-        let Stored { value: own, write_id } = layers.own;
-        let config = ClientPortalConfig {
-            organization_id: self.org.clone(),
-            client_org_id: client,
-            settings: own.settings.own(features),
+            values: own.settings,
             created_at: own.created_at,
             updated_at: own.updated_at,
         };

@@ -92,8 +92,10 @@ async fn each_feature_is_the_clients_or_else_the_agencys_or_else_the_default() {
     let own = json!({"reports": false});
     let config = owner.put(&path, json!({"features": own})).await.expect(200);
     assert_eq!(config["features"], json!({"invoices": null, "reports": false}));
+    let back = owner.put(&path, config.clone()).await.expect(200);
+    assert_eq!(back["features"], config["features"], "a caller can send it back");
     assert_eq!(seen().await, json!({"invoices": true, "reports": false}));
-    let entry = owner.audit().await.swap_remove(0);
+    let entry = owner.audit().await.swap_remove(1);
     assert_eq!(entry["after"], json!({"features": config["features"]}));
     owner
         .put(&path, json!({"features": {"reports": null}}))

@@ -139,7 +139,7 @@ async fn features_are_merged_by_name_and_null_sets_the_default() {
             json!({"invoices": false, "reports": true}),
             json!({"invoices": false, "reports": true}),
         ),
-        (Value::Null, defaults.clone()),
+        (json!({"invoices": null, "reports": null}), defaults.clone()),
     ] {
         let config = owner
             .put(CONFIG, json!({"features": sent, "featureLogs": false}))
@@ -182,8 +182,10 @@ async fn a_feature_that_is_unknown_or_no_boolean_is_rejected_at_its_pointer() {
             ("/features/invoices", "wrong-type"),
             ("/features/reports", "wrong-type"),
         ]);
-    let answer = owner.put(CONFIG, json!({"features": ["invoices"]})).await;
-    answer.expect_faults(&[("/features", "wrong-type")]);
+    for features in [json!(["invoices"]), Value::Null] {
+        let answer = owner.put(CONFIG, json!({"features": features})).await;
+        answer.expect_faults(&[("/features", "wrong-type")]);
+    }
     let many: Map<_, _> = (0..1000).map(|n| (format!("f{n}"), json!(true))).collect();
     assert_eq!(
         owner.put(CONFIG, json!({"features": many})).await.faults().len(),

@@ -10,7 +10,7 @@ use shared::{
     },
     models::{
         Code, audit,
-        branding::WarningCode,
+        branding::BrandingWarningCode,
         domain,
         portal::{InfrastructureVisibility, PortalRole},
     },
@@ -309,7 +309,7 @@ fn describe_values(schemas: &mut Schemas) {
     describe(schemas, documented::<audit::Action>);
     describe(schemas, documented::<audit::ActorType>);
     describe(schemas, documented::<audit::TargetType>);
-    describe(schemas, documented::<WarningCode>);
+    describe(schemas, documented::<BrandingWarningCode>);
     describe(schemas, documented::<domain::DomainType>);
     describe(schemas, documented::<domain::FindingCode>);
     describe(schemas, documented::<domain::Level>);
