@@ -29,7 +29,8 @@ const agency = await agencies.enableAgency();
 assert.equal(agency.organizationId, ORG);
 
 const brandingUpdate = { primaryColor: "#0b5fff", logoUrl: "https://cdn.acme.com/logo.svg", footerText: null, fontFamily: "" };
-const branding = await new BrandingApi(configuration).putBranding({ brandingUpdate });
+const brandings = new BrandingApi(configuration);
+const branding = await brandings.putBranding({ brandingUpdate });
 assert.deepEqual([branding.primaryColor, branding.footerText], ["#0b5fff", null]);
 
 const create = (name: string, idempotencyKey: string) =>
@@ -51,6 +52,9 @@ for (let cursor: string | null | undefined; cursor !== null; pages++) {
 assert.deepEqual([found, pages], [names, 4]);
 const bySlug = await clients.listClientOrgs({ slug: first.slug });
 assert.deepEqual(bySlug.items, [first]);
+
+const own = await brandings.putClientBranding({ clientOrgId: first.id, brandingUpdate: { portalName: "Portal 0" } });
+assert.deepEqual([own.clientOrgId, own.portalName, own.primaryColor], [first.id, "Portal 0", null]);
 
 const subdomain = await domains.createPortalDomain({ portalDomainCreate: { subdomain: label } });
 assert.deepEqual([subdomain.status, subdomain.check], [PortalDomainStatus.Verified, null]);

@@ -4,7 +4,7 @@ import os
 
 from agency_client import AuthenticatedClient, Client
 from agency_client.api.agency import enable_agency, get_agency_overview, list_audit_entries
-from agency_client.api.branding import put_branding
+from agency_client.api.branding import put_branding, put_client_branding
 from agency_client.api.clients import create_client_org, list_client_orgs
 from agency_client.api.portal import get_portal_context
 from agency_client.api.portal_domains import create_portal_domain
@@ -16,6 +16,7 @@ from agency_client.models import (
     AuditEntryPage,
     Branding,
     BrandingUpdate,
+    ClientBranding,
     ClientOrg,
     ClientOrgCreate,
     ClientOrgPage,
@@ -65,6 +66,10 @@ while pages == 0 or cursor is not None:
 assert found == names and pages == 4, (found, pages)
 by_slug = list_client_orgs.sync(client=client, slug=created[0].slug)
 assert isinstance(by_slug, ClientOrgPage) and [each.id for each in by_slug.items] == [created[0].id], by_slug
+
+own = put_client_branding.sync(created[0].id, client=client, body=BrandingUpdate(portal_name="Portal 0"))
+assert isinstance(own, ClientBranding) and own.client_org_id == created[0].id, own
+assert own.portal_name == "Portal 0" and own.primary_color is None, own
 
 subdomain = create_portal_domain.sync(client=client, body=SubdomainCreate(subdomain=org.replace("_", "-")))
 assert isinstance(subdomain, PortalDomain) and subdomain.status is PortalDomainStatus.VERIFIED and subdomain.check is None
