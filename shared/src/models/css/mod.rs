@@ -380,6 +380,7 @@ mod tests {
             "@font-face{src:local(x)}",
             "@namespace svg \"x\";",
             "@property --x{syntax:'*';inherits:true}",
+            "@property --x{syntax:'<url>';inherits:true;initial-value:url(x)}",
             "@document x{}",
             "@-moz-document x{}",
             "@font-feature-values x{}",
@@ -544,6 +545,7 @@ mod tests {
     fn a_less_than_sign_begins_no_tag() {
         for sheet in [
             "</style><script>",
+            "a{b:c}</style><script>alert(1)</script>",
             "<!-- a{b:c}",
             "a{content:\"</style>\"}",
             "a{content:'<!--'}",
@@ -595,7 +597,9 @@ mod tests {
         }
         forbidden("a{b:c\\9}");
         forbidden("@\\69mport 'x'");
+        forbidden("@im\\70ort 'x';");
         forbidden("a{b:\\75rl(x)}");
+        forbidden("a{b:u\\72 l(x)}");
         malformed("a{content:\"\\201C\n\"}");
     }
 
@@ -642,6 +646,7 @@ mod tests {
             "if(style(--portal-logo): red; else: blue)",
             "inherit(--portal-logo)",
             "var(--x, var(--PORTAL-LOGO))",
+            "var(--portal-login-\\62g)",
         ] {
             forbidden(&format!("a{{background:{value}}}"));
             forbidden(&format!("a{{--mine:{value}}}"));
