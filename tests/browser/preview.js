@@ -1,8 +1,9 @@
 // The preview of `cargo local`: what a portal's login page and dashboard show.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { API, BRANDING, FILES, accessibilityFaults, agency, launch, open, preview, token } from "./world.js";
+import { API, FILES, accessibilityFaults, agency, differentPixels, launch, open, preview, token } from "./world.js";
 
 const HOST = "acme.portal.localhost";
 const SCHEMES = ["light", "dark"];
@@ -14,7 +15,7 @@ before(async () => {
   await call("PUT", "/agency/portal-config", { featureDatabases: false, featureTerminal: true, infrastructureVisibility: "summary" });
   client = await call("POST", "/agency/clients", { name: "Bäckerei Müller" });
 });
-after(() => browser.close());
+after(() => browser?.close());
 
 const rgb = (hex) => `rgb(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(", ")})`;
 
@@ -66,7 +67,12 @@ async function look(page, scheme, name) {
     ],
   });
   assert.deepEqual(await accessibilityFaults(page), []);
-  await page.screenshot({ path: `${process.env.PICTURES}/${name}-${scheme}.png`, animations: "disabled" });
+  const file = `${name}-${scheme}.png`;
+  const picture = await page.screenshot({ path: `${process.env.PICTURES}/${file}`, animations: "disabled" });
+  if (!process.env.UPDATE_PICTURES) {
+    const count = await differentPixels(browser, picture, readFileSync(`tests/browser/pictures/${file}`));
+    assert.ok(count <= 50, `${count} pixels differ from README.md's ${file}: if they should, run UPDATE_PICTURES=1 .ci/browser`);
+  }
   await assertNarrow(page);
 }
 
@@ -74,6 +80,14 @@ async function look(page, scheme, name) {
 async function assertNarrow(page) {
   await page.setViewportSize({ width: 320, height: 800 });
   assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 320);
+}
+
+// Holds the next request of this path, until its route continues.
+async function hold(page, path) {
+  let held;
+  const route = new Promise((resolve) => (held = resolve));
+  await page.route(`**/portal/${path}*`, held);
+  return { route };
 }
 
 // Nothing was blocked or failed, and other hosts were asked for the files of the branding alone.
@@ -107,9 +121,17 @@ for (const scheme of SCHEMES) {
   });
 }
 
-test("the page shows the portal of its own host without a parameter", async () => {
-  const page = await visit(`http://${HOST}:3000/preview`);
-  assert.equal(await page.title(), "Log in – Acme Portal");
+test("at its own host the page shows that portal alone, and takes no token from a link", async () => {
+  for (const rest of ["", "?host=theme.portal.localhost", `#token=${token(client.id, "member")}`]) {
+    const page = await visit(`http://${HOST}:3000/preview${rest}`);
+    assert.equal(await page.title(), "Log in – Acme Portal");
+    assertQuiet(page);
+  }
+});
+
+test("an empty host is the page's own", async () => {
+  const page = await visit(preview(""));
+  await page.getByText("There is no portal at this address.").waitFor();
   assertQuiet(page);
 });
 
@@ -118,6 +140,81 @@ test("a token in the fragment is removed from the address", async () => {
   assert.equal(await page.getByRole("heading").textContent(), "Backups");
   assert.equal(await page.locator("#client").textContent(), "", "an agency has no name");
   assert.equal(page.url(), preview(HOST));
+  const failed = await visit(preview("nobody.portal.localhost", "#token=x"));
+  assert.equal(failed.url(), preview("nobody.portal.localhost"));
+});
+
+for (const path of ["branding", "theme.css"]) {
+  test(`nobody sees the page before ${path} is there`, async () => {
+    const page = await open(browser);
+    const held = await hold(page, path);
+    const other = page.waitForEvent("requestfinished", (request) => /portal\/(branding|theme)/.test(request.url()));
+    await page.goto(preview(HOST), { waitUntil: "commit" });
+    const [route] = await Promise.all([held.route, other]);
+    assert.equal(await page.locator("body").isVisible(), false);
+    await route.continue();
+    await page.getByRole("heading", { name: "Log in" }).waitFor();
+    assertQuiet(page);
+  });
+}
+
+test("the page works without the style sheet of the portal", async () => {
+  const page = await open(browser);
+  await page.route("**/portal/theme.css*", (route) => route.abort());
+  await page.goto(preview(HOST, `#token=${token(client.id, "member")}`));
+  await page.getByRole("heading", { name: "Backups" }).waitFor();
+  assert.deepEqual(await accessibilityFaults(page), []);
+  assertQuiet(page);
+});
+
+for (const [at, path] of ["branding", "theme.css", "context"].entries()) {
+  test(`the page does not wait for ${path} without end`, async () => {
+    const page = await open(browser);
+    // The test ends the deadlines of the page.
+    await page.addInitScript(() => {
+      window.deadlines = [];
+      AbortSignal.timeout = (milliseconds) => {
+        const controller = new AbortController();
+        deadlines.push(() => (controller.abort(new DOMException("deadline", "TimeoutError")), milliseconds));
+        return controller.signal;
+      };
+    });
+    const held = await hold(page, path);
+    await page.goto(preview(HOST, "#token=x"), { waitUntil: "commit" });
+    await held.route;
+    assert.equal(await page.locator("body").isVisible(), false);
+    assert.equal(await page.evaluate((at) => deadlines[at](), at), 10_000);
+    await page.getByText(path === "theme.css" ? "The token is not valid." : "The portal does not respond.").waitFor();
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+    assert.deepEqual(page.failures.map((failure) => failure.split(":")[0]), path === "theme.css" ? [] : ["TimeoutError"]);
+  });
+}
+
+test("a bug is logged", async () => {
+  const page = await open(browser);
+  await page.route("**/portal/context*", (route) => route.fulfill({ json: {} }));
+  await page.goto(preview(HOST, "#token=x"));
+  await page.getByText("The portal does not respond.").waitFor();
+  assert.match(`${page.failures}`, /^TypeError: /);
+});
+
+test("every language has the same words, and one for each boolean of the portal configuration", async () => {
+  const script = await (await fetch(`${API}/preview/words.js`)).text();
+  const { WORDS } = await import(`data:text/javascript,${encodeURIComponent(script)}`);
+  const config = await call("GET", "/agency/portal-config");
+  const settings = Object.keys(config).filter((name) => typeof config[name] === "boolean").sort();
+  const names = Object.keys(WORDS.en).sort();
+  for (const words of Object.values(WORDS)) {
+    assert.deepEqual(Object.keys(words.settings).sort(), settings);
+    assert.deepEqual(Object.keys(words).sort(), names);
+  }
+});
+
+test("a portal in a language without words is in English", async () => {
+  await agency("french", { language: "fr" });
+  const page = await visit(preview("french.portal.localhost"));
+  assert.equal(await page.title(), "Log in – french.portal.localhost");
+  assert.equal(await page.evaluate(() => document.documentElement.lang), "en");
 });
 
 test("the keyboard alone is enough to log in, to move and to log out", async () => {
@@ -135,6 +232,9 @@ test("the keyboard alone is enough to log in, to move and to log out", async () 
   await page.keyboard.type("no token");
   await page.keyboard.press("Enter");
   await page.getByRole("alert").filter({ hasText: "The token is not valid." }).waitFor();
+  const field = page.getByLabel("Token");
+  assert.deepEqual([await focused(), await field.getAttribute("aria-invalid")], ["token", "true"]);
+  assert.deepEqual(await accessibilityFaults(page), []);
   await page.keyboard.press("Control+A");
   await page.keyboard.insertText(token(client.id, "member"));
   await page.keyboard.press("Enter");
@@ -177,21 +277,89 @@ test("a problem is explained in words", async () => {
   await suspended.getByRole("heading", { name: "Backups" }).waitFor();
 });
 
-test("a client's own portal has its own look and language", async () => {
-  const own = await call("POST", "/agency/clients", { name: "Globex" });
-  await call("PUT", `/agency/clients/${own.id}/branding`, {
-    portalName: "Globex", language: "de-AT", primaryColor: "#7a1f5c", footerText: "<b>Globex</b>\n& friends",
-  });
-  await call("POST", "/agency/portal-domains", { subdomain: "own", clientOrgId: own.id });
-  const page = await visit(preview("own.portal.localhost", `#token=${token(own.id, "member")}`));
-  assert.equal(await page.title(), "Sicherungen – Globex");
-  assert.equal(await page.evaluate(() => document.documentElement.lang), "de-AT");
-  assert.equal(await page.getByRole("img", { name: "Globex" }).isVisible(), true);
-  assert.equal(await page.locator("#footer").innerText(), "<b>Globex</b>\n& friends");
-  const current = page.locator("nav [aria-current=page]");
-  assert.equal(await current.evaluate((link) => getComputedStyle(link).backgroundColor), rgb("#7a1f5c"));
+test("during a login, the notice disappears and the button does not work", async () => {
+  const page = await visit(preview(HOST, "#token=x"));
+  await page.getByRole("alert").filter({ hasText: "The token is not valid." }).waitFor();
+  const held = await hold(page, "context");
+  const button = page.getByRole("button", { name: "Log in" });
+  await page.getByLabel("Token").fill("y");
+  await button.click();
+  const route = await held.route;
+  assert.deepEqual([await page.locator("#notice").textContent(), await button.isDisabled()], ["", true]);
+  assert.equal(await page.getByLabel("Token").getAttribute("aria-invalid"), null);
+  await route.continue();
+  await page.getByRole("alert").filter({ hasText: "The token is not valid." }).waitFor();
+  assert.equal(await button.isDisabled(), false);
   assertQuiet(page);
 });
+
+test("the current entry has a mark without colours", async () => {
+  const page = await open(browser, { forcedColors: "active" });
+  await page.goto(preview(HOST, `#token=${token(client.id, "member")}`));
+  await page.getByRole("heading", { name: "Backups" }).waitFor();
+  const styles = await page.locator("nav a").evaluateAll((links) =>
+    links.slice(0, 2).map((link) => [getComputedStyle(link).fontWeight, getComputedStyle(link).outlineStyle]));
+  assert.deepEqual(styles, [["600", "solid"], ["400", "none"]]);
+});
+
+// Only some of the settings, and for dark mode a colour alone.
+const OWN = {
+  portalName: "Globex", language: "de-AT", primaryColor: "#7a1f5c", primaryColorDark: "#f0a8d8", fontFamily: "'Own Font', serif",
+  logoUrl: "https://cdn.acme.com/icon.svg", footerText: "<b>Globex</b>\n& friends", customCss: "main { border-radius: 2rem; }",
+};
+let own;
+
+// A client with its own branding and a portal of its own.
+const ownClient = async () => {
+  if (own) return own;
+  own = await call("POST", "/agency/clients", { name: "Globex" });
+  await call("PUT", `/agency/clients/${own.id}/branding`, OWN);
+  await call("POST", "/agency/portal-domains", { subdomain: "own", clientOrgId: own.id });
+  return own;
+};
+
+for (const scheme of SCHEMES) {
+  for (const [place, radius] of [["own", "32px"], ["acme", "16px"]]) {
+    test(`a client's user sees the client's look and language at ${place}.portal.localhost (${scheme})`, async () => {
+      const user = token((await ownClient()).id, "member");
+      const page = await visit(preview(`${place}.portal.localhost`), scheme);
+      assert.equal(await page.title(), place === "own" ? "Anmelden – Globex" : "Log in – Acme Portal");
+      await page.locator("#token").fill(user);
+      await page.keyboard.press("Enter");
+      await page.getByRole("heading", { name: "Sicherungen" }).waitFor();
+      assert.equal(await page.title(), "Sicherungen – Globex");
+      await page.evaluate(() => document.fonts.ready);
+      const seen = await page.evaluate(() => {
+        const style = (selector) => getComputedStyle(document.querySelector(selector));
+        return {
+          lang: document.documentElement.lang,
+          footer: document.getElementById("footer").innerText,
+          entry: [style("[aria-current=page]").backgroundColor, style("[aria-current=page]").color],
+          client: style("#client").backgroundColor,
+          font: style("body").fontFamily,
+          fonts: [...document.fonts].filter((font) => font.status === "loaded").map((font) => font.family.replaceAll('"', "")),
+          radius: style("main").borderRadius,
+        };
+      });
+      const dark = scheme === "dark";
+      if (place === "acme") seen.fonts = seen.fonts.filter((font) => font !== "Figtree"); // The login page has used it.
+      assert.deepEqual(seen, {
+        lang: "de-AT",
+        footer: OWN.footerText,
+        entry: dark ? [rgb("#f0a8d8"), rgb("#000000")] : [rgb("#7a1f5c"), rgb("#ffffff")],
+        client: rgb(dark ? "#7ddba9" : "#0a5d3a"), // The agency's.
+        font: "\"Own Font\", serif, sans-serif",
+        fonts: ["Own Font"],
+        radius,
+      });
+      // The agency's logo for dark mode is inherited.
+      const image = await page.getByRole("img", { name: "Globex" }).evaluate((image) => image.currentSrc);
+      assert.equal(image, dark ? "https://cdn.acme.com/logo-dark.svg" : OWN.logoUrl);
+      assert.deepEqual(await accessibilityFaults(page), []);
+      assertQuiet(page);
+    });
+  }
+}
 
 test("a portal without images is usable, also with long words", async () => {
   const long = { portalName: "W".repeat(60), footerText: "W".repeat(500) };

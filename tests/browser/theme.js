@@ -14,48 +14,19 @@ before(async () => {
   browser = await launch();
   call = await agency("theme");
 });
-after(() => browser.close());
+after(() => browser?.close());
 
-const HOSTILE = [
-  'a { background: url("https://evil.example/a.png") }',
-  "a { background: URL(https://evil.example/a.png) }",
-  'a { background: image-set("https://evil.example/a.png" 1x) }',
-  'a { background: -webkit-image-set(url("https://evil.example/a.png") 1x) }',
-  "a { background: \\75rl(https://evil.example/a.png) }",
-  "a { background: u\\72 l(https://evil.example/a.png) }",
-  'a { background: src("https://evil.example/a.png") }',
-  '@import "https://evil.example/a.css";',
-  '@im\\70ort "https://evil.example/a.css";',
-  '@font-face { font-family: Evil; src: url("https://evil.example/a.woff2") }',
-  '@namespace "https://evil.example/";',
-  '@property --a { syntax: "<url>"; inherits: true; initial-value: url("https://evil.example/a.png") }',
-  'input[value^="a"] { background: var(--portal-logo) }',
-  'input[value^="a"] { background: var(--portal-login-\\62g) }',
-  "a { width: expression(alert(1)) }",
-  "a { -moz-binding: none }",
-  "a { color: red }</style><script>alert(1)</script>",
-  'a { content: "</style>" }',
-  "a { color: red",
-];
-
-test("a hostile style sheet is rejected, and the one before remains", async () => {
-  const before = await (await fetch(API + THEME)).text();
-  for (const customCss of HOSTILE) {
-    const problem = await call("PUT", "/agency/branding", { customCss }, [422]);
-    assert.deepEqual(problem.errors.map(({ pointer }) => pointer), ["/customCss"], customCss);
-  }
-  assert.equal(await (await fetch(API + THEME)).text(), before);
-});
-
-test("an accepted style sheet loads nothing, and delays no image", async () => {
+test("an accepted style sheet loads nothing, and delays neither the images nor the font", async () => {
   const everyday = "shared/src/models/css/everyday";
   const sheets = readdirSync(everyday).map((file) => readFileSync(`${everyday}/${file}`, "utf8"));
-  for (const customCss of [...sheets, "img, picture, body * { display: none }"]) {
+  for (const customCss of [...sheets, "img, picture, body * { display: none }", "body * { font-family: serif !important }"]) {
     await call("PUT", "/agency/branding", { customCss });
     const page = await open(browser);
+    const font = page.waitForRequest(BRANDING.fontUrl);
     await page.goto(preview(HOST));
     await page.locator("body").waitFor({ state: "attached" });
     await page.waitForFunction(() => document.title.startsWith("Log in") && [...document.images].every((image) => image.complete));
+    await font;
     const urls = page.requests.map(({ url }) => url);
     assert.deepEqual(urls.filter((url) => !FILES[url]), [], customCss);
     assert.ok(urls.includes(BRANDING.logoUrl) && urls.includes(BRANDING.loginBgUrl), `${urls} with ${customCss}`);

@@ -93,13 +93,15 @@ export const launch = () =>
   });
 
 // A new page. It reaches the API and the files alone. `page.requests` has what it asked of other hosts, `page.blocked` what the
-// policy blocked, `page.failures` the exceptions of its scripts.
+// policy blocked, `page.failures` the exceptions of its scripts and the errors that they log.
 export async function open(browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   context.setDefaultTimeout(10_000);
   const page = await context.newPage();
   Object.assign(page, { requests: [], blocked: [], failures: [] });
   page.on("pageerror", (error) => page.failures.push(String(error)));
+  // What the browser itself logs, such as the status of a response, has no arguments.
+  page.on("console", (message) => message.type() === "error" && message.args().length > 0 && page.failures.push(message.text()));
   page.on("dialog", (dialog) => page.failures.push(dialog.message()) && dialog.dismiss());
   await page.exposeFunction("report", (directive, uri) => page.blocked.push(`${directive} ${uri}`));
   await page.addInitScript(() =>
@@ -122,4 +124,25 @@ export async function accessibilityFaults(page) {
   await page.evaluate(axe.source);
   const { violations, incomplete } = await page.evaluate(() => axe.run({ preload: false }));
   return [...violations, ...incomplete].map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+}
+
+// How many pixels differ between two pictures of the same size. The tolerance is for the edges of letters, which differ between
+// versions of Chromium.
+export async function differentPixels(browser, ...pictures) {
+  const page = await browser.newPage();
+  const count = await page.evaluate(async (pictures) => {
+    const decode = async (base64) => {
+      const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${base64}`)).blob());
+      const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+      context.drawImage(image, 0, 0);
+      return context.getImageData(0, 0, image.width, image.height);
+    };
+    const [a, b] = await Promise.all(pictures.map(decode));
+    if (a.width !== b.width || a.height !== b.height) return Infinity;
+    const different = new Set();
+    for (let at = 0; at < a.data.length; at++) if (Math.abs(a.data[at] - b.data[at]) > 48) different.add(at >> 2);
+    return different.size;
+  }, pictures.map((picture) => picture.toString("base64")));
+  await page.close();
+  return count;
 }

@@ -8,9 +8,9 @@ use axum::{
 
 /// The policy that README.md recommends. The API's origin is the page's own here.
 const POLICY: &str = "default-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' https:; \
-    font-src 'self' https:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+    font-src 'self' https:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The page and its two files.
+/// The page and its files.
 pub fn router() -> Router {
     let file = |media: &'static str, text: &'static str| {
         let headers: [(HeaderName, &str); 2] = [
@@ -31,6 +31,10 @@ pub fn router() -> Router {
         .route(
             "/preview/preview.js",
             file("text/javascript; charset=utf-8", include_str!("preview.js")),
+        )
+        .route(
+            "/preview/words.js",
+            file("text/javascript; charset=utf-8", include_str!("words.js")),
         )
 }
 
@@ -68,6 +72,7 @@ mod tests {
             ("/preview?host=acme.portal.localhost", "text/html; charset=utf-8"),
             ("/preview/preview.css", "text/css; charset=utf-8"),
             ("/preview/preview.js", "text/javascript; charset=utf-8"),
+            ("/preview/words.js", "text/javascript; charset=utf-8"),
         ] {
             let response = system.send(request(path)).await;
             assert_eq!(response.status(), StatusCode::OK, "{path}");
@@ -115,7 +120,12 @@ mod tests {
         let system = System::start().await;
         let dns = verification::Dns::new(&system.app.config.dns).unwrap();
         let functions = shared::http::service(openapi::routes(dns.clone()).into(), system.app.clone());
-        for path in ["/preview", "/preview/preview.css", "/preview/preview.js"] {
+        for path in [
+            "/preview",
+            "/preview/preview.css",
+            "/preview/preview.js",
+            "/preview/words.js",
+        ] {
             let response: Result<_, Infallible> = functions.clone().oneshot(request(path)).await;
             assert_eq!(response.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
         }

@@ -1,22 +1,36 @@
 // The login page and the frame of a portal. All that they show comes from two public operations and the portal context.
 
-// A portal is at its own host. `?host=` names it where this page is at another one, such as the API's.
-const host = new URLSearchParams(location.search).get("host") ?? location.hostname;
+// `cargo local` takes a token from the fragment, which is not sent to a server. Here it leaves the address before anything else
+// happens, so it stays neither in the history nor in a copied link. A portal must never take a token from a link: the author of the
+// link would choose the account that the user acts in (login CSRF). Use OpenID Connect with `state`.
+const isLocal = ["127.0.0.1", "localhost"].includes(location.hostname);
+const token = isLocal && new URLSearchParams(location.hash.slice(1)).get("token");
+if (token) history.replaceState(null, "", location.pathname + location.search);
+const { WORDS } = await import("./words.js");
+
+// A portal is at its own host. `?host=` names it for `cargo local` alone: elsewhere a link could show another agency's portal.
+const host = (isLocal && new URLSearchParams(location.search).get("host")) || location.hostname;
 const query = `?host=${encodeURIComponent(host)}`;
+const DEADLINE = 10_000; // Of each request, in milliseconds: the page is hidden until the first ones end.
 const element = (id) => document.getElementById(id);
-let words, name = host;
+let words, look, name = host; // `look` is the branding of the host.
 
 async function get(path, headers = {}) {
-  const response = await fetch(path + query, { headers });
+  const response = await fetch(path + query, { headers, signal: AbortSignal.timeout(DEADLINE) });
   if (!response.ok) throw await response.json(); // Problem details (RFC 9457). Their code is stable, their texts may change.
   return response.json();
 }
 
-// Resolves also if the style sheet does not load: the portal works without it.
-function loadTheme() {
-  const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: `/portal/theme.css${query}` });
+function addLink(properties) {
+  const link = Object.assign(document.createElement("link"), properties);
   document.head.append(link);
-  return new Promise((done) => (link.onload = link.onerror = done));
+  return link;
+}
+
+// Resolves also if the style sheet does not load in time: the portal works without it.
+function loadTheme() {
+  const link = addLink({ rel: "stylesheet", href: `/portal/theme.css${query}` });
+  return new Promise((done) => (link.onload = link.onerror = AbortSignal.timeout(DEADLINE).onabort = done));
 }
 
 // `lang` names the language of the words. They are English if there are none in the portal's language.
@@ -32,8 +46,10 @@ function showBranding(branding) {
   name = branding.portalName ?? host;
   if (branding.faviconUrl) element("icon").href = branding.faviconUrl;
 
-  // Both images are elements of every page, so they load whatever the style sheet is: if one loaded under a selector, the
-  // time of its request would tell its host what the selector saw. An element also has an alternative text.
+  // Both images are elements of every page, and the font is preloaded, so they load whatever the style sheet is: if one loaded
+  // under a selector, the time of its request would tell its host what the selector saw. An element also has an alternative text.
+  const font = { rel: "preload", as: "font", type: "font/woff2", crossOrigin: "anonymous", href: branding.fontUrl };
+  if (branding.fontUrl) addLink(font);
   const [dark, logo] = element("logo").children;
   element("logo").hidden = !branding.logoUrl;
   element("name").textContent = branding.logoUrl ? "" : name;
@@ -48,6 +64,29 @@ function showBranding(branding) {
   }
 }
 
+const PROPERTIES = {
+  primary: "primaryColor", accent: "accentColor", "on-primary": "onPrimaryColor", "on-accent": "onAccentColor",
+  "font-family": "fontFamily",
+};
+
+// `theme.css` has the look of the host. At the agency's host, a client's user sees the client's own look after login: what
+// differs goes into another style sheet. Only the client's own hosts apply the client's `customCss`.
+function showLook(branding) {
+  const differs = (...settings) => settings.some((setting) => branding[setting] !== look[setting]);
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(":root {} @media (prefers-color-scheme: dark) { :root {} }");
+  document.adoptedStyleSheets.push(sheet);
+  const [light, { cssRules: [dark] }] = sheet.cssRules;
+  for (const [property, setting] of Object.entries(PROPERTIES)) {
+    if (!differs(setting, `${setting}Dark`)) continue;
+    light.style.setProperty(`--portal-${property}`, branding[setting]);
+    dark.style.setProperty(`--portal-${property}`, branding[`${setting}Dark`] ?? null);
+  }
+  const [, family] = branding.fontFamily?.match(/^["']?([^"',]+)/) ?? [];
+  if (family && branding.fontUrl && differs("fontFamily", "fontUrl"))
+    document.fonts.add(new FontFace(family, `url("${branding.fontUrl}")`, { display: "swap" }));
+}
+
 // Shows one of the views `login`, `dashboard` and `problem`.
 function show(view, title) {
   document.body.className = view;
@@ -59,23 +98,28 @@ function show(view, title) {
 }
 
 function showProblem(problem) {
-  // After a `401` the form remains, for another token. No other problem can be solved there.
-  if (problem.status !== 401) show("problem", words.problem);
+  if (!problem.status) console.error(problem); // Not a problem that the API reports: the network, or a bug of this script.
   element("notice").textContent = words[problem.code] ?? words.other;
+  // After a `401` the form remains, for another token. No other problem can be solved there.
+  if (problem.status !== 401) return show("problem", words.problem);
+  element("token").ariaInvalid = "true";
+  element("token").focus();
 }
 
-function showDashboard({ organization, config }) {
+function showDashboard({ organization, branding, config }) {
+  showBranding(branding);
+  showLook(branding);
   element("client").textContent = organization.name; // An agency's name is null.
   element("entries").replaceChildren();
   const add = (id, label) => {
     const link = Object.assign(document.createElement("a"), { href: `#${id}`, textContent: label });
     element("entries").appendChild(document.createElement("li")).append(link);
   };
-  for (const [setting, label] of Object.entries(words.settings)) if (config[setting]) add(setting, label);
-  const visibility = config.infrastructureVisibility;
-  if (visibility !== "hidden") add("infrastructureVisibility", words[visibility]);
-  // The operator's own features, if it has any. A portal has words for them.
-  for (const [feature, isOn] of Object.entries(config.features ?? {})) if (isOn) add(feature, feature);
+  // The operator's own features are in `features`, if it has any. A portal has words for them.
+  for (const [setting, value] of Object.entries({ ...config, ...config.features })) {
+    if (value === true) add(setting, words.settings[setting] ?? setting);
+    if (setting === "infrastructureVisibility" && value !== "hidden") add(setting, words[value]);
+  }
   addEventListener("hashchange", showEntry);
   showEntry();
 }
@@ -88,7 +132,15 @@ function showEntry() {
   show("dashboard", current?.textContent ?? name);
 }
 
-const logIn = (token) => get("/portal/context", { authorization: `Bearer ${token}` }).then(showDashboard).catch(showProblem);
+async function logIn(token) {
+  const button = document.querySelector("form button");
+  button.disabled = true;
+  // A screen reader reads a notice that changes, so the same notice as before has to disappear first.
+  element("notice").textContent = "";
+  element("token").ariaInvalid = null;
+  await get("/portal/context", { authorization: `Bearer ${token}` }).then(showDashboard).catch(showProblem);
+  button.disabled = false;
+}
 
 element("login").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -99,49 +151,11 @@ for (const button of document.querySelectorAll(".again")) button.onclick = () =>
 // Somebody enters an address with a token where the page is open already.
 addEventListener("hashchange", () => location.hash.startsWith("#token=") && location.reload());
 
-const WORDS = {
-  en: {
-    logIn: "Log in", logOut: "Log out", token: "Token", again: "Try again", content: "The portal shows this page here.",
-    supportUrl: "Support", termsUrl: "Terms", privacyUrl: "Privacy", imprintUrl: "Imprint",
-    settings: {
-      featureBackups: "Backups", featureDatabases: "Databases", featureDomains: "Domains", featureFileEditor: "Files",
-      featureLogs: "Logs", featureMonitoring: "Monitoring", featureOdooShell: "Odoo shell",
-      featureTerminal: "Terminal", teamManagementEnabled: "Team",
-    },
-    summary: "Infrastructure: summary", full: "Infrastructure",
-    problem: "You cannot use this portal now", other: "The portal does not respond. Try again later.",
-    "no-portal": "There is no portal at this address.", "invalid-token": "The token is not valid. Enter another one.",
-    "wrong-portal": "Your account belongs to another portal. Log in with another account.",
-    "client-suspended": "The access of your organization is suspended. Ask the support for the reason.",
-    "expired-token": "The token has expired. Enter a new one.",
-  },
-  de: {
-    logIn: "Anmelden", logOut: "Abmelden", token: "Token", again: "Erneut versuchen", content: "Hier zeigt das Portal diese Seite.",
-    supportUrl: "Hilfe", termsUrl: "AGB", privacyUrl: "Datenschutz", imprintUrl: "Impressum",
-    settings: {
-      featureBackups: "Sicherungen", featureDatabases: "Datenbanken", featureDomains: "Domains", featureFileEditor: "Dateien",
-      featureLogs: "Protokolle", featureMonitoring: "Überwachung", featureOdooShell: "Odoo-Shell",
-      featureTerminal: "Terminal", teamManagementEnabled: "Team",
-    },
-    summary: "Infrastruktur: Übersicht", full: "Infrastruktur",
-    problem: "Sie können dieses Portal zurzeit nicht nutzen", other: "Das Portal antwortet nicht. Versuchen Sie es später erneut.",
-    "no-portal": "Unter dieser Adresse gibt es kein Portal.", "invalid-token": "Das Token ist ungültig. Geben Sie ein anderes ein.",
-    "wrong-portal": "Ihr Konto gehört zu einem anderen Portal. Melden Sie sich mit einem anderen Konto an.",
-    "client-suspended": "Der Zugang Ihrer Organisation ist gesperrt. Fragen Sie die Hilfe nach dem Grund.",
-    "expired-token": "Das Token ist abgelaufen. Geben Sie ein neues ein.",
-  },
-};
-
 try {
-  const [branding] = await Promise.all([get("/portal/branding"), loadTheme()]);
-  showBranding(branding);
+  [look] = await Promise.all([get("/portal/branding"), loadTheme()]);
+  showBranding(look);
   show("login", words.logIn);
-  // A fragment is not sent to a server. Without it in the address, the token is neither in the history nor in a copied link.
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (token) {
-    history.replaceState(null, "", location.pathname + location.search);
-    await logIn(token);
-  }
+  if (token) await logIn(token);
 } catch (problem) {
   translate(navigator.language);
   showProblem(problem);
