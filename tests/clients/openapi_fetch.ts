@@ -44,8 +44,8 @@ assert.deepEqual([found, pages], [names, 4]);
 const bySlug = await data(client.GET("/agency/clients", { params: { query: { slug: first.slug } } }));
 assert.deepEqual(bySlug.items, [first]);
 
-const path = { clientOrgId: first.id };
-const own = await data(client.PUT("/agency/clients/{clientOrgId}/branding", { body: { portalName: "Portal 0" }, params: { path } }));
+const params = { path: { clientOrgId: first.id } };
+const own = await data(client.PUT("/agency/clients/{clientOrgId}/branding", { params, body: { portalName: "Portal 0" } }));
 assert.deepEqual([own.clientOrgId, own.portalName, own.primaryColor], [first.id, "Portal 0", null]);
 
 const subdomain = await data(client.POST("/agency/portal-domains", { body: { subdomain: label } }));
