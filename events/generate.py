@@ -21,6 +21,7 @@ PORTAL_DOMAIN = "portal.example.com"
 # Ids that do not exist. A replay replaces them by the ids of earlier responses.
 CLIENT = "cli_0193575b-8c00-7000-8000-000000000001"
 DOMAIN = "dom_0193575b-8c00-7000-8000-000000000002"
+TOKEN = "A" * 43
 
 # function, operation, method, path template, path parameters, query, body, whether it needs a token
 OPERATIONS = [
@@ -66,6 +67,14 @@ OPERATIONS = [
     ("domains", "getPortalDomain", "GET", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "", None, True),
     ("domains", "updatePortalDomain", "PATCH", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "",
         {"primary": True}, True),
+    ("domains", "createSetupLink", "POST", "/agency/portal-domains/{domainId}/setup-link", {"domainId": DOMAIN}, "",
+        {"days": 7}, True),
+    ("domains", "deleteSetupLink", "DELETE", "/agency/portal-domains/{domainId}/setup-link", {"domainId": DOMAIN}, "",
+        None, True),
+    ("domains", "getSetup", "GET", "/portal/setup/{token}", {"token": TOKEN}, "", None, False),
+    ("domains", "verifySetup", "POST", "/portal/setup/{token}/verify", {"token": TOKEN}, "", None, False),
+    ("domains", "getSetupRecords", "GET", "/portal/setup/{token}/records", {"token": TOKEN}, "format=zone", None, False),
+    ("domains", "getSetupStyle", "GET", "/portal/setup/{token}/style.css", {"token": TOKEN}, "", None, False),
     ("domains", "deletePortalDomain", "DELETE", "/agency/portal-domains/{domainId}", {"domainId": DOMAIN}, "", None,
         True),
     ("domains", "verifyPortalDomain", "POST", "/agency/portal-domains/{domainId}/verify", {"domainId": DOMAIN}, "",

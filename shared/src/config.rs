@@ -42,6 +42,8 @@ pub struct Config {
     pub dns: DnsConfig,
     /// `API_BASE_PATH`: a prefix that paths may have, `/api` for example.
     pub base_path: Option<String>,
+    /// `PUBLIC_URL`: where setup links lead, without a slash at the end.
+    pub public_url: Option<String>,
     /// `ORIGIN_SECRET`: what a proxy before the API sends with each request.
     pub origin_secrets: Option<OriginSecrets>,
     /// `AWS_ENDPOINT_URL_DYNAMODB`: an endpoint other than AWS's.
@@ -163,6 +165,7 @@ impl Config {
                 allow_private: variables.or("DNS_ALLOW_PRIVATE", "false")?,
             },
             base_path: variables.optional_by("API_BASE_PATH", base_path)?,
+            public_url: variables.optional_by("PUBLIC_URL", public_url)?,
             origin_secrets: variables.optional("ORIGIN_SECRET")?,
             dynamodb_endpoint: match variables.optional_by("AWS_ENDPOINT_URL_DYNAMODB", endpoint)? {
                 None => variables.optional_by("AWS_ENDPOINT_URL", endpoint)?,
@@ -336,6 +339,19 @@ fn log_level(text: &str) -> Result<(), &'static str> {
         false => Err("must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL"),
     }
 }
+
+fn public_url(text: &str) -> Result<String, &'static str> {
+    let url = Url::parse(text).map_err(|_| PUBLIC_URL)?;
+    let is_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    match url.scheme() {
+        "https" | "http" if is_origin && url.username().is_empty() => {
+            Ok(url.as_str().trim_end_matches('/').to_owned())
+        }
+        _ => Err(PUBLIC_URL),
+    }
+}
+
+const PUBLIC_URL: &str = "must be a URL without a path, such as https://api.example.com";
 
 fn base_path(text: &str) -> Result<String, &'static str> {
     let path = text.trim_end_matches('/');

@@ -11,6 +11,14 @@ pub fn bits() -> [u8; 16] {
     bits
 }
 
+/// 256 random bits.
+pub fn secret() -> [u8; 32] {
+    let mut secret = [0; 32];
+    secret[..16].copy_from_slice(&bits());
+    secret[16..].copy_from_slice(&bits());
+    secret
+}
+
 /// A random number below `bound`. `bound` must not be zero.
 pub fn below(bound: u32) -> u32 {
     // The modulo bias of a 128-bit number is below 2^-96.

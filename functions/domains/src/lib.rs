@@ -13,19 +13,26 @@ use shared::{
         reply::{CreatedAt, Json},
     },
     models::{
-        domain::{DomainType, FindingCode, PortalDomain, PortalDomainCreate, PortalDomainUpdate, Token},
+        domain::{
+            Domain, DomainType, FindingCode, PortalDomain, PortalDomainCreate, PortalDomainUpdate, Token,
+        },
         id::DomainKind,
     },
     problems, random,
-    store::{Author, Page},
+    store::{Arrival, Author, DomainRecord, Page},
     telemetry,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::{Checker, Dns, Trigger, Turns};
 
+pub mod setup_page;
+mod setup_words;
+
 /// DNS may have used most of the request's time. A write that conflicts is repeated for at least this long after the
 /// domain's own check; the holder's check is part of it.
 const MIN_WRITE_TIME: Duration = Duration::from_millis(1500);
+
+mod setup;
 
 pub fn router(dns: Dns) -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -36,6 +43,7 @@ pub fn router(dns: Dns) -> OpenApiRouter<App> {
             delete_portal_domain
         ))
         .routes(routes!(verify_portal_domain))
+        .merge(setup::router())
         .layer(axum::Extension(dns))
 }
 
@@ -82,6 +90,8 @@ async fn list_portal_domains(
             ("getPortalDomain" = (operation_id = "getPortalDomain", parameters(("domainId" = "$response.body#/id")))),
             ("updatePortalDomain" = (operation_id = "updatePortalDomain", parameters(("domainId" = "$response.body#/id")))),
             ("verifyPortalDomain" = (operation_id = "verifyPortalDomain", parameters(("domainId" = "$response.body#/id")))),
+            ("createSetupLink" = (operation_id = "createSetupLink", parameters(("domainId" = "$response.body#/id")))),
+            ("deleteSetupLink" = (operation_id = "deleteSetupLink", parameters(("domainId" = "$response.body#/id")))),
             ("deletePortalDomain" = (operation_id = "deletePortalDomain", parameters(("domainId" = "$response.body#/id")))))),
         CreateProblems
     )
@@ -182,22 +192,36 @@ async fn verify_portal_domain(
     PathId(id): PathId<DomainKind>,
 ) -> Result<Json<PortalDomain>, Problem> {
     let agency = app.store.agency(&caller)?;
-    let record = agency.begin_check(id).await?;
+    let arrival = caller.arrival();
+    let record = app.store.begin_check(agency.org, id, arrival).await?;
+    let domain = check(&app, &dns, record, Author::User(&caller), arrival).await?;
+    Ok(Json(app.config.show(domain)))
+}
+
+/// Checks a domain now.
+async fn check(
+    app: &App,
+    dns: &Dns,
+    record: DomainRecord,
+    author: Author<'_>,
+    arrival: Arrival,
+) -> Result<Domain, Problem> {
     if record.domain().kind == DomainType::Subdomain {
-        return Ok(Json(app.config.show(record.domain().clone())));
+        return Ok(record.domain().clone());
     }
-    let checker = Checker::new(&app, &dns);
+    let checker = Checker::new(app, dns);
     let observed = checker.observe(Box::new(record), Trigger::Verify).await;
     let observed = observed.map_err(|busy| not_checked(busy.into()))?;
-    let deadline = app.store.deadline(caller.since);
+    let deadline = app.store.deadline(arrival.since);
     let deadline = deadline.max(Instant::now() + MIN_WRITE_TIME);
-    let (by, turns) = (Author::User(&caller), Turns::default());
-    let settled = checker.settle(observed, by, deadline, &turns).await;
+    let settled = checker
+        .settle(observed, author, deadline, &Turns::default())
+        .await;
     let domain = settled.map_err(not_checked)?.into_domain();
     if domain.has_finding(FindingCode::ResolverFailed) {
         telemetry::resolver_failed();
     }
-    Ok(Json(app.config.show(domain)))
+    Ok(domain)
 }
 
 fn not_checked(error: verification::Error) -> Problem {

@@ -48,6 +48,7 @@ mod tests {
             zone: None,
             nameservers: nameservers.iter().map(ToString::to_string).collect(),
             provider: None,
+            provider_url: None,
             problem: None,
             findings: Vec::new(),
         });

@@ -83,6 +83,15 @@ pub(super) fn request_id(extensions: &Extensions) -> Option<String> {
     }
 }
 
+/// The gateway's address of this request.
+pub fn gateway_url(extensions: &Extensions) -> Option<String> {
+    match extensions.get::<RequestContext>()? {
+        RequestContext::ApiGatewayV2(context) => Some(format!("https://{}", context.domain_name.as_ref()?)),
+        #[allow(unreachable_patterns)]
+        _ => None,
+    }
+}
+
 /// The invocation id in Lambda's own log lines.
 pub(super) fn invocation_id(extensions: &Extensions) -> Option<&str> {
     extensions
@@ -97,8 +106,8 @@ pub(super) fn trace(extensions: &Extensions) -> Option<&str> {
 
 /// Corrects events that the gateway sends although HTTP does not allow them, because the adapter panics on them.
 ///
-/// Invalid characters of the query are percent-encoded. The host and the protocol are removed: the adapter builds a URL of
-/// them that no code reads. A body that is not valid base64 is passed as text. The path gets its leading slash.
+/// Invalid characters of the query are percent-encoded. The host header and the protocol are removed: the adapter
+/// builds a URL of them that no code reads. A body that is not valid base64 is passed as text. The path gets its leading slash.
 fn sanitize_event(event: LambdaEvent<Event>) -> LambdaEvent<LambdaRequest> {
     let Event(mut payload) = event.payload;
     if let LambdaRequest::ApiGatewayV2(request) = &mut payload {
@@ -117,7 +126,12 @@ fn sanitize_event(event: LambdaEvent<Event>) -> LambdaEvent<LambdaRequest> {
         }
         request.headers.remove(HOST);
         request.headers.remove("x-forwarded-proto");
-        request.request_context.domain_name = None;
+        // The adapter builds a URL of the name.
+        let is_hostname = |name: &String| {
+            let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+            !name.is_empty() && name.bytes().all(is_allowed)
+        };
+        request.request_context.domain_name = request.request_context.domain_name.take().filter(is_hostname);
         if let Some(path) = &mut request.raw_path
             && !path.starts_with('/')
         {

@@ -32,7 +32,7 @@ mod origin;
 pub mod problem;
 pub mod reply;
 
-pub use lambda::{Event, handler, run};
+pub use lambda::{Event, gateway_url, handler, run};
 pub use origin::OriginSecrets;
 pub use problem::{Problem, ProblemCode};
 
@@ -46,8 +46,11 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The time after which the response is `504`. Lambda ends the function after 15 s.
 const TIME_LIMIT: Duration = Duration::from_secs(14);
 
-/// The operation that waits for other people's name servers. Its duration is a metric of its own, so that it raises no alarm.
-const VERIFY: &str = "/agency/portal-domains/{domainId}/verify";
+/// The operations that wait for other people's name servers. Their duration is a metric of its own, so that it raises no alarm.
+const VERIFY: [&str; 2] = [
+    "/agency/portal-domains/{domainId}/verify",
+    "/portal/setup/{token}/verify",
+];
 
 /// The service that answers all requests of a function.
 pub type Edge = BoxCloneSyncService<Request, Response, Infallible>;
@@ -94,6 +97,7 @@ async fn measure(mut request: Request, next: Next) -> Response {
         let route = response.extensions_mut().remove::<MatchedPath>();
         let code = response.extensions_mut().remove::<ProblemCode>();
         let route = route.as_ref().map_or("", MatchedPath::as_str);
+        let checks_dns = VERIFY.contains(&route);
         let latency = millis(since.elapsed());
         tracing::info!(
             target: telemetry::METRICS,
@@ -103,9 +107,9 @@ async fn measure(mut request: Request, next: Next) -> Response {
             route,
             status = status.as_u16(),
             code = code.map(ProblemCode::text),
-            latencyMs = (route != VERIFY).then_some(latency),
-            verifyMs = (route == VERIFY).then_some(latency),
-            resolverFailed = (route == VERIFY).then(|| u8::from(scope.resolver_failed())),
+            latencyMs = (!checks_dns).then_some(latency),
+            verifyMs = checks_dns.then_some(latency),
+            resolverFailed = checks_dns.then(|| u8::from(scope.resolver_failed())),
             dynamodbMs = millis(scope.dynamodb_time()),
             dynamodbRequests = scope.dynamodb_requests(),
             coldStart = u8::from(telemetry::is_cold_start()),

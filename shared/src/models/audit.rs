@@ -130,6 +130,12 @@ pub enum Action {
     /// A domain was deleted.
     #[serde(rename = "domain.deleted")]
     DomainDeleted,
+    /// A setup link of a domain was created.
+    #[serde(rename = "domain.setup-link-created")]
+    SetupLinkCreated,
+    /// The setup link of a domain was deleted.
+    #[serde(rename = "domain.setup-link-deleted")]
+    SetupLinkDeleted,
     /// A domain that had failed is checked as a new one again.
     #[serde(rename = "domain.pending")]
     DomainPending,

@@ -200,6 +200,10 @@ pub struct Check {
     /// The DNS provider, recognized by the names of the name servers.
     #[schema(example = "Cloudflare")]
     pub provider: Option<String>,
+    /// The provider's page for DNS records. `null` if it has no stable address.
+    #[serde(default)]
+    #[schema(example = "https://dash.cloudflare.com/?to=/:account/:zone/dns/records")]
+    pub provider_url: Option<String>,
     /// The first of the findings that is not a warning.
     pub problem: Option<Finding>,
     /// At most 16 findings.

@@ -106,6 +106,11 @@ impl Fields {
         }
     }
 
+    /// Removes a property, for a reader of its own.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.rest.remove(name)
+    }
+
     /// Whether the property is present and not `null`.
     pub fn has(&self, name: &str) -> bool {
         self.rest.get(name).is_some_and(|value| !value.is_null())

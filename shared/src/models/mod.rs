@@ -31,6 +31,7 @@ pub mod language;
 pub mod link;
 pub mod metadata;
 pub mod portal;
+pub mod setup;
 pub mod slug;
 pub mod text;
 pub mod time;

@@ -1,6 +1,9 @@
 //! The agency's portal domains, and the holders of hostnames.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
 
 use aws_sdk_dynamodb::{
     operation::{put_item::PutItemError, update_item::UpdateItemError},
@@ -27,6 +30,7 @@ use super::{
     Stored, WriteId, audit, domain_update, item,
     keys::{self, List},
     parse, sdk_error,
+    setup::SetupLinkItem,
     transaction::{AttributeUpdate, Commit, Condition, Part, Refused, Transaction, number, text},
 };
 
@@ -54,6 +58,9 @@ pub struct DomainRecord {
     /// The id of that request's write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_verify_id: Option<String>,
+    /// The setup link, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) setup_link: Option<SetupLinkItem>,
     /// The number of domains that redirect to this one.
     #[serde(default)]
     pub(super) redirect_count: u32,
@@ -67,6 +74,7 @@ impl DomainRecord {
             stored: Stored::new(domain, write),
             last_verify_at: None,
             last_verify_id: None,
+            setup_link: None,
             redirect_count: 0,
         }
     }
@@ -155,6 +163,15 @@ pub struct Change<'a> {
     pub before: &'a DomainRecord,
     /// As it will be stored.
     pub after: Domain,
+}
+
+/// The arrival of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// Its time.
+    pub now: Timestamp,
+    /// Its time on the monotonic clock.
+    pub since: Instant,
 }
 
 /// The author of a write, for the audit log.
@@ -541,6 +558,9 @@ impl Agency<'_> {
             let counts = AttributeUpdate::add([("domainCount", -1), (counter(domain.status), -1)]);
             transaction.update(keys::agency(self.org), &counts, None)?;
             transaction.delete(keys::domain(self.org, id), Some(before.unchanged_and_no_target()))?;
+            if let Some(link) = &before.setup_link {
+                transaction.delete(keys::setup_link(&link.sha256), None)?;
+            }
             if domain.primary {
                 transaction.delete(keys::primary(self.org, domain.client_org_id), None)?;
             }
@@ -582,14 +602,16 @@ impl Agency<'_> {
             }
         }
     }
+}
 
+impl Store {
     /// Starts a `verify`: checks the rate limits of the domain and of the agency, and reads the domain.
     ///
     /// # Errors
     /// [`Error::NotEnabled`], [`Error::NotFound`], [`Error::TooSoon`]
-    pub async fn begin_check(&self, id: DomainId) -> Result<DomainRecord> {
-        let record = self.begin_check_of_domain(id).await?;
-        self.count_verify().await?;
+    pub async fn begin_check(&self, org: &OrgId, id: DomainId, at: Arrival) -> Result<DomainRecord> {
+        let record = self.begin_check_of_domain(org, id, at).await?;
+        self.count_verify(org, at).await?;
         Ok(record)
     }
 
@@ -597,13 +619,13 @@ impl Agency<'_> {
     ///
     /// # Errors
     /// [`Error::TooSoon`]
-    async fn count_verify(&self) -> Result<()> {
-        let now = self.caller.now;
-        let key = keys::verify_times(self.org);
+    async fn count_verify(&self, org: &OrgId, at: Arrival) -> Result<()> {
+        let now = at.now;
+        let key = keys::verify_times(org);
         let write = WriteId::new(now);
-        let mut retry = self.retry();
+        let mut retry = Retry::until(self.deadline(at.since));
         loop {
-            let existing = self.store.get(key.clone()).await?;
+            let existing = self.get(key.clone()).await?;
             let before: Option<Stored<VerifyTimes>> = existing.map(parse).transpose()?;
             let condition = match &before {
                 // An earlier attempt took effect, and its response was lost.
@@ -623,10 +645,9 @@ impl Agency<'_> {
             after.insert(keys::TTL.to_owned(), number((now + VERIFY_INTERVAL).seconds()));
             let (condition, values) = Condition::split(Some(condition), Item::new());
             let call = self
-                .store
                 .client
                 .put_item()
-                .table_name(&self.store.table)
+                .table_name(&self.table)
                 .set_item(Some(after))
                 .set_condition_expression(condition)
                 .set_expression_attribute_values(values);
@@ -645,14 +666,13 @@ impl Agency<'_> {
     }
 
     /// Checks the rate limit of the domain and reads it, in one conditional update.
-    async fn begin_check_of_domain(&self, id: DomainId) -> Result<DomainRecord> {
-        let now = self.caller.now;
+    async fn begin_check_of_domain(&self, org: &OrgId, id: DomainId, at: Arrival) -> Result<DomainRecord> {
+        let now = at.now;
         let call = self
-            .store
             .client
             .update_item()
-            .table_name(&self.store.table)
-            .set_key(Some(keys::domain(self.org, id).item()))
+            .table_name(&self.table)
+            .set_key(Some(keys::domain(org, id).item()))
             .update_expression("SET lastVerifyAt = :now, lastVerifyId = :id")
             // With its own id: the SDK's retry of this call, whose answer was lost, is not too soon.
             .condition_expression(
@@ -664,7 +684,7 @@ impl Agency<'_> {
             .expression_attribute_values(":id", text(Uuid::new_v4().simple()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut retry = self.retry();
+        let mut retry = Retry::until(self.deadline(at.since));
         loop {
             let failure = match call.clone().send().await {
                 Ok(answer) => return parse(answer.attributes.unwrap_or_default()),
@@ -673,7 +693,7 @@ impl Agency<'_> {
             if let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
                 failure.as_service_error()
             {
-                return self.check_refused(refused.item.clone()).await;
+                return self.check_refused(org, refused.item.clone(), now).await;
             }
             match sdk_error(failure) {
                 Error::Conflict => retry.wait().await?,
@@ -683,10 +703,15 @@ impl Agency<'_> {
     }
 
     /// The error for a `verify` that was refused on this item, which is `None` if the domain does not exist.
-    async fn check_refused(&self, existing: Option<Item>) -> Result<DomainRecord> {
+    async fn check_refused(
+        &self,
+        org: &OrgId,
+        existing: Option<Item>,
+        now: Timestamp,
+    ) -> Result<DomainRecord> {
         let Some(existing) = existing else {
             // Without agency mode that is another error.
-            return match self.store.get(keys::agency(self.org)).await? {
+            return match self.get(keys::agency(org)).await? {
                 Some(_) => Err(Error::NotFound),
                 None => Err(Error::NotEnabled),
             };
@@ -695,7 +720,7 @@ impl Agency<'_> {
             .last_verify_at
             .unwrap_or_default();
         let free = Timestamp::from_millis(last) + VERIFY_INTERVAL;
-        Err(Error::TooSoon(free.since(self.caller.now).min(VERIFY_INTERVAL)))
+        Err(Error::TooSoon(free.since(now).min(VERIFY_INTERVAL)))
     }
 }
 

@@ -20,6 +20,7 @@
 //! | `C#<client>` | `#1CONFIG`, `#2BRANDING` | the settings of this client alone |
 //! | | `#3CLIENT` | the client's agency, name, slug, suspension and number of domains |
 //! | | `#4CANDIDATE#<rank>#<domain>`, `#5PRIMARY` | as those of an agency |
+//! | `S#<sha256>` | `S` | the domain of the setup link with this token |
 //! | `H#<hostname>` | `H` | the domain that holds the name, or the agency that a deleted label is kept for |
 //!
 //! The settings, the agency or client, the counters and the candidates sort in this order, so that one query reads them together. A
@@ -287,6 +288,14 @@ pub(super) fn membership(client: ClientOrgId) -> Key {
     Key {
         pk: client_partition(client),
         sk: "#3CLIENT".to_owned(),
+    }
+}
+
+/// The domain of a setup link, by the SHA-256 of the link's token.
+pub(super) fn setup_link(sha256: &str) -> Key {
+    Key {
+        pk: format!("S#{sha256}"),
+        sk: "S".to_owned(),
     }
 }
 

@@ -38,13 +38,15 @@ pub mod keys;
 mod page;
 mod portal;
 mod settings;
+mod setup;
 mod transaction;
 
-pub use domains::{Author, Change, Checked, DomainRecord, Hold, LABEL_KEPT};
+pub use domains::{Arrival, Author, Change, Checked, DomainRecord, Hold, LABEL_KEPT};
 pub use due::{DueKey, DueLookup};
 pub use idempotency::{Created, IdempotencyKey};
 pub use page::{Cursor, Page, PageRequest};
 pub use settings::IfMatch;
+pub use setup::SetupDomain;
 pub use transaction::Retry;
 
 use keys::Key;
@@ -85,6 +87,16 @@ pub struct Caller {
     pub clock: Clock,
     /// The start of the request on the monotonic clock.
     pub since: Instant,
+}
+
+impl Caller {
+    /// The arrival of the request.
+    pub fn arrival(&self) -> Arrival {
+        Arrival {
+            now: self.now,
+            since: self.since,
+        }
+    }
 }
 
 /// The part of the table that belongs to one agency. Its methods cannot name another agency's items.
@@ -321,6 +333,8 @@ impl Record {
             Action::DomainCreated
             | Action::DomainUpdated
             | Action::DomainDeleted
+            | Action::SetupLinkCreated
+            | Action::SetupLinkDeleted
             | Action::DomainPending
             | Action::DomainVerified
             | Action::DomainFailing

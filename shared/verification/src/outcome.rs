@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use shared::models::{
     domain::{Check, Domain, RecordState, Status},
-    hostname::HostPolicy,
+    hostname::{HostPolicy, Hostname},
     time::Timestamp,
 };
 
 use crate::{
     decide::{CheckInput, Decision, HolderChange},
+    dns::providers::page,
     findings::{Facts, ended, explain, problem, warn_of_contest},
 };
 
@@ -63,16 +64,20 @@ pub(crate) fn outcome(input: &CheckInput<'_>, names: &HostPolicy, addresses: &[I
     if let (true, Some(last)) = (nameservers.is_empty(), last) {
         nameservers.clone_from(&last.nameservers);
     }
+    let zone = evidence.zone().or_else(|| last?.zone.clone());
+    let provider = evidence.provider().map(str::to_owned);
+    let provider = provider.or_else(|| last?.provider.clone());
     domain.check = Some(Check {
         checked_at: Some(now),
         next_check_at: decision.next_check_at,
         attempts: last.map_or(0, |check| check.attempts).saturating_add(1),
-        zone: evidence.zone().or_else(|| last?.zone.clone()),
+        provider_url: page(
+            provider.as_deref().unwrap_or_default(),
+            zone.as_ref().map_or("", Hostname::as_str),
+        ),
+        zone,
         nameservers,
-        provider: evidence
-            .provider()
-            .map(str::to_owned)
-            .or_else(|| last?.provider.clone()),
+        provider,
         problem: problem(&findings).cloned(),
         findings,
     });

@@ -13,7 +13,7 @@ async fn a_location_begins_with_the_base_path() {
     for (set, prefix) in [("/v1/api/", "/v1/api"), ("", "")] {
         let api = Api::with(&[("API_BASE_PATH", set)]).await;
         let owner = api.agency("org_acme").await;
-        for operation in operations_where(|operation| operation.success == 201) {
+        for operation in operations_where(|operation| operation.creates()) {
             let created = operation.send(&owner, &Names::absent()).await;
             let id = created.expect(201)["id"].as_str().unwrap().to_owned();
             let location = format!("{prefix}{}/{id}", operation.path);

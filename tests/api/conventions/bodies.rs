@@ -372,7 +372,7 @@ async fn an_update_takes_back_what_get_returned_and_ignores_read_only_properties
 async fn a_creation_rejects_the_properties_that_the_api_sets() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
-    for operation in operations_where(|operation| operation.success == 201) {
+    for operation in operations_where(|operation| operation.creates()) {
         let created = operation.send(&owner, &Names::absent()).await.expect(201);
         let settable = operation.properties();
         let set = created.as_object().unwrap().keys();

@@ -48,7 +48,8 @@ const INNER_WORDS: [&str; 12] = [
 #[track_caller]
 fn assert_discreet(answer: &Answer, status: u16, code: &str) {
     answer.problem(status, code);
-    let text = answer.text.to_lowercase();
+    // The token of a setup link is random.
+    let text = answer.text.replace(&answer.path, "").to_lowercase();
     for word in INNER_WORDS {
         assert!(!text.contains(word), "{word}: {text}");
     }

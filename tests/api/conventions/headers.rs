@@ -21,7 +21,12 @@ fn caching(operation: &Operation) -> &'static str {
     match operation {
         _ if operation.public && operation.is_conditional() => CACHED,
         _ if operation.is_conditional() || operation.takes("header", "if-match") => "private, no-cache",
-        _ if operation.public && operation.parameters("query").count() > 0 => "public, max-age=60",
+        _ if operation.public
+            && !operation.path.contains('{')
+            && operation.parameters("query").count() > 0 =>
+        {
+            "public, max-age=60"
+        }
         _ => "no-store",
     }
 }

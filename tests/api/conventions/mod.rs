@@ -30,7 +30,7 @@ pub enum Convention {
     NeedsToken,
     /// A `GET` answers every role.
     OpenToMembers,
-    /// Its success and its problems have bodies, but for `204` and `304`.
+    /// Its success and its problems have bodies, but for `204` and redirects.
     HasBodies,
     /// Its success is JSON.
     IsJson,
@@ -60,6 +60,22 @@ const EXCEPTIONS: &[(Convention, &str, &str)] = &[
         "getPublicBranding",
         "the login page has no token yet",
     ),
+    (Convention::NeedsToken, "getSetup", "the link is the credential"),
+    (
+        Convention::NeedsToken,
+        "getSetupRecords",
+        "the link is the credential",
+    ),
+    (
+        Convention::NeedsToken,
+        "getSetupStyle",
+        "the link is the credential",
+    ),
+    (
+        Convention::NeedsToken,
+        "verifySetup",
+        "the link is the credential",
+    ),
     (
         Convention::NeedsToken,
         "getThemeCss",
@@ -80,11 +96,8 @@ const EXCEPTIONS: &[(Convention, &str, &str)] = &[
         "checkTls",
         "an edge proxy reads the status alone",
     ),
-    (
-        Convention::HasBodies,
-        "redirectHost",
-        "a redirect is its location",
-    ),
+    (Convention::IsJson, "getSetupRecords", "a person pastes it"),
+    (Convention::IsJson, "getSetupStyle", "it is CSS"),
     (Convention::IsJson, "getThemeCss", "it is CSS"),
     (
         Convention::ReadsTheTable,
@@ -105,6 +118,11 @@ const EXCEPTIONS: &[(Convention, &str, &str)] = &[
         Convention::HasRequestBody,
         "enableAgency",
         "there is nothing to choose",
+    ),
+    (
+        Convention::HasRequestBody,
+        "verifySetup",
+        "the domain says what is checked",
     ),
     (
         Convention::HasRequestBody,

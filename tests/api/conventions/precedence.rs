@@ -1,5 +1,7 @@
 //! The order of errors: of several that apply, the first is the response.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::json;
 
@@ -80,7 +82,7 @@ async fn attempt(
             true => "limit",
             false => operation.parameters("query").next().unwrap().0,
         };
-        uri = format!("{}?{parameter}=", operation.path);
+        uri = format!("{}?{parameter}=", operation.path(&names));
     }
     if is("invalid-cursor") {
         let joint = if uri.contains('?') { '&' } else { '?' };
@@ -169,6 +171,8 @@ async fn a_rate_limit_applies_after_every_other_error() {
         .filter(|operation| operation.has_problem("too-many-requests"));
     let mut count = 0;
     for operation in limited {
+        // Both operations check the same domain.
+        api.advance(Duration::from_secs(6));
         operation
             .send(&tenant.owner, &tenant.names)
             .await

@@ -10,7 +10,7 @@ use shared::store::keys::CLIENT_SHARDS;
 use crate::harness::{
     Answer, Api, NO_CLIENT, NO_DOMAIN, START, User, cname,
     operations::{Names, Operation, operations, operations_where},
-    txt,
+    setup_token, txt,
 };
 
 /// Sends requests, and checks those that the table gets.
@@ -61,7 +61,7 @@ impl Meter<'_> {
             assert!(!keys.is_empty());
             for key in keys {
                 let own = key == format!("A#{org}");
-                let found = key.starts_with("H#") || key.starts_with("C#");
+                let found = ["H#", "C#", "S#"].iter().any(|prefix| key.starts_with(prefix));
                 assert!(own || found, "{operation}: {key}");
             }
         }
@@ -307,6 +307,40 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     let checked = costs!(meter, owner, "verifyPortalDomain", id(domain_id) => 200, 5);
     assert_eq!(checked.json()["status"], "verified");
     costs!(meter, owner, "verifyPortalDomain", id(domain_id) => 429, 1);
+
+    // Its setup link: one request for the link, and one for the domain and its branding.
+    let other = json!({"customDomain": "other.acme.com"});
+    let other = costs!(meter, owner, "createPortalDomain", body(other) => 201, 1).json();
+    let link = meter
+        .call(
+            &owner,
+            "createSetupLink",
+            update(other["id"].as_str().unwrap(), json!({})),
+        )
+        .await;
+    api.proxy().take_requests();
+    let other = format!("{}/verify", setup_token(&link.json()));
+    let answer = visitor.post(&format!("/portal/setup/{other}"), Value::Null).await;
+    meter.check("verifySetup", "org_acme", (200, 6), &answer);
+    let link = costs!(meter, owner, "createSetupLink", update(domain_id, json!({})) => 201, 2).json();
+    let token = setup_token(&link);
+    costs!(meter, visitor, "getSetup", id(token) => 200, 2);
+    costs!(meter, visitor, "getSetupStyle", id(token) => 200, 2);
+    let records = format!("{token}/records?format=text");
+    for (rest, status, requests) in [(&*records, 200, 2), ("guess/records?format=text", 404, 0)] {
+        let answer = visitor.get(&format!("/portal/setup/{rest}")).await;
+        meter.check("getSetupRecords", "org_acme", (status, requests), &answer);
+    }
+    costs!(meter, visitor, "verifySetup", id(token) => 429, 3);
+    for operation in ["getSetup", "getSetupStyle", "verifySetup"] {
+        let answer = meter.call(&visitor, operation, id("guess")).await;
+        meter.check(operation, "org_acme", (404, 0), &answer);
+    }
+    costs!(meter, owner, "deleteSetupLink", id(domain_id) => 204, 2);
+    costs!(meter, owner, "deleteSetupLink", id(domain_id) => 204, 1);
+    costs!(meter, visitor, "getSetup", id(token) => 404, 1);
+    costs!(meter, owner, "createSetupLink", update(NO_DOMAIN, json!({})) => 404, 1);
+    costs!(meter, owner, "deleteSetupLink", id(NO_DOMAIN) => 404, 1);
 
     // The portal.
     costs!(meter, owner, "getAgencyOverview", none() => 200, 1);

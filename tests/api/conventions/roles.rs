@@ -3,7 +3,7 @@
 use super::{Convention, assert_departures};
 use crate::harness::{
     Api,
-    operations::{Names, SampleTenant, operations},
+    operations::{Names, SampleTenant, operations, operations_where},
 };
 
 #[tokio::test]
@@ -27,6 +27,11 @@ async fn without_a_token_every_operation_that_is_not_public_is_401() {
     let visitor = api.visitor();
     let mut public = Vec::new();
     for operation in operations() {
+        if operation.public && !operation.reads() {
+            // It is sent with a link of its own, in its own tests.
+            public.push(operation.id.as_str());
+            continue;
+        }
         let answer = operation.send(&visitor, &tenant.names).await;
         if answer.status != 401 {
             assert_eq!(answer.status.as_u16(), operation.success, "{answer:?}");
@@ -56,7 +61,7 @@ async fn a_member_reads_and_does_not_write() {
     let tenant = SampleTenant::new(&api, "org_acme", "acmeword").await;
     let before = tenant.everything().await;
     let mut closed_reads = Vec::new();
-    for operation in operations() {
+    for operation in operations_where(|operation| operation.reads() || !operation.public) {
         for role in ["member", "", "Owner", "superadmin", "owner,admin"] {
             let member = api.user("org_acme", role);
             let answer = operation.send(&member, &tenant.names).await;

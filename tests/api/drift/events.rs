@@ -51,8 +51,8 @@ async fn every_event_of_every_operation_gets_its_response() {
     let all: BTreeSet<_> = operations()
         .iter()
         .map(|operation| operation.id.clone())
-        // It needs two domains, and the events create one.
-        .filter(|id| id != "redirectHost")
+        // The events create one domain, a subdomain. A redirect needs two, and a setup link a custom domain.
+        .filter(|id| id != "redirectHost" && !id.contains("Setup"))
         .collect();
     assert_eq!(succeeded, all);
 }

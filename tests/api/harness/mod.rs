@@ -584,6 +584,12 @@ pub fn token(domain: &Value) -> &str {
     value.strip_prefix("agency-verification=").unwrap()
 }
 
+/// The token of a setup link.
+pub fn setup_token(link: &Value) -> &str {
+    let (_, token) = link["url"].as_str().unwrap().rsplit_once('/').unwrap();
+    token
+}
+
 /// The code of the domain's problem, or `none`.
 pub fn problem_code(domain: &Value) -> &str {
     domain["check"]["problem"]["code"].as_str().unwrap_or("none")

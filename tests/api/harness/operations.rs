@@ -1,6 +1,7 @@
 //! The operations of `openapi.json`, and requests for them that are made from the document alone.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
 };
@@ -23,15 +24,20 @@ static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     }
     assert!(operations.len() > 20, "{}", operations.len());
     operations.sort_by_key(|operation| {
+        let is_deletion = operation.method == Method::DELETE;
         (
             operation.method != Method::GET,
-            operation.method == Method::DELETE,
+            is_deletion,
+            // A new setup link ends the one that other operations use.
+            operation.id == "createSetupLink",
+            // A domain's link before the domain.
+            Reverse(if is_deletion { operation.path.len() } else { 0 }),
         )
     });
     operations
 });
 
-/// Every operation of the document: reads first, deletions last.
+/// Every operation of the document: reads first, deletions last, so that each succeeds although those before it have been sent.
 pub fn operations() -> &'static [Operation] {
     &OPERATIONS
 }
@@ -75,6 +81,8 @@ pub struct Names {
     pub host: String,
     /// A host that redirects.
     pub old_host: String,
+    /// The token of a setup link.
+    pub setup_token: String,
 }
 
 impl Names {
@@ -85,6 +93,7 @@ impl Names {
             domain: NO_DOMAIN.to_owned(),
             host: "unused-sub.portal.localhost".to_owned(),
             old_host: "unused-old.portal.localhost".to_owned(),
+            setup_token: "A".repeat(43),
         }
     }
 }
@@ -122,8 +131,14 @@ impl Operation {
         self.path.starts_with("/agency/")
     }
 
+    /// Whether its path has the id of a resource. The token of a setup link is a credential.
     pub fn names_a_resource(&self) -> bool {
-        self.path.contains('{')
+        self.path.contains('{') && !self.public
+    }
+
+    /// Whether it adds a resource to a list.
+    pub fn creates(&self) -> bool {
+        self.success == 201 && !self.path.contains('{')
     }
 
     pub fn reads(&self) -> bool {
@@ -187,21 +202,29 @@ impl Operation {
         examples.collect::<Map<_, _>>().into()
     }
 
-    /// Its path with these names, and with what it requires of the query.
-    pub fn uri(&self, names: &Names) -> String {
+    /// Its path with these names.
+    pub fn path(&self, names: &Names) -> String {
         let mut path = self.path.clone();
         for (name, _) in self.parameters("path") {
             let value = match name {
                 "clientOrgId" => &names.client,
                 "domainId" => &names.domain,
+                "token" => &names.setup_token,
                 other => panic!("{}: add {other} to Names", self.id),
             };
             path = path.replace(&format!("{{{name}}}"), value);
         }
+        path
+    }
+
+    /// Its path with these names, and with what it requires of the query.
+    pub fn uri(&self, names: &Names) -> String {
+        let path = self.path(names);
         let mut query = Vec::new();
         for (name, _) in self.parameters("query").filter(|(_, required)| *required) {
             match name {
                 "host" if self.success == 308 => query.push(format!("{name}={}", names.old_host)),
+                "format" => query.push("format=text".to_owned()),
                 "host" | "domain" => query.push(format!("{name}={}", names.host)),
                 other => panic!("{}: add {other} to Names", self.id),
             }
@@ -334,6 +357,8 @@ impl<'a> SampleTenant<'a> {
         let old = owner.subdomain(&format!("{word}-old")).await;
         let redirect = super::property("redirectTo", id(&subdomain));
         owner.patch(&super::path(&old), redirect).await.expect(200);
+        let link = format!("{}/setup-link", super::path(&custom));
+        let link = owner.post(&link, json!({})).await.expect(201);
         let mut marks = vec![org.to_owned(), word.to_owned()];
         marks.extend([&branding, &client, &own, &custom, &subdomain].map(|resource| id(resource).to_owned()));
         marks.push(super::token(&custom).to_owned());
@@ -343,6 +368,7 @@ impl<'a> SampleTenant<'a> {
                 domain: id(&custom).to_owned(),
                 host: subdomain["hostname"].as_str().unwrap().to_owned(),
                 old_host: old["hostname"].as_str().unwrap().to_owned(),
+                setup_token: super::setup_token(&link).to_owned(),
             },
             owner,
             marks,

@@ -81,6 +81,7 @@ async fn a_custom_domain_has_its_records_unchecked() {
                 "zone": null,
                 "nameservers": [],
                 "provider": null,
+                "providerUrl": null,
                 "problem": null,
                 "findings": [],
             },

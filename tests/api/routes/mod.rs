@@ -3,8 +3,10 @@
 mod check_tls;
 mod create_client_org;
 mod create_portal_domain;
+mod create_setup_link;
 mod delete_client_org;
 mod delete_portal_domain;
+mod delete_setup_link;
 mod enable_agency;
 mod get_agency_overview;
 mod get_branding;
@@ -18,6 +20,9 @@ mod get_portal_config;
 mod get_portal_context;
 mod get_portal_domain;
 mod get_public_branding;
+mod get_setup;
+mod get_setup_records;
+mod get_setup_style;
 mod get_theme_css;
 mod list_audit_entries;
 mod list_client_orgs;
@@ -30,6 +35,7 @@ mod redirect_host;
 mod update_client_org;
 mod update_portal_domain;
 mod verify_portal_domain;
+mod verify_setup;
 
 use std::{collections::BTreeSet, fs};
 

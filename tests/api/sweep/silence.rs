@@ -109,6 +109,7 @@ async fn due(
                 zone: None,
                 nameservers: servers.iter().map(ToString::to_string).collect(),
                 provider: None,
+                provider_url: None,
                 problem: None,
                 findings: Vec::new(),
             });

@@ -87,6 +87,7 @@ pub fn domain(number: u64, now: Timestamp) -> Result<Domain> {
         zone: Some(hostname(&zone_name(zone))?),
         nameservers: SERVERS.map(|server| server_name(zone % PROVIDERS, server)).into(),
         provider: None,
+        provider_url: None,
         problem: None,
         findings: Vec::new(),
     });

@@ -16,6 +16,9 @@ pub const REGION: &str = "us-east-1";
 /// there cannot be registered, so no custom domain of a test can be below it.
 pub const PORTAL_DOMAIN: &str = "portal.localhost";
 
+/// The default of `PUBLIC_URL`: the API at the default of `--addr`.
+pub const PUBLIC_URL: &str = "http://127.0.0.1:3000";
+
 /// Looks variables up, with defaults for one machine. An empty value counts as unset.
 pub struct Environment<'a> {
     set: &'a dyn Fn(&str) -> Option<String>,
@@ -76,6 +79,7 @@ impl<'a> Environment<'a> {
             "DNS_AUTHORITY_PORT" => return own_dns.map(|address| address.port().to_string()),
             "DNS_ALLOW_PRIVATE" | "ALLOW_SPECIAL_USE_DOMAINS" => "true",
             "AWS_REGION" => REGION,
+            "PUBLIC_URL" => PUBLIC_URL,
             _ => return None,
         };
         Some(value.to_owned())

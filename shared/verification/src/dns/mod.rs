@@ -22,7 +22,7 @@ mod concurrency;
 pub(crate) mod delegation;
 pub(crate) mod evidence;
 pub(crate) mod lookup;
-mod providers;
+pub mod providers;
 mod proxies;
 mod public;
 mod session;

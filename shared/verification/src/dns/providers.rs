@@ -106,6 +106,98 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("zoneedit.com", "Zoneedit"),
 ];
 
+/// The page on which a provider's customers edit their DNS records, or the list of zones from which they reach it. Each address is in
+/// the provider's own documentation or in a setup guide of another product (Microsoft 365, Auth0, Posh-ACME, external-dns,
+/// ddns-updater, Forward Email), as of November 2026. `{zone}` is the name of the zone. A provider whose page has no stable address, or two providers with the same
+/// name servers, have none.
+const PAGES: &[(&str, &str)] = &[
+    (
+        "123 Reg",
+        "https://www.123-reg.co.uk/secure/cpanel/domain/overview",
+    ),
+    ("Akamai", "https://control.akamai.com/"),
+    ("Akamai (Linode)", "https://cloud.linode.com/domains"),
+    ("Alibaba Cloud", "https://dns.console.aliyun.com/#/dns/domainList"),
+    (
+        "Azure DNS",
+        "https://portal.azure.com/#view/HubsExtension/BrowseResource/resourceType/Microsoft.Network%2FdnsZones",
+    ),
+    (
+        "Bluehost",
+        "https://www.bluehost.com/my-account/domain-center-update/list",
+    ),
+    (
+        "Cloudflare",
+        "https://dash.cloudflare.com/?to=/:account/:zone/dns/records",
+    ),
+    ("DNS Made Easy", "https://cp.dnsmadeeasy.com/"),
+    ("DNSPod", "https://console.dnspod.cn/dns/list"),
+    ("DNSimple", "https://dnsimple.com/dashboard"),
+    (
+        "DigitalOcean",
+        "https://cloud.digitalocean.com/networking/domains",
+    ),
+    (
+        "DreamHost",
+        "https://panel.dreamhost.com/index.cgi?tree=domain.manage",
+    ),
+    ("Fasthosts", "https://admin.fasthosts.co.uk/DomainNames/"),
+    ("FreeDNS", "https://freedns.afraid.org/subdomain/"),
+    ("Gandi", "https://admin.gandi.net/domain/"),
+    ("GoDaddy", "https://dcc.godaddy.com/control/portfolio"),
+    ("Hover", "https://www.hover.com/control_panel/domain/{zone}/dns"),
+    (
+        "Namecheap",
+        "https://ap.www.namecheap.com/Domains/DomainControlPanel/{zone}/advancedns",
+    ),
+    ("Hetzner", "https://console.hetzner.com/projects"),
+    ("HostGator", "https://portal.hostgator.com/"),
+    ("Hurricane Electric", "https://dns.he.net/"),
+    ("INWX", "https://www.inwx.de/en/nameserver2#tab=ns"),
+    ("IONOS", "https://my.ionos.com/domains"),
+    ("Infomaniak", "https://manager.infomaniak.com/"),
+    ("Loopia", "https://customerzone.loopia.com/"),
+    ("Name.com", "https://www.name.com/account/domain"),
+    (
+        "Network Solutions",
+        "https://www.networksolutions.com/my-account/",
+    ),
+    ("OVHcloud", "https://www.ovh.com/manager/web/#/zone"),
+    ("Porkbun", "https://porkbun.com/account/domainsSpeedy"),
+    (
+        "Route 53",
+        "https://console.aws.amazon.com/route53/v2/hostedzones",
+    ),
+    ("STRATO", "https://www.strato.de/apps/CustomerService"),
+    ("Scaleway", "https://console.scaleway.com/domains/external"),
+    (
+        "Shopify",
+        "https://help.shopify.com/en/manual/domains/managing-domains/edit-dns-settings",
+    ),
+    ("Simply.com", "https://www.simply.com/controlpanel/"),
+    ("SiteGround", "https://www.siteground.com/kb/manage-dns-records/"),
+    ("Squarespace", "https://account.squarespace.com/domains"),
+    ("TransIP", "https://www.transip.eu/cp/domain-hosting/"),
+    ("UltraDNS", "https://portal.ultradns.com/"),
+    ("Vercel", "https://vercel.com/d?to=%2F%5Bteam%5D%2F%7E%2Fdomains"),
+    ("Vultr", "https://my.vultr.com/dns/"),
+    (
+        "Wix",
+        "https://support.wix.com/en/article/managing-dns-records-in-your-wix-account",
+    ),
+    ("WordPress.com", "https://wordpress.com/domains/manage"),
+    ("Yandex Cloud", "https://console.yandex.cloud/link/dns"),
+    ("Zoneedit", "https://cp.zoneedit.com/manage/domains/"),
+    ("deSEC", "https://desec.io/domains"),
+    ("easyDNS", "https://cp.easydns.com/manage/domains/"),
+];
+
+/// The page of a provider's DNS records, for this zone.
+pub fn page(provider: &str, zone: &str) -> Option<String> {
+    let (_, url) = PAGES.iter().find(|(name, _)| *name == provider)?;
+    Some(url.replace("{zone}", zone))
+}
+
 /// The provider of the first name server that is known.
 pub(super) fn provider<'a>(servers: impl IntoIterator<Item = &'a Name>) -> Option<&'static str> {
     servers.into_iter().find_map(|server| {
@@ -128,6 +220,25 @@ pub(super) fn is_under(name: &str, suffix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_page_is_that_of_a_provider_and_a_secure_url() {
+        for (name, url) in PAGES {
+            let is_known = *name == "Route 53" || PROVIDERS.iter().any(|(_, provider)| provider == name);
+            let shown = page(name, "acme.com").unwrap();
+            assert!(
+                is_known && shown.starts_with("https://") && !shown.contains(['{', '"', ' ']),
+                "{name}"
+            );
+            assert_eq!(
+                PAGES.iter().filter(|(other, _)| other == name).count(),
+                1,
+                "{name}"
+            );
+            assert_eq!(url.contains("{zone}"), shown.contains("acme.com"), "{name}");
+        }
+        assert_eq!(page("NS1 or Netlify", "acme.com"), None);
+    }
 
     #[test]
     fn providers_are_recognized_by_their_servers() {

@@ -317,6 +317,7 @@ async fn a_zone_that_the_same_servers_have_is_shown_where_they_let_it_be_seen() 
         zone: seen.zone.clone(),
         nameservers: seen.nameservers.clone(),
         provider: None,
+        provider_url: None,
         problem: None,
         findings: Vec::new(),
     };

@@ -1,0 +1,360 @@
+//! Setup links and the setup page, for the person who runs the DNS of a custom domain.
+
+use std::time::Instant;
+
+use axum::{
+    Extension,
+    extract::{FromRequestParts, Path, Request, State},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+};
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{
+        ACCEPT, ACCEPT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, REFRESH,
+    },
+    request::Parts,
+};
+use shared::{
+    app::App,
+    http::{
+        Problem, ProblemCode,
+        body::Body,
+        extract::{Admin, PathId, Query, invalid},
+        gateway_url,
+        reply::Json,
+    },
+    models::{
+        domain::{DnsRecord, PortalDomain, RecordType, Status},
+        id::DomainKind,
+        setup::{Setup, SetupLink, SetupLinkCreate, SetupToken},
+    },
+    problems, random,
+    store::{Arrival, Author, SetupDomain},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use verification::Dns;
+
+use crate::setup_page::{self, Language, SetupView};
+
+/// The page has no script and no inline style. Its images are the agency's.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; img-src https:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
+const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
+pub fn router() -> OpenApiRouter<App> {
+    let public = OpenApiRouter::new()
+        .routes(routes!(get_setup))
+        .routes(routes!(verify_setup))
+        .routes(routes!(get_setup_records))
+        .routes(routes!(get_setup_style))
+        .layer(from_fn(keep_secret));
+    OpenApiRouter::new()
+        .routes(routes!(create_setup_link, delete_setup_link))
+        .merge(public)
+}
+
+problems!(CreateProblems: USER ADMIN AGENCY BODY, [NotFound]);
+problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
+problems!(SetupProblems: , [NotFound, Internal, Unavailable, Timeout]);
+problems!(RecordsProblems: , [InvalidParameter, NotFound, Internal, Unavailable, Timeout]);
+problems!(VerifyProblems: , [NotFound, TooManyRequests, Internal, Unavailable, Timeout]);
+
+/// The token is in the path: it must not get into a referrer or a search engine. Responses are `no-store` by default.
+async fn keep_secret(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
+    response
+}
+
+/// Create the setup link of a custom domain
+///
+/// The link is for the person who runs the DNS of the domain. It shows the records and checks them, and nothing else. The API shows
+/// it once. A new link replaces the old one.
+#[utoipa::path(
+    post,
+    path = "/agency/portal-domains/{domainId}/setup-link",
+    operation_id = "createSetupLink",
+    tag = "Portal domains",
+    params(("domainId" = String, Path, description = "The domain's id")),
+    request_body(content = SetupLinkCreate, example = json!({"days": 14})),
+    responses((status = 201, description = "The link", body = SetupLink), CreateProblems)
+)]
+async fn create_setup_link(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    PathId(id): PathId<DomainKind>,
+    extensions: Extensions,
+    Body(new): Body<SetupLinkCreate>,
+) -> Result<(StatusCode, Json<SetupLink>), Problem> {
+    let token = SetupToken::new(random::secret());
+    let agency = app.store.agency(&caller)?;
+    let expires_at = agency.create_setup_link(id, &new, &token).await?;
+    let origin = app.config.public_url.clone().or_else(|| gateway_url(&extensions));
+    let path = app.config.path(&format!("/portal/setup/{}", token.as_str()));
+    let url = origin.unwrap_or_default() + &path;
+    Ok((StatusCode::CREATED, Json(SetupLink { url, expires_at })))
+}
+
+/// Delete the setup link of a custom domain
+///
+/// The response is the same if there is no link.
+#[utoipa::path(
+    delete,
+    path = "/agency/portal-domains/{domainId}/setup-link",
+    operation_id = "deleteSetupLink",
+    tag = "Portal domains",
+    params(("domainId" = String, Path, description = "The domain's id")),
+    responses((status = 204, description = "There is no link any more"), DeleteProblems)
+)]
+async fn delete_setup_link(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    PathId(id): PathId<DomainKind>,
+) -> Result<StatusCode, Problem> {
+    app.store.agency(&caller)?.delete_setup_link(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The token of a setup link in a path. A text that is no token is 404 like an unknown one, and costs no request.
+struct Link(SetupToken);
+
+impl FromRequestParts<App> for Link {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, app).await;
+        let token = path.ok().and_then(|Path(token)| SetupToken::parse(&token));
+        token.map(Self).ok_or(ProblemCode::NotFound.into())
+    }
+}
+
+impl Link {
+    /// The path of the page.
+    fn path(&self, app: &App) -> String {
+        app.config.path(&format!("/portal/setup/{}", self.0.as_str()))
+    }
+}
+
+/// Show what to enter into DNS
+///
+/// For the person who runs the DNS of a custom domain. `Accept` selects the form: a page in German or English, by `Accept-Language`,
+/// or JSON. The page reloads itself each minute while the domain is pending, unless the query has `reload=false`.
+#[utoipa::path(
+    get,
+    path = "/portal/setup/{token}",
+    operation_id = "getSetup",
+    tag = "Public",
+    params(
+        ("token" = String, Path, description = "The token of a setup link"),
+        ("reload" = Option<bool>, Query, description = "Whether the page reloads itself")
+    ),
+    responses(
+        (status = 200, description = "The records and what the last check found", content(
+            (Setup = "application/json"),
+            (String = "text/html", example = "<!doctype html>…"))),
+        RecordsProblems
+    ),
+    security(())
+)]
+async fn get_setup(
+    State(app): State<App>,
+    link: Link,
+    headers: HeaderMap,
+    query: Query,
+) -> Result<Response, Problem> {
+    let reload = query.optional("reload")? != Some("false");
+    let SetupDomain {
+        record,
+        branding,
+        expires_at,
+    } = app.store.setup(&link.0, app.clock.now()).await?;
+    let domain = app.config.show(record.domain().clone());
+    if !prefers_html(&headers) {
+        return Ok(Json(Setup::new(domain, branding, expires_at)).into_response());
+    }
+    let view = SetupView {
+        domain: &domain,
+        branding: &branding,
+        provider_url: domain
+            .check
+            .as_ref()
+            .and_then(|check| check.provider_url.as_deref()),
+        expires_at,
+        path: &link.path(&app),
+        reload,
+    };
+    let language = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let html = setup_page::render(&view, Language::from_accept(language));
+    let html = html.map_err(|_| ProblemCode::Internal)?;
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CONTENT_SECURITY_POLICY, POLICY),
+    ];
+    let mut response = (headers, html).into_response();
+    if reload && domain.status == Status::Pending {
+        response
+            .headers_mut()
+            .insert(REFRESH, HeaderValue::from_static("60"));
+    }
+    Ok(response)
+}
+
+/// Whether a browser asks: a program that accepts JSON as well, or anything, gets JSON.
+fn prefers_html(headers: &HeaderMap) -> bool {
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let mut types = accept.split(',').filter_map(|range| range.split(';').next());
+    types
+        .find(|name| matches!(name.trim(), "text/html" | "application/json"))
+        .is_some_and(|first| first.trim() == "text/html")
+}
+
+/// Check DNS now
+///
+/// Limit: once in 5 s for each domain. A form gets `303` to the page. The request body is ignored.
+#[utoipa::path(
+    post,
+    path = "/portal/setup/{token}/verify",
+    operation_id = "verifySetup",
+    tag = "Public",
+    params(("token" = String, Path, description = "The token of a setup link")),
+    responses(
+        (status = 200, description = "The records and what the check found", body = Setup),
+        (status = 303, description = "The page, after a form", headers(("location" = String, description = "The path of the page"))),
+        VerifyProblems
+    ),
+    security(())
+)]
+async fn verify_setup(
+    State(app): State<App>,
+    Extension(dns): Extension<Dns>,
+    link: Link,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let arrival = Arrival {
+        now: app.clock.now(),
+        since: Instant::now(),
+    };
+    let SetupDomain {
+        record,
+        branding,
+        expires_at,
+    } = app.store.setup(&link.0, arrival.now).await?;
+    let (agency, id) = (record.domain().agency_id.clone(), record.domain().id);
+    let checked = match app.store.begin_check(&agency, id, arrival).await {
+        Ok(record) => super::check(&app, &dns, record, Author::System, arrival).await,
+        Err(error) => Err(error.into()),
+    };
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded")) {
+        // The page shows the last check, whoever asked for it.
+        match checked {
+            Err(problem) if problem.code != ProblemCode::TooManyRequests => return Err(problem),
+            _ => return Ok((StatusCode::SEE_OTHER, [(LOCATION, link.path(&app))]).into_response()),
+        }
+    }
+    let domain = app.config.show(checked?);
+    Ok(Json(Setup::new(domain, branding, expires_at)).into_response())
+}
+
+/// Get the style sheet of the setup page
+#[utoipa::path(
+    get,
+    path = "/portal/setup/{token}/style.css",
+    operation_id = "getSetupStyle",
+    tag = "Public",
+    params(("token" = String, Path, description = "The token of a setup link")),
+    responses(
+        (status = 200, description = "The style sheet", body = String, content_type = "text/css",
+            example = ":root { --primary: #0b5fff; }\n"),
+        SetupProblems
+    ),
+    security(())
+)]
+async fn get_setup_style(State(app): State<App>, link: Link) -> Result<Response, Problem> {
+    let setup = app.store.setup(&link.0, app.clock.now()).await?;
+    let css = HeaderValue::from_static("text/css; charset=utf-8");
+    Ok(([(CONTENT_TYPE, css)], setup_page::stylesheet(&setup.branding)).into_response())
+}
+
+/// Get the records as a text
+///
+/// `text` is a table to paste into an email or a ticket. `zone` is lines of a zone file (RFC 1035, section 5).
+#[utoipa::path(
+    get,
+    path = "/portal/setup/{token}/records",
+    operation_id = "getSetupRecords",
+    tag = "Public",
+    params(
+        ("token" = String, Path, description = "The token of a setup link"),
+        ("format" = String, Query, min_length = 1, description = "`text` or `zone`")
+    ),
+    responses(
+        (status = 200, description = "The records", body = String, content_type = "text/plain",
+            example = "portal.acme.com. 300 IN CNAME 5f0c7a1e9b2d4c6f8a3e1d7b9c5f2a40.cname.portal.example.com.\n"),
+        RecordsProblems
+    ),
+    security(())
+)]
+async fn get_setup_records(State(app): State<App>, link: Link, query: Query) -> Result<Response, Problem> {
+    let format = match query.required("format")? {
+        "text" => as_table,
+        "zone" => as_zone,
+        _ => return Err(invalid("The parameter format must be text or zone.")),
+    };
+    let setup = app.store.setup(&link.0, app.clock.now()).await?;
+    let domain = app.config.show(setup.record.domain().clone());
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    Ok(([(CONTENT_TYPE, plain)], format(&domain)).into_response())
+}
+
+/// The records as a table with aligned columns.
+fn as_table(domain: &PortalDomain) -> String {
+    let rows = domain.records.iter().map(|record| {
+        let kind = kind(record.kind);
+        [kind, &*record.name, &*record.host, &*record.value]
+    });
+    let rows: Vec<_> = std::iter::once(["Type", "Name", "Host", "Value"])
+        .chain(rows)
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let (kind, name, host) = (width(0), width(1), width(2));
+    let line = |row: &[&str; 4]| {
+        let [a, b, c, d] = row;
+        format!("{a:kind$}  {b:name$}  {c:host$}  {d}\n")
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The records as lines of a zone file. An `ALIAS` is not a type of the DNS, so it is a comment.
+fn as_zone(domain: &PortalDomain) -> String {
+    let line = |record: &DnsRecord| {
+        let (name, value, kind) = (&record.name, &record.value, kind(record.kind));
+        match record.kind {
+            RecordType::Txt => format!("{name}. 300 IN TXT \"{value}\"\n"),
+            RecordType::Cname => format!("{name}. 300 IN CNAME {value}.\n"),
+            RecordType::A | RecordType::Aaaa => format!("{name}. 300 IN {kind} {value}\n"),
+            RecordType::Alias => {
+                format!("; {name}. ALIAS {value}. (not a standard type: see your provider)\n")
+            }
+        }
+    };
+    domain.records.iter().map(line).collect()
+}
+
+fn kind(kind: RecordType) -> &'static str {
+    match kind {
+        RecordType::Txt => "TXT",
+        RecordType::Cname => "CNAME",
+        RecordType::A => "A",
+        RecordType::Aaaa => "AAAA",
+        RecordType::Alias => "ALIAS",
+    }
+}

@@ -1,0 +1,503 @@
+//! The words of the setup page in each language. The findings of a check are in English in the API; German texts for them are here.
+
+use shared::models::{
+    domain::{FindingCode, Level, Purpose, RecordState, RecordType, Routing, Status},
+    time::Timestamp,
+};
+use time::OffsetDateTime;
+
+/// The languages of the setup page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    German,
+    English,
+}
+
+/// The words that are the same for every domain.
+pub struct Words {
+    /// The value of the `lang` attribute.
+    pub tag: &'static str,
+    /// The name of a portal without `portalName`.
+    pub portal: &'static str,
+    pub heading: &'static str,
+    pub check_again: &'static str,
+    pub last_check: &'static str,
+    pub never_checked: &'static str,
+    pub next_check: &'static str,
+    pub reloads: &'static str,
+    pub reload: &'static str,
+    pub stop_reloading: &'static str,
+    pub what_to_do: &'static str,
+    pub findings: &'static str,
+    pub expected: &'static str,
+    pub observed: &'static str,
+    pub zone: &'static str,
+    pub provider: &'static str,
+    pub open_provider: &'static str,
+    pub name_servers: &'static str,
+    pub records: &'static str,
+    pub record: &'static str,
+    pub records_intro: &'static str,
+    pub state: &'static str,
+    pub host: &'static str,
+    pub full_name: &'static str,
+    pub value: &'static str,
+    pub found_instead: &'static str,
+    pub copy: &'static str,
+    pub copy_intro: &'static str,
+    pub as_text: &'static str,
+    pub as_zone: &'static str,
+    pub valid_until: &'static str,
+    pub safety: &'static str,
+    pub support: &'static str,
+    pub privacy: &'static str,
+    pub imprint: &'static str,
+}
+
+const ENGLISH: Words = Words {
+    tag: "en",
+    portal: "Portal",
+    heading: "DNS setup for",
+    check_again: "Check again",
+    last_check: "Last check:",
+    never_checked: "DNS has not been checked yet.",
+    next_check: "Next check:",
+    reloads: "This page reloads itself every minute until the domain is verified.",
+    reload: "Reload this page every minute",
+    stop_reloading: "Stop reloading",
+    what_to_do: "What to do next",
+    findings: "What the last check found",
+    expected: "Expected",
+    observed: "Answers of the name servers",
+    zone: "Zone",
+    provider: "DNS provider",
+    open_provider: "Open the DNS settings",
+    name_servers: "Name servers",
+    records: "DNS records",
+    record: "record",
+    records_intro: "The host is the name as the form of the DNS provider expects it: relative to the zone. If your form asks for the whole name, enter the full name.",
+    state: "State",
+    host: "Host",
+    full_name: "Full name",
+    value: "Value",
+    found_instead: "Found instead",
+    copy: "Copy all records",
+    copy_intro: "For an email, a ticket or a zone file:",
+    as_text: "All records as text",
+    as_zone: "All records as a zone file",
+    valid_until: "This link is valid until",
+    safety: "This page reads public DNS only. It never asks for a password.",
+    support: "Support",
+    privacy: "Privacy",
+    imprint: "Legal notice",
+};
+
+const GERMAN: Words = Words {
+    tag: "de",
+    portal: "Portal",
+    heading: "DNS-Einrichtung für",
+    check_again: "Erneut prüfen",
+    last_check: "Letzte Prüfung:",
+    never_checked: "Das DNS wurde noch nicht geprüft.",
+    next_check: "Nächste Prüfung:",
+    reloads: "Diese Seite lädt sich jede Minute neu, bis die Domain bestätigt ist.",
+    reload: "Diese Seite jede Minute neu laden",
+    stop_reloading: "Nicht mehr neu laden",
+    what_to_do: "Was jetzt zu tun ist",
+    findings: "Ergebnis der letzten Prüfung",
+    expected: "Erwartet",
+    observed: "Antworten der Nameserver",
+    zone: "Zone",
+    provider: "DNS-Anbieter",
+    open_provider: "DNS-Einstellungen öffnen",
+    name_servers: "Nameserver",
+    records: "DNS-Einträge",
+    record: "Eintrag",
+    records_intro: "Der Host ist der Name, wie ihn das Formular des DNS-Anbieters erwartet: relativ zur Zone. Verlangt Ihr Formular den ganzen Namen, geben Sie den vollständigen Namen ein.",
+    state: "Zustand",
+    host: "Host",
+    full_name: "Vollständiger Name",
+    value: "Wert",
+    found_instead: "Stattdessen gefunden",
+    copy: "Alle Einträge kopieren",
+    copy_intro: "Für eine E-Mail, ein Ticket oder eine Zonendatei:",
+    as_text: "Alle Einträge als Text",
+    as_zone: "Alle Einträge als Zonendatei",
+    valid_until: "Dieser Link gilt bis",
+    safety: "Diese Seite liest nur öffentliches DNS. Sie fragt nie nach einem Passwort.",
+    support: "Hilfe",
+    privacy: "Datenschutz",
+    imprint: "Impressum",
+};
+
+/// The state of a domain, and what to do in it.
+pub struct Summary {
+    /// The class of the style sheet: `good`, `open` or `bad`.
+    pub class: &'static str,
+    pub title: &'static str,
+    pub sentence: &'static str,
+    pub steps: &'static [&'static str],
+}
+
+impl Language {
+    pub fn words(self) -> &'static Words {
+        match self {
+            Self::German => &GERMAN,
+            Self::English => &ENGLISH,
+        }
+    }
+
+    fn either(self, english: &'static str, german: &'static str) -> &'static str {
+        match self {
+            Self::German => german,
+            Self::English => english,
+        }
+    }
+
+    pub fn summary(self, status: Status, routing: Routing) -> Summary {
+        match self {
+            Self::German => german_summary(status, routing),
+            Self::English => english_summary(status, routing),
+        }
+    }
+
+    pub fn purpose(self, purpose: Purpose) -> &'static str {
+        match purpose {
+            Purpose::Ownership => self.either(
+                "Proves that the domain is yours.",
+                "Weist nach, dass die Domain Ihnen gehört.",
+            ),
+            Purpose::Routing => self.either("Leads visitors to the portal.", "Führt Besucher zum Portal."),
+        }
+    }
+
+    /// What a person must know of a record's type. Empty for the types that every provider has under this name.
+    pub fn type_note(self, kind: RecordType) -> &'static str {
+        match kind {
+            RecordType::Alias => self.either(
+                "Some DNS providers call this type ANAME or flattened CNAME.",
+                "Manche DNS-Anbieter nennen diesen Typ ANAME oder CNAME-Flattening.",
+            ),
+            RecordType::Txt | RecordType::Cname | RecordType::A | RecordType::Aaaa => "",
+        }
+    }
+
+    pub fn record_state(self, state: RecordState) -> &'static str {
+        match state {
+            RecordState::Unchecked => self.either("Not checked yet", "Noch nicht geprüft"),
+            RecordState::Found => self.either("Found", "Gefunden"),
+            RecordState::Missing => self.either("Missing", "Fehlt"),
+            RecordState::Wrong => self.either("Wrong value", "Falscher Wert"),
+            RecordState::Unreachable => self.either("No definite answer", "Keine eindeutige Antwort"),
+        }
+    }
+
+    pub fn level(self, level: Level) -> &'static str {
+        match level {
+            Level::Error => self.either("Error", "Fehler"),
+            Level::Unknown => self.either("Undecided", "Unklar"),
+            Level::Warning => self.either("Warning", "Warnung"),
+        }
+    }
+
+    /// A time as people write it, in UTC.
+    pub fn time(self, time: Timestamp) -> String {
+        // A timestamp is between 1970 and 9999, which the calendar has.
+        let time = OffsetDateTime::from_unix_timestamp(time.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let month = usize::from(u8::from(time.month()) - 1);
+        let (day, year, hour, minute) = (time.day(), time.year(), time.hour(), time.minute());
+        match self {
+            Self::German => {
+                let month = GERMAN_MONTHS.get(month).copied().unwrap_or_default();
+                format!("{day}. {month} {year}, {hour:02}:{minute:02} Uhr (UTC)")
+            }
+            Self::English => format!("{day} {} {year}, {hour:02}:{minute:02} (UTC)", time.month()),
+        }
+    }
+}
+
+const GERMAN_MONTHS: [&str; 12] = [
+    "Januar",
+    "Februar",
+    "März",
+    "April",
+    "Mai",
+    "Juni",
+    "Juli",
+    "August",
+    "September",
+    "Oktober",
+    "November",
+    "Dezember",
+];
+
+fn english_summary(status: Status, routing: Routing) -> Summary {
+    match (status, routing) {
+        (Status::Pending, _) => Summary {
+            class: "open",
+            title: "Not verified yet",
+            sentence: "This domain is not verified yet. The portal serves it as soon as a check finds its DNS records.",
+            steps: &[
+                "Open the DNS settings of the zone at your DNS provider.",
+                "Add every record of this page that is not found yet, exactly as it is shown.",
+                "Then choose “Check again”. Some DNS providers need a few minutes until all their name servers answer.",
+            ],
+        },
+        (Status::Verified, Routing::Routed) => Summary {
+            class: "good",
+            title: "Verified and connected",
+            sentence: "This domain is verified, and its visitors reach the portal.",
+            steps: &["Keep the records. They are checked regularly."],
+        },
+        (Status::Verified, Routing::Proxied) => Summary {
+            class: "good",
+            title: "Verified, behind a proxy",
+            sentence: "This domain is verified. A proxy receives its traffic and hides where it leads.",
+            steps: &["Keep the records. Let the proxy send its visitors to the portal."],
+        },
+        (Status::Verified, Routing::Elsewhere) => Summary {
+            class: "open",
+            title: "Verified, but not connected",
+            sentence: "This domain is verified, but its visitors do not reach the portal: its traffic goes elsewhere.",
+            steps: &[
+                "To connect the domain, add or change the records that lead visitors to the portal.",
+                "Keep the other records. They are checked regularly.",
+            ],
+        },
+        (Status::Verified, Routing::Unknown) => Summary {
+            class: "open",
+            title: "Verified, connection unknown",
+            sentence: "This domain is verified, but DNS gave no definite answer about where its traffic goes.",
+            steps: &["Keep the records. The check is repeated."],
+        },
+        (Status::Failing, _) => Summary {
+            class: "bad",
+            title: "The proof is missing",
+            sentence: "The portal still serves this domain, but the records that prove it are no longer found.",
+            steps: &[
+                "Restore the records soon. If they stay missing, the portal stops serving the domain.",
+                "Then choose “Check again”.",
+            ],
+        },
+        (Status::Failed, _) => Summary {
+            class: "bad",
+            title: "Not connected",
+            sentence: "The portal does not serve this domain. The result of the last check says why.",
+            steps: &[
+                "Add every record of this page that is not found, exactly as it is shown.",
+                "Then choose “Check again”. Without that, the domain is checked rarely or no longer at all.",
+            ],
+        },
+    }
+}
+
+fn german_summary(status: Status, routing: Routing) -> Summary {
+    match (status, routing) {
+        (Status::Pending, _) => Summary {
+            class: "open",
+            title: "Noch nicht bestätigt",
+            sentence: "Diese Domain ist noch nicht bestätigt. Das Portal bedient sie, sobald eine Prüfung ihre DNS-Einträge findet.",
+            steps: &[
+                "Öffnen Sie bei Ihrem DNS-Anbieter die DNS-Einstellungen der Zone.",
+                "Tragen Sie jeden Eintrag dieser Seite ein, der noch nicht gefunden wurde, genau so, wie er hier steht.",
+                "Wählen Sie dann „Erneut prüfen“. Manche DNS-Anbieter brauchen einige Minuten, bis alle ihre Nameserver antworten.",
+            ],
+        },
+        (Status::Verified, Routing::Routed) => Summary {
+            class: "good",
+            title: "Bestätigt und verbunden",
+            sentence: "Diese Domain ist bestätigt, und ihre Besucher erreichen das Portal.",
+            steps: &["Behalten Sie die Einträge bei. Sie werden regelmäßig geprüft."],
+        },
+        (Status::Verified, Routing::Proxied) => Summary {
+            class: "good",
+            title: "Bestätigt, hinter einem Proxy",
+            sentence: "Diese Domain ist bestätigt. Ein Proxy empfängt ihren Datenverkehr und verdeckt, wohin er führt.",
+            steps: &["Behalten Sie die Einträge bei. Lassen Sie den Proxy die Besucher zum Portal leiten."],
+        },
+        (Status::Verified, Routing::Elsewhere) => Summary {
+            class: "open",
+            title: "Bestätigt, aber nicht verbunden",
+            sentence: "Diese Domain ist bestätigt, aber ihre Besucher erreichen das Portal nicht: Ihr Datenverkehr geht an ein anderes Ziel.",
+            steps: &[
+                "Um die Domain zu verbinden, ergänzen oder ändern Sie die Einträge, die Besucher zum Portal führen.",
+                "Behalten Sie die übrigen Einträge bei. Sie werden regelmäßig geprüft.",
+            ],
+        },
+        (Status::Verified, Routing::Unknown) => Summary {
+            class: "open",
+            title: "Bestätigt, Verbindung unbekannt",
+            sentence: "Diese Domain ist bestätigt, aber das DNS hat nicht eindeutig beantwortet, wohin ihr Datenverkehr geht.",
+            steps: &["Behalten Sie die Einträge bei. Die Prüfung wird wiederholt."],
+        },
+        (Status::Failing, _) => Summary {
+            class: "bad",
+            title: "Der Nachweis fehlt",
+            sentence: "Das Portal bedient diese Domain noch, aber die Einträge, die sie nachweisen, sind nicht mehr zu finden.",
+            steps: &[
+                "Stellen Sie die Einträge bald wieder her. Fehlen sie weiter, bedient das Portal die Domain nicht mehr.",
+                "Wählen Sie dann „Erneut prüfen“.",
+            ],
+        },
+        (Status::Failed, _) => Summary {
+            class: "bad",
+            title: "Nicht verbunden",
+            sentence: "Das Portal bedient diese Domain nicht. Das Ergebnis der letzten Prüfung nennt den Grund.",
+            steps: &[
+                "Tragen Sie jeden Eintrag dieser Seite ein, der nicht gefunden wurde, genau so, wie er hier steht.",
+                "Wählen Sie dann „Erneut prüfen“. Sonst wird die Domain nur noch selten oder gar nicht mehr geprüft.",
+            ],
+        },
+    }
+}
+
+/// What was found, and what to do, for the German page. The specifics are in the finding's `expected` and `observed`.
+pub fn german_finding(code: FindingCode) -> (&'static str, &'static str) {
+    use FindingCode as Code;
+    match code {
+        Code::RecordMissing => (
+            "Kein Eintrag weist die Domain nach.",
+            "Tragen Sie die Einträge dieser Seite bei Ihrem DNS-Anbieter ein.",
+        ),
+        Code::DomainUnregistered => (
+            "Die Vergabestelle kennt die Domain nicht.",
+            "Registrieren oder verlängern Sie die Domain. Oder lassen Sie die Schreibweise des Namens berichtigen.",
+        ),
+        Code::WrongValue => (
+            "Ein Eintrag hat einen anderen Wert als den erwarteten.",
+            "Ändern Sie den Eintrag auf den erwarteten Wert.",
+        ),
+        Code::StaleToken => (
+            "Ein Eintrag enthält das Kennzeichen einer anderen oder gelöschten Domain.",
+            "Ersetzen Sie den Wert durch den erwarteten Wert.",
+        ),
+        Code::ValueAltered => (
+            "Der Wert stimmt bis auf Anführungszeichen, Leerzeichen, unsichtbare Zeichen, Groß- und Kleinschreibung oder ein Schema wie https://.",
+            "Kopieren Sie den erwarteten Wert, und fügen Sie ihn ohne weitere Zeichen ein.",
+        ),
+        Code::NameDoubled => (
+            "Der DNS-Anbieter hat den Namen der Zone an den Namen des Eintrags angehängt.",
+            "Geben Sie den Namen so ein, wie er auf dieser Seite unter „Host“ steht.",
+        ),
+        Code::ValueDoubled => (
+            "Der DNS-Anbieter hat den Namen der Zone an den Wert des CNAME-Eintrags angehängt.",
+            "Geben Sie den Wert des CNAME-Eintrags mit einem Punkt am Ende ein.",
+        ),
+        Code::WrongName => (
+            "Der Wert steht unter einem anderen Namen, wo er nichts nachweist.",
+            "Tragen Sie den TXT-Eintrag unter dem Namen ein, der auf dieser Seite steht.",
+        ),
+        Code::WrongType => (
+            "Der Wert steht in einem Eintrag eines anderen Typs.",
+            "Ersetzen Sie den Eintrag durch einen mit dem Typ und dem Wert, die auf dieser Seite stehen.",
+        ),
+        Code::CnameConflict => (
+            "Neben dem CNAME-Eintrag gibt es weitere Einträge desselben Namens. Das DNS erlaubt das nicht.",
+            "Entfernen Sie die anderen Einträge dieses Namens. Ist der Name der der Zone selbst, entfernen Sie stattdessen den CNAME-Eintrag, und tragen Sie den TXT-Eintrag ein.",
+        ),
+        Code::Proxied => (
+            "Ein Proxy verdeckt den CNAME-Eintrag, und es gibt keinen TXT-Eintrag.",
+            "Tragen Sie den TXT-Eintrag ein. Oder schalten Sie den Proxy für diesen Namen aus.",
+        ),
+        Code::WildcardAnswer => (
+            "Der Name hat keinen eigenen Eintrag: Ein Wildcard-Eintrag antwortet für ihn.",
+            "Tragen Sie für diesen Namen einen eigenen Eintrag mit dem erwarteten Wert ein. Der Wildcard-Eintrag darf bleiben.",
+        ),
+        Code::TargetMissing => (
+            "Der CNAME-Eintrag führt zu einem Namen, den es nicht gibt.",
+            "Ändern Sie den CNAME-Eintrag auf den erwarteten Wert.",
+        ),
+        Code::CnameLoop => (
+            "Die CNAME-Einträge führen im Kreis.",
+            "Ändern Sie den Eintrag so, dass er den Typ und den Wert hat, die auf dieser Seite stehen.",
+        ),
+        Code::CnameTooLong => (
+            "Mehr als 8 CNAME-Einträge folgen aufeinander.",
+            "Ändern Sie den Eintrag so, dass er den Typ und den Wert hat, die auf dieser Seite stehen.",
+        ),
+        Code::PrivateAddress => (
+            "Kein Nameserver der Zone hat eine öffentliche Adresse.",
+            "Geben Sie den Nameservern Adressen, die aus dem Internet erreichbar sind.",
+        ),
+        Code::HeldElsewhere => (
+            "Ihr Eintrag wurde gefunden, aber ein anderes Konto hat diesen Namen.",
+            "Entfernen Sie die Einträge anderer Konten für diesen Namen, und warten Sie die nächste Prüfung ab.",
+        ),
+        Code::Moved => (
+            "Ein anderes Konto hat diesen Namen nachgewiesen und bedient ihn jetzt.",
+            "Um den Namen zurückzuholen, ersetzen Sie den Eintrag des anderen Kontos durch Ihren eigenen, und prüfen Sie erneut.",
+        ),
+        Code::Expired => (
+            "Die Domain wurde nicht rechtzeitig nachgewiesen.",
+            "Tragen Sie die Einträge dieser Seite ein, und prüfen Sie erneut.",
+        ),
+        Code::Lost => (
+            "Die Einträge haben zu lange gefehlt. Das Portal bedient die Domain nicht mehr.",
+            "Tragen Sie die Einträge dieser Seite wieder ein, und prüfen Sie erneut.",
+        ),
+        Code::NotEverywhereYet => (
+            "Die Nameserver geben verschiedene Antworten, oder nur einer von ihnen antwortet.",
+            "Warten Sie, bis Ihr DNS-Anbieter alle seine Nameserver aktualisiert hat. Dauert das Stunden, fragen Sie den Anbieter.",
+        ),
+        Code::LameDelegation => (
+            "Die eingetragenen Nameserver gibt es nicht, oder sie haben die Zone nicht.",
+            "Tragen Sie bei Ihrem Registrar die Nameserver des Anbieters ein, der die Zone hat.",
+        ),
+        Code::DnsTimeout => (
+            "Die Nameserver haben nicht rechtzeitig geantwortet.",
+            "Warten Sie. Bleibt es dabei, fragen Sie Ihren DNS-Anbieter.",
+        ),
+        Code::DnsServfail => (
+            "Die Nameserver melden einen Fehler (SERVFAIL).",
+            "Warten Sie. Bleibt es dabei, fragen Sie Ihren DNS-Anbieter.",
+        ),
+        Code::DnsRefused => (
+            "Die Nameserver verweigern die Antwort (REFUSED).",
+            "Prüfen Sie, ob die Domain an die Nameserver des Anbieters delegiert ist, der die Zone hat.",
+        ),
+        Code::DnsMalformed => (
+            "Die Antwort ist keine gültige DNS-Nachricht.",
+            "Bitten Sie Ihren DNS-Anbieter, die Antworten seiner Nameserver zu berichtigen.",
+        ),
+        Code::AnswerTooBig => (
+            "Die Antwort ist zu groß.",
+            "Entfernen Sie die Einträge, die Sie nicht brauchen. Oder bitten Sie Ihren DNS-Anbieter, auch über TCP zu antworten.",
+        ),
+        Code::DnssecBogus => (
+            "Die DNSSEC-Signaturen der Zone sind ungültig.",
+            "Signieren Sie die Zone bei Ihrem DNS-Anbieter neu. Oder entfernen Sie die DS-Einträge bei Ihrem Registrar.",
+        ),
+        Code::ResolverFailed => (
+            "Die DNS-Resolver des Portals antworten nicht.",
+            "Sie müssen nichts ändern. Der Betreiber des Portals muss das Problem beheben. Die Prüfung wird wiederholt.",
+        ),
+        Code::CnameFlattened => (
+            "Die Domain führt nur durch ihre Adressen zum Portal. Kein Eintrag weist nach, dass sie Ihnen gehört.",
+            "Tragen Sie den TXT-Eintrag ein, und behalten Sie ihn bei.",
+        ),
+        Code::Contested => (
+            "Auch der Eintrag eines anderen Kontos steht im DNS.",
+            "Behalten Sie Ihren eigenen Eintrag bei. Entfernen Sie jeden anderen Eintrag mit dem Namen des TXT-Eintrags.",
+        ),
+        Code::LeftoverAddress => (
+            "Manche Besucher erreichen das Portal nicht: Neben den Adressen des Portals gibt es weitere.",
+            "Entfernen Sie die A- und AAAA-Einträge mit den Adressen, die nicht die des Portals sind.",
+        ),
+        Code::CaaForbids => (
+            "Die CAA-Einträge erlauben keiner Zertifizierungsstelle des Portals, ein Zertifikat auszustellen.",
+            "Tragen Sie den erwarteten CAA-Eintrag ein, oder ändern Sie den vorhandenen. Liegt der Eintrag beim Betreiber des Portals, bitten Sie ihn darum.",
+        ),
+        Code::CaaUnanswered => (
+            "Das DNS antwortet nicht auf die Frage nach CAA-Einträgen. Ohne Antwort wird kein Zertifikat ausgestellt.",
+            "Bitten Sie Ihren DNS-Anbieter, Fragen nach CAA-Einträgen zu beantworten.",
+        ),
+        Code::WildcardShadowed => (
+            "Ein Wildcard-Eintrag antwortet für den Namen. Er antwortet nicht mehr, sobald es einen Eintrag unterhalb des Namens gibt.",
+            "Tragen Sie für den Namen einen eigenen Eintrag ein, bevor Sie den TXT-Eintrag eintragen.",
+        ),
+        Code::NotRouted => (
+            "Die Domain ist nachgewiesen, aber ihr Datenverkehr geht nicht an das Portal.",
+            "Ergänzen oder ändern Sie die Einträge, die Besucher zum Portal führen. Entfernen Sie andere A- und AAAA-Einträge dieses Namens.",
+        ),
+    }
+}

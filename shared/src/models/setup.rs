@@ -1,0 +1,135 @@
+//! Setup links: an agency sends one to the person who runs the DNS of a custom domain.
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    Code,
+    domain::{Check, DnsRecord, PortalDomain, Routing, Status},
+    fields::{Fields, Input, Policy},
+    hostname::Hostname,
+    portal::PublicBranding,
+    time::Timestamp,
+};
+use crate::hash::sha256_hex;
+
+/// The secret of a setup link: 256 random bits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SetupToken(String);
+
+impl SetupToken {
+    /// The length in characters: 32 bytes in base64url (RFC 4648, section 5).
+    const CHARS: usize = 43;
+
+    /// A token of these bits.
+    pub fn new(bits: [u8; 32]) -> Self {
+        Self(BASE64_URL_SAFE_NO_PAD.encode(bits))
+    }
+
+    /// A token of a path. `None` if no token has this form, so that a guess costs no request.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let fits = text.len() == Self::CHARS && text.bytes().all(is_allowed);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The token as the link has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What the table stores.
+    pub fn sha256(&self) -> String {
+        sha256_hex(&self.0)
+    }
+}
+
+/// A new setup link. Unknown properties are rejected.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct SetupLinkCreate {
+    /// How long the link is valid. It is 14 days if this is absent or `null`.
+    #[schema(value_type = Option<u8>, minimum = 1, maximum = 30, example = 14)]
+    pub days: u8,
+}
+
+impl SetupLinkCreate {
+    const DEFAULT_DAYS: u8 = 14;
+    const MAX_DAYS: u64 = 30;
+
+    /// How long the link is valid.
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs(u64::from(self.days) * 24 * 3600)
+    }
+}
+
+impl Input for SetupLinkCreate {
+    fn read(fields: &mut Fields, _: Policy<'_>) -> Option<Self> {
+        let days = match fields.take("days") {
+            None | Some(Value::Null) => Some(Self::DEFAULT_DAYS),
+            Some(Value::Number(days)) if days.is_i64() || days.is_u64() => days
+                .as_u64()
+                .filter(|days| (1..=Self::MAX_DAYS).contains(days))
+                .and_then(|days| u8::try_from(days).ok())
+                .or_else(|| {
+                    fields.reject("days", Code::NotAllowed, "Use a number from 1 to 30.");
+                    None
+                }),
+            Some(_) => {
+                fields.reject("days", Code::WrongType, "This must be a whole number or null.");
+                None
+            }
+        };
+        Some(Self { days: days? })
+    }
+}
+
+/// A setup link. The API shows it once.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SetupLink {
+    /// The page to send to the person who runs the DNS.
+    #[schema(example = "https://api.example.com/portal/setup/Vb9zq3F6yX0aL2mN8pQ4rS7tU1wE5cD6fG9hJ0kLzXk")]
+    pub url: String,
+    /// The time at which the link ends.
+    pub expires_at: Timestamp,
+}
+
+/// What the person who runs the DNS of a custom domain has to know.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Setup {
+    /// The host name.
+    pub hostname: Hostname,
+    /// The status of the domain.
+    pub status: Status,
+    /// Where the traffic of the host name goes.
+    pub routing: Routing,
+    /// The DNS records to add, ready to copy.
+    pub records: Vec<DnsRecord>,
+    /// The last DNS check.
+    pub check: Option<Check>,
+    /// The branding of the agency or client whose domain it is.
+    pub branding: PublicBranding,
+    /// The time at which the link ends.
+    pub expires_at: Timestamp,
+}
+
+impl Setup {
+    /// What a setup link shows of a domain.
+    pub fn new(domain: PortalDomain, branding: PublicBranding, expires_at: Timestamp) -> Self {
+        Self {
+            hostname: domain.hostname,
+            status: domain.status,
+            routing: domain.routing,
+            records: domain.records,
+            check: domain.check,
+            branding,
+            expires_at,
+        }
+    }
+}

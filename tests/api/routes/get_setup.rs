@@ -1,0 +1,167 @@
+use http::Method;
+use serde_json::json;
+
+use crate::harness::{Api, BRANDING, DOMAINS, cname, id, path, property, setup_token};
+
+#[tokio::test]
+async fn a_link_shows_one_domain_and_the_branding_of_its_portal() {
+    let api = Api::start().await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("Client").await;
+    owner
+        .put(
+            BRANDING,
+            json!({"portalName": "Acme", "primaryColor": "#123456", "fromEmail": "a@acme.com"}),
+        )
+        .await
+        .expect(200);
+    let own = format!("{}/branding", path(&client));
+    owner
+        .put(&own, property("portalName", "Client"))
+        .await
+        .expect(200);
+    let domain = owner.custom_domain("portal.acme.com").await;
+    let link = owner
+        .post(&format!("{}/setup-link", path(&domain)), json!({}))
+        .await
+        .expect(201);
+    let page = format!("/portal/setup/{}", setup_token(&link));
+    let answer = api.visitor().get(&page).await;
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("x-robots-tag", "noindex"),
+    ] {
+        assert_eq!(answer.header(name), Some(value));
+    }
+    let mut setup = answer.expect(200);
+    let branding = setup["branding"].take();
+    assert_eq!(
+        (&branding["portalName"], &branding["primaryColor"]),
+        (&json!("Acme"), &json!("#123456"))
+    );
+    assert_eq!(branding.get("fromEmail"), None);
+    assert_eq!(
+        setup,
+        json!({
+            "hostname": "portal.acme.com",
+            "status": "pending",
+            "routing": "unknown",
+            "records": domain["records"],
+            "check": domain["check"],
+            "branding": null,
+            "expiresAt": link["expiresAt"],
+        })
+    );
+    for secret in [id(&domain), "dom_", "brd_", "user_"] {
+        assert!(!answer.text.contains(secret), "{secret}");
+    }
+    // Of a client's domain, it is the client's.
+    owner
+        .patch(&path(&domain), property("clientOrgId", id(&client)))
+        .await
+        .expect(200);
+    let answer = api.visitor().get(&page).await;
+    let branding = &answer.expect(200)["branding"];
+    assert_eq!(
+        (&branding["portalName"], &branding["primaryColor"]),
+        (&json!("Client"), &json!("#123456"))
+    );
+    assert!(!answer.text.contains("org_acme"));
+    assert_eq!(owner.list(DOMAINS).await.len(), 1);
+}
+
+#[tokio::test]
+async fn guessed_tokens_are_the_same_404_and_most_cost_nothing() {
+    let api = Api::counted().await;
+    let mut responses = Vec::new();
+    for (token, requests) in [
+        ("A".repeat(43), 1),
+        ("A".repeat(42), 0),
+        ("A".repeat(44), 0),
+        ("A".repeat(42) + "=", 0),
+        ("%00".to_owned(), 0),
+        ("%FF".to_owned(), 0),
+        ("a.b".to_owned(), 0),
+    ] {
+        for rest in ["", "/records?format=text"] {
+            api.proxy().take_requests();
+            let answer = api.visitor().get(&format!("/portal/setup/{token}{rest}")).await;
+            answer.problem(404, "not-found");
+            assert_eq!(api.proxy().take_requests().len(), requests, "{token}");
+            assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+            responses.push(answer.json()["detail"].clone());
+        }
+    }
+    responses.dedup();
+    assert_eq!(responses.len(), 1);
+}
+
+const HTML: [(&str, &str); 1] = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
+
+#[tokio::test]
+async fn a_browser_gets_a_page_in_its_language_under_a_strict_policy() {
+    let api = Api::stopped().await;
+    let owner = api.agency("org_acme").await;
+    owner
+        .put(BRANDING, property("portalName", "<b>Acme</b>"))
+        .await
+        .expect(200);
+    let domain = owner.custom_domain("portal.acme.com").await;
+    let link = owner
+        .post(&format!("{}/setup-link", path(&domain)), json!({}))
+        .await
+        .expect(201);
+    let page = format!("/portal/setup/{}", setup_token(&link));
+    let get = async |path: &str, language: &str| {
+        let headers = [HTML[0], ("accept-language", language)];
+        api.visitor().call(Method::GET, path, &headers, None).await
+    };
+    for (language, tag, word) in [
+        ("", "en", "Check again"),
+        ("fr", "en", "Check again"),
+        ("de-AT, en;q=0.5", "de", "Erneut prüfen"),
+    ] {
+        let answer = get(&page, language).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'self';"),
+            "{policy}"
+        );
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert!(
+            answer.text.contains(&format!("<html lang=\"{tag}\">")),
+            "{}",
+            answer.text
+        );
+        assert!(answer.text.contains(word), "{}", answer.text);
+        assert!(!answer.text.contains("<b>Acme"), "{}", answer.text);
+        let records = domain["records"].as_array().unwrap();
+        for text in records
+            .iter()
+            .flat_map(|record| [&record["name"], &record["host"], &record["value"]])
+        {
+            assert!(answer.text.contains(text.as_str().unwrap()), "{text}");
+        }
+    }
+    // It reloads itself while the domain is pending, unless the reader turns that off.
+    assert_eq!(get(&page, "").await.header("refresh"), Some("60"));
+    assert_eq!(
+        get(&format!("{page}?reload=false"), "").await.header("refresh"),
+        None
+    );
+    api.dns.set_zone(&cname(&domain)).unwrap();
+    owner.verify(&domain).await.expect(200);
+    assert_eq!(get(&page, "").await.header("refresh"), None);
+    // A program gets JSON, whatever else it accepts.
+    for accept in ["*/*", "application/json", "application/json, text/html"] {
+        let answer = api
+            .visitor()
+            .call(Method::GET, &page, &[("accept", accept)], None)
+            .await;
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+}
