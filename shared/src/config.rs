@@ -344,7 +344,7 @@ fn public_url(text: &str) -> Result<String, &'static str> {
     let url = Url::parse(text).map_err(|_| PUBLIC_URL)?;
     let is_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     match url.scheme() {
-        "https" | "http" if is_origin && url.username().is_empty() => {
+        "https" | "http" if is_origin && url.username().is_empty() && url.password().is_none() => {
             Ok(url.as_str().trim_end_matches('/').to_owned())
         }
         _ => Err(PUBLIC_URL),
@@ -486,5 +486,22 @@ mod tests {
             parse(&[("AUTH_HS256_SECRET", "")]).unwrap_err().variable,
             "AUTH_JWKS_URL"
         );
+    }
+
+    #[test]
+    fn a_public_url_is_an_origin() {
+        for (text, expected) in [
+            ("https://api.example.com", Some("https://api.example.com")),
+            ("https://api.example.com/", Some("https://api.example.com")),
+            ("http://127.0.0.1:3000", Some("http://127.0.0.1:3000")),
+            ("https://api.example.com/v1", None),
+            ("https://api.example.com?x", None),
+            ("https://a@api.example.com", None),
+            ("https://:a@api.example.com", None),
+            ("ftp://api.example.com", None),
+            ("api.example.com", None),
+        ] {
+            assert_eq!(public_url(text).ok().as_deref(), expected, "{text}");
+        }
     }
 }

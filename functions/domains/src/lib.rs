@@ -25,14 +25,13 @@ use shared::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::{Checker, Dns, Trigger, Turns};
 
-pub mod setup_page;
+mod setup;
+mod setup_page;
 mod setup_words;
 
 /// DNS may have used most of the request's time. A write that conflicts is repeated for at least this long after the
 /// domain's own check; the holder's check is part of it.
 const MIN_WRITE_TIME: Duration = Duration::from_millis(1500);
-
-mod setup;
 
 pub fn router(dns: Dns) -> OpenApiRouter<App> {
     OpenApiRouter::new()

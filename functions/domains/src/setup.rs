@@ -1,6 +1,6 @@
 //! Setup links and the setup page, for the person who runs the DNS of a custom domain.
 
-use std::time::Instant;
+use std::{convert::Infallible, time::Instant};
 
 use axum::{
     Extension,
@@ -25,7 +25,7 @@ use shared::{
         reply::Json,
     },
     models::{
-        domain::{DnsRecord, PortalDomain, RecordType, Status},
+        domain::{DnsRecord, Domain, PortalDomain, RecordState, RecordType, Status},
         id::DomainKind,
         setup::{Setup, SetupLink, SetupLinkCreate, SetupToken},
     },
@@ -33,7 +33,7 @@ use shared::{
     store::{Arrival, Author, SetupDomain},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
-use verification::Dns;
+use verification::{Dns, findings};
 
 use crate::setup_page::{self, Language, SetupView};
 
@@ -92,11 +92,12 @@ async fn create_setup_link(
     Body(new): Body<SetupLinkCreate>,
 ) -> Result<(StatusCode, Json<SetupLink>), Problem> {
     let token = SetupToken::new(random::secret());
+    let origin = app.config.public_url.clone().or_else(|| gateway_url(&extensions));
+    let origin = origin.ok_or(ProblemCode::Internal)?;
     let agency = app.store.agency(&caller)?;
     let expires_at = agency.create_setup_link(id, &new, &token).await?;
-    let origin = app.config.public_url.clone().or_else(|| gateway_url(&extensions));
     let path = app.config.path(&format!("/portal/setup/{}", token.as_str()));
-    let url = origin.unwrap_or_default() + &path;
+    let url = origin + &path;
     Ok((StatusCode::CREATED, Json(SetupLink { url, expires_at })))
 }
 
@@ -120,24 +121,43 @@ async fn delete_setup_link(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The token of a setup link in a path. A text that is no token is 404 like an unknown one, and costs no request.
-struct Link(SetupToken);
+/// The token of a setup link in a path. `None`: the text is not a token, so it is 404 without a request.
+struct Link(Option<SetupToken>);
 
 impl FromRequestParts<App> for Link {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
         let path = Path::<String>::from_request_parts(parts, app).await;
-        let token = path.ok().and_then(|Path(token)| SetupToken::parse(&token));
-        token.map(Self).ok_or(ProblemCode::NotFound.into())
+        Ok(Self(path.ok().and_then(|Path(token)| SetupToken::parse(&token))))
     }
 }
 
 impl Link {
+    /// What the link shows.
+    async fn open(&self, app: &App) -> Result<SetupDomain, Problem> {
+        let token = self.0.as_ref().ok_or(ProblemCode::NotFound)?;
+        Ok(app.store.setup(token, app.clock.now()).await?)
+    }
+
     /// The path of the page.
     fn path(&self, app: &App) -> String {
-        app.config.path(&format!("/portal/setup/{}", self.0.as_str()))
+        let token = self.0.as_ref().map_or("", SetupToken::as_str);
+        app.config.path(&format!("/portal/setup/{token}"))
     }
+}
+
+/// The domain as a reader of a link sees it.
+fn show(app: &App, domain: Domain) -> PortalDomain {
+    let mut shown = app.config.show(domain);
+    let is_proven_by_txt = shown
+        .records
+        .iter()
+        .any(|record| record.kind == RecordType::Txt && record.state == RecordState::Found);
+    if let Some(check) = &mut shown.check {
+        findings::for_a_stranger(check, is_proven_by_txt);
+    }
+    shown
 }
 
 /// Show what to enter into DNS
@@ -168,34 +188,31 @@ async fn get_setup(
     query: Query,
 ) -> Result<Response, Problem> {
     let reload = query.optional("reload")? != Some("false");
-    let SetupDomain {
-        record,
-        branding,
-        expires_at,
-    } = app.store.setup(&link.0, app.clock.now()).await?;
-    let domain = app.config.show(record.domain().clone());
+    let language = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let language = Language::from_accept(language);
+    let setup = match link.open(&app).await {
+        Err(problem) if problem.code == ProblemCode::NotFound && prefers_html(&headers) => {
+            let html = setup_page::render_ended(language);
+            return Ok((StatusCode::NOT_FOUND, page(html)?).into_response());
+        }
+        setup => setup?,
+    };
+    let domain = show(&app, setup.record.domain().clone());
     if !prefers_html(&headers) {
-        return Ok(Json(Setup::new(domain, branding, expires_at)).into_response());
+        return Ok(Json(Setup::new(domain, setup.branding, setup.expires_at)).into_response());
     }
     let view = SetupView {
         domain: &domain,
-        branding: &branding,
+        branding: &setup.branding,
         provider_url: domain
             .check
             .as_ref()
             .and_then(|check| check.provider_url.as_deref()),
-        expires_at,
+        expires_at: setup.expires_at,
         path: &link.path(&app),
         reload,
     };
-    let language = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    let html = setup_page::render(&view, Language::from_accept(language));
-    let html = html.map_err(|_| ProblemCode::Internal)?;
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (CONTENT_SECURITY_POLICY, POLICY),
-    ];
-    let mut response = (headers, html).into_response();
+    let mut response = page(setup_page::render(&view, language))?.into_response();
     if reload && domain.status == Status::Pending {
         response
             .headers_mut()
@@ -204,16 +221,28 @@ async fn get_setup(
     Ok(response)
 }
 
-/// Whether a browser asks: a program that accepts JSON as well, or anything, gets JSON.
+/// A rendered page with its policy.
+fn page(html: Result<String, askama::Error>) -> Result<impl IntoResponse, Problem> {
+    let html = html.map_err(|_| ProblemCode::Internal)?;
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CONTENT_SECURITY_POLICY, POLICY),
+    ];
+    Ok((headers, html))
+}
+
+/// Whether the header has `text/html` before `application/json`, as browsers send it. Without either, the response is JSON.
 fn prefers_html(headers: &HeaderMap) -> bool {
     let accept = headers
         .get(ACCEPT)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let mut types = accept.split(',').filter_map(|range| range.split(';').next());
-    types
-        .find(|name| matches!(name.trim(), "text/html" | "application/json"))
-        .is_some_and(|first| first.trim() == "text/html")
+    let accept = accept.to_ascii_lowercase();
+    let mut types = accept
+        .split(',')
+        .filter_map(|range| range.split(';').next())
+        .map(str::trim);
+    types.find(|name| matches!(*name, "text/html" | "application/json")) == Some("text/html")
 }
 
 /// Check DNS now
@@ -237,31 +266,33 @@ async fn verify_setup(
     Extension(dns): Extension<Dns>,
     link: Link,
     headers: HeaderMap,
+    query: Query,
 ) -> Result<Response, Problem> {
     let arrival = Arrival {
         now: app.clock.now(),
         since: Instant::now(),
     };
-    let SetupDomain {
-        record,
-        branding,
-        expires_at,
-    } = app.store.setup(&link.0, arrival.now).await?;
-    let (agency, id) = (record.domain().agency_id.clone(), record.domain().id);
-    let checked = match app.store.begin_check(&agency, id, arrival).await {
+    let setup = link.open(&app).await?;
+    let (agency, id) = (setup.record.domain().agency_id.clone(), setup.record.domain().id);
+    let checked = match app.store.begin_check_of_domain(&agency, id, arrival).await {
         Ok(record) => super::check(&app, &dns, record, Author::System, arrival).await,
         Err(error) => Err(error.into()),
     };
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded")) {
-        // The page shows the last check, whoever asked for it.
-        match checked {
-            Err(problem) if problem.code != ProblemCode::TooManyRequests => return Err(problem),
-            _ => return Ok((StatusCode::SEE_OTHER, [(LOCATION, link.path(&app))]).into_response()),
+    let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
+    if content_type.starts_with("application/x-www-form-urlencoded") {
+        // Within the limit, the page shows the check before.
+        if let Err(problem) = checked
+            && problem.code != ProblemCode::TooManyRequests
+        {
+            return Err(problem);
         }
+        let reload = if query.has("reload") { "?reload=false" } else { "" };
+        let location = link.path(&app) + reload;
+        return Ok((StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response());
     }
-    let domain = app.config.show(checked?);
-    Ok(Json(Setup::new(domain, branding, expires_at)).into_response())
+    let domain = show(&app, checked?);
+    Ok(Json(Setup::new(domain, setup.branding, setup.expires_at)).into_response())
 }
 
 /// Get the style sheet of the setup page
@@ -279,7 +310,7 @@ async fn verify_setup(
     security(())
 )]
 async fn get_setup_style(State(app): State<App>, link: Link) -> Result<Response, Problem> {
-    let setup = app.store.setup(&link.0, app.clock.now()).await?;
+    let setup = link.open(&app).await?;
     let css = HeaderValue::from_static("text/css; charset=utf-8");
     Ok(([(CONTENT_TYPE, css)], setup_page::stylesheet(&setup.branding)).into_response())
 }
@@ -309,7 +340,7 @@ async fn get_setup_records(State(app): State<App>, link: Link, query: Query) -> 
         "zone" => as_zone,
         _ => return Err(invalid("The parameter format must be text or zone.")),
     };
-    let setup = app.store.setup(&link.0, app.clock.now()).await?;
+    let setup = link.open(&app).await?;
     let domain = app.config.show(setup.record.domain().clone());
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     Ok(([(CONTENT_TYPE, plain)], format(&domain)).into_response())

@@ -41,6 +41,15 @@ pub fn render(view: &SetupView<'_>, language: Language) -> Result<String, askama
     page.render()
 }
 
+/// The page of a link that does not exist, has expired or was deleted. It has no style sheet, because no portal is known.
+///
+/// # Errors
+/// As those of [`render`].
+pub fn render_ended(language: Language) -> Result<String, askama::Error> {
+    let words = language.words();
+    EndedPage { words }.render()
+}
+
 /// The style sheet of the page: the colours and the font of the agency or client as custom properties, then the page's own rules.
 pub fn stylesheet(branding: &PublicBranding) -> String {
     let (settings, text) = (&branding.settings, &branding.text);
@@ -113,6 +122,12 @@ fn language_range(range: &str) -> Option<(&str, u16)> {
         }
     };
     Some((language, (quality * 1000.0).round() as u16))
+}
+
+#[derive(Template)]
+#[template(path = "setup_ended.html", whitespace = "minimize")]
+struct EndedPage {
+    words: &'static Words,
 }
 
 #[derive(Template)]

@@ -52,6 +52,9 @@ pub struct Words {
     pub support: &'static str,
     pub privacy: &'static str,
     pub imprint: &'static str,
+    /// The title of the page of a link that does not exist, has expired or was deleted.
+    pub ended: &'static str,
+    pub ask_for_a_link: &'static str,
 }
 
 const ENGLISH: Words = Words {
@@ -90,6 +93,8 @@ const ENGLISH: Words = Words {
     support: "Support",
     privacy: "Privacy",
     imprint: "Legal notice",
+    ended: "This link is not valid",
+    ask_for_a_link: "It may have expired. Ask its sender for a new link.",
 };
 
 const GERMAN: Words = Words {
@@ -123,11 +128,13 @@ const GERMAN: Words = Words {
     copy_intro: "Für eine E-Mail, ein Ticket oder eine Zonendatei:",
     as_text: "Alle Einträge als Text",
     as_zone: "Alle Einträge als Zonendatei",
-    valid_until: "Dieser Link gilt bis",
+    valid_until: "Dieser Link gilt bis zum",
     safety: "Diese Seite liest nur öffentliches DNS. Sie fragt nie nach einem Passwort.",
     support: "Hilfe",
     privacy: "Datenschutz",
     imprint: "Impressum",
+    ended: "Dieser Link ist nicht gültig",
+    ask_for_a_link: "Er kann abgelaufen sein. Bitten Sie seinen Absender um einen neuen Link.",
 };
 
 /// The state of a domain, and what to do in it.
@@ -318,7 +325,7 @@ fn german_summary(status: Status, routing: Routing) -> Summary {
         (Status::Verified, Routing::Elsewhere) => Summary {
             class: "open",
             title: "Bestätigt, aber nicht verbunden",
-            sentence: "Diese Domain ist bestätigt, aber ihre Besucher erreichen das Portal nicht: Ihr Datenverkehr geht an ein anderes Ziel.",
+            sentence: "Diese Domain ist bestätigt, aber ihre Besucher erreichen das Portal nicht. Der Datenverkehr der Domain geht an ein anderes Ziel.",
             steps: &[
                 "Um die Domain zu verbinden, ergänzen oder ändern Sie die Einträge, die Besucher zum Portal führen.",
                 "Behalten Sie die übrigen Einträge bei. Sie werden regelmäßig geprüft.",
@@ -333,7 +340,7 @@ fn german_summary(status: Status, routing: Routing) -> Summary {
         (Status::Failing, _) => Summary {
             class: "bad",
             title: "Der Nachweis fehlt",
-            sentence: "Das Portal bedient diese Domain noch, aber die Einträge, die sie nachweisen, sind nicht mehr zu finden.",
+            sentence: "Das Portal bedient diese Domain noch, aber die Einträge, die den Besitz nachweisen, sind nicht mehr zu finden.",
             steps: &[
                 "Stellen Sie die Einträge bald wieder her. Fehlen sie weiter, bedient das Portal die Domain nicht mehr.",
                 "Wählen Sie dann „Erneut prüfen“.",
@@ -393,7 +400,7 @@ pub fn german_finding(code: FindingCode) -> (&'static str, &'static str) {
         ),
         Code::CnameConflict => (
             "Neben dem CNAME-Eintrag gibt es weitere Einträge desselben Namens. Das DNS erlaubt das nicht.",
-            "Entfernen Sie die anderen Einträge dieses Namens. Ist der Name der der Zone selbst, entfernen Sie stattdessen den CNAME-Eintrag, und tragen Sie den TXT-Eintrag ein.",
+            "Entfernen Sie die anderen Einträge dieses Namens. Ist es der Name der Zone selbst, entfernen Sie stattdessen den CNAME-Eintrag, und tragen Sie den TXT-Eintrag ein.",
         ),
         Code::Proxied => (
             "Ein Proxy verdeckt den CNAME-Eintrag, und es gibt keinen TXT-Eintrag.",
@@ -424,11 +431,11 @@ pub fn german_finding(code: FindingCode) -> (&'static str, &'static str) {
             "Entfernen Sie die Einträge anderer Konten für diesen Namen, und warten Sie die nächste Prüfung ab.",
         ),
         Code::Moved => (
-            "Ein anderes Konto hat diesen Namen nachgewiesen und bedient ihn jetzt.",
+            "Ein anderes Konto hat nachgewiesen, dass ihm dieser Name gehört, und bedient ihn jetzt.",
             "Um den Namen zurückzuholen, ersetzen Sie den Eintrag des anderen Kontos durch Ihren eigenen, und prüfen Sie erneut.",
         ),
         Code::Expired => (
-            "Die Domain wurde nicht rechtzeitig nachgewiesen.",
+            "Der Besitz der Domain wurde nicht rechtzeitig nachgewiesen.",
             "Tragen Sie die Einträge dieser Seite ein, und prüfen Sie erneut.",
         ),
         Code::Lost => (
@@ -496,7 +503,7 @@ pub fn german_finding(code: FindingCode) -> (&'static str, &'static str) {
             "Tragen Sie für den Namen einen eigenen Eintrag ein, bevor Sie den TXT-Eintrag eintragen.",
         ),
         Code::NotRouted => (
-            "Die Domain ist nachgewiesen, aber ihr Datenverkehr geht nicht an das Portal.",
+            "Der Besitz der Domain ist nachgewiesen, aber ihr Datenverkehr geht nicht an das Portal.",
             "Ergänzen oder ändern Sie die Einträge, die Besucher zum Portal führen. Entfernen Sie andere A- und AAAA-Einträge dieses Namens.",
         ),
     }

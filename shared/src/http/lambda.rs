@@ -144,3 +144,24 @@ fn sanitize_event(event: LambdaEvent<Event>) -> LambdaEvent<LambdaRequest> {
 fn needs_encoding(byte: u8) -> bool {
     !byte.is_ascii_graphic() || br#""<>#\^`{|}"#.contains(&byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
+
+    use super::*;
+
+    #[test]
+    fn the_gateways_address_is_that_of_the_request() {
+        let mut extensions = Extensions::new();
+        assert_eq!(gateway_url(&extensions), None);
+        let mut context = ApiGatewayV2httpRequestContext::default();
+        context.domain_name = Some("a1b2.execute-api.eu-central-1.amazonaws.com".to_owned());
+        extensions.insert(RequestContext::ApiGatewayV2(context));
+        let url = gateway_url(&extensions);
+        assert_eq!(
+            url.as_deref(),
+            Some("https://a1b2.execute-api.eu-central-1.amazonaws.com")
+        );
+    }
+}

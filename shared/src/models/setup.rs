@@ -9,10 +9,11 @@ use utoipa::ToSchema;
 
 use super::{
     Code,
+    branding::PublicBrandingSettings,
     domain::{Check, DnsRecord, PortalDomain, Routing, Status},
     fields::{Fields, Input, Policy},
     hostname::Hostname,
-    portal::PublicBranding,
+    portal::{BrandingTextColors, PublicBranding},
     time::Timestamp,
 };
 use crate::hash::sha256_hex;
@@ -89,7 +90,7 @@ impl Input for SetupLinkCreate {
 }
 
 /// A setup link. The API shows it once.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SetupLink {
     /// The page to send to the person who runs the DNS.
@@ -114,9 +115,20 @@ pub struct Setup {
     /// The last DNS check.
     pub check: Option<Check>,
     /// The branding of the agency or client whose domain it is.
-    pub branding: PublicBranding,
+    pub branding: SetupBranding,
     /// The time at which the link ends.
     pub expires_at: Timestamp,
+}
+
+/// The branding of a setup page: that of the public operation, without the organization.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SetupBranding {
+    /// The settings.
+    #[serde(flatten)]
+    pub settings: PublicBrandingSettings,
+    /// The colours for text.
+    #[serde(flatten)]
+    pub text: BrandingTextColors,
 }
 
 impl Setup {
@@ -128,7 +140,10 @@ impl Setup {
             routing: domain.routing,
             records: domain.records,
             check: domain.check,
-            branding,
+            branding: SetupBranding {
+                settings: branding.settings,
+                text: branding.text,
+            },
             expires_at,
         }
     }

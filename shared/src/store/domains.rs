@@ -665,8 +665,16 @@ impl Store {
         }
     }
 
-    /// Checks the rate limit of the domain and reads it, in one conditional update.
-    async fn begin_check_of_domain(&self, org: &OrgId, id: DomainId, at: Arrival) -> Result<DomainRecord> {
+    /// Starts a check within the rate limit of the domain alone, and reads the domain.
+    ///
+    /// # Errors
+    /// As those of [`Self::begin_check`].
+    pub async fn begin_check_of_domain(
+        &self,
+        org: &OrgId,
+        id: DomainId,
+        at: Arrival,
+    ) -> Result<DomainRecord> {
         let now = at.now;
         let call = self
             .client

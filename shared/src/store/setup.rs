@@ -30,7 +30,7 @@ pub(super) struct SetupLinkItem {
     expires_at: Timestamp,
 }
 
-/// The domain of a setup link. The attribute of the end is also the table's TTL, but the clock decides.
+/// The domain of a setup link. The item's TTL deletes it late: the end in the domain's item decides.
 #[derive(Debug, Serialize, Deserialize)]
 struct LinkedDomain {
     agency: OrgId,

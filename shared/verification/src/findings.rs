@@ -6,7 +6,7 @@ use hickory_proto::{
 };
 use shared::models::{
     domain::{
-        Domain, Finding, FindingCode as Code, Level, RecordState, Routing, ServerAnswer, Status, Token,
+        Check, Domain, Finding, FindingCode as Code, Level, RecordState, Routing, ServerAnswer, Status, Token,
     },
     hostname::{HostPolicy, Hostname, relative_host},
     time::Timestamp,
@@ -23,6 +23,34 @@ use crate::{
         wire::Failure,
     },
 };
+
+/// What a finding says of a `CNAME` to the target of another domain of the agency.
+const OWN_TARGET: &str = "That is the target of another of your domains.";
+/// What it says of a `CNAME` to the target of another agency's domain, or of none.
+const FOREIGN_TARGET: &str = "Its token belongs to none of your domains.";
+
+/// The findings for a reader who is not of the agency. The person who runs the DNS chooses the target of the `CNAME`, and must not learn
+/// from a finding whether another portal is the same agency's.
+pub fn for_a_stranger(check: &mut Check, is_proven_by_txt: bool) {
+    let describes = |finding: &Finding| {
+        [OWN_TARGET, FOREIGN_TARGET]
+            .iter()
+            .any(|text| finding.detail.ends_with(text))
+    };
+    // With this proof, there is a finding for one of the two cases alone.
+    check
+        .findings
+        .retain(|finding| !(is_proven_by_txt && describes(finding)));
+    for finding in &mut check.findings {
+        for text in [OWN_TARGET, FOREIGN_TARGET] {
+            if let Some(rest) = finding.detail.strip_suffix(text) {
+                finding.code = Code::WrongValue;
+                finding.detail = format!("{rest}That is the target of another domain.");
+            }
+        }
+    }
+    check.problem = problem(&check.findings).cloned();
+}
 
 /// Findings of one check.
 const MAX_FINDINGS: usize = 16;
@@ -328,8 +356,8 @@ impl<'a> Explainer<'a> {
             let (code, whose) = match evidence.token_of_same_agency {
                 // The traffic arrives, and the TXT record proves the domain.
                 true if proof == Proof::Txt => return Vec::new(),
-                true => (Code::WrongValue, "That is the target of another of your domains."),
-                false => (Code::StaleToken, "Its token belongs to none of your domains."),
+                true => (Code::WrongValue, OWN_TARGET),
+                false => (Code::StaleToken, FOREIGN_TARGET),
             };
             return vec![self.wrong_cname(code, format!("{leads} {whose}"))];
         }

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 mod decide;
 pub mod dns;
-mod findings;
+pub mod findings;
 mod limit;
 mod outcome;
 
@@ -34,8 +34,8 @@ use outcome::{Outcome, outcome};
 /// Results written at the same time. Each write needs a connection with buffers of its own: with 32, memory grew 1.7 times
 /// from 1,000 to 100,000 due domains.
 const CONCURRENT_WRITES: usize = 16;
-/// Attempts of a write by the system. After that the check stays due.
-const SYSTEM_ATTEMPTS: u32 = 3;
+/// Attempts of a write by a sweep. After that the check stays due.
+const SCHEDULED_ATTEMPTS: u32 = 3;
 
 /// Checks domains. One serves a sweep or a request: its checks share a [`Session`].
 pub struct Checker<'a> {
@@ -200,8 +200,8 @@ impl<'a> Checker<'a> {
             observed.evidence.token_of_same_agency = store.has_token(agency, token).await?;
         }
         let mut retry = Retry::until(deadline);
-        if matches!(author, Author::System) {
-            retry = retry.up_to(SYSTEM_ATTEMPTS);
+        if observed.trigger == Trigger::Schedule {
+            retry = retry.up_to(SCHEDULED_ATTEMPTS);
         }
         let before = observed.domain().status;
         let mut holder = None;

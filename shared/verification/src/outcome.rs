@@ -73,7 +73,7 @@ pub(crate) fn outcome(input: &CheckInput<'_>, names: &HostPolicy, addresses: &[I
         attempts: last.map_or(0, |check| check.attempts).saturating_add(1),
         provider_url: page(
             provider.as_deref().unwrap_or_default(),
-            zone.as_ref().map_or("", Hostname::as_str),
+            zone.as_ref().map(Hostname::as_str),
         ),
         zone,
         nameservers,

@@ -321,7 +321,7 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     api.proxy().take_requests();
     let other = format!("{}/verify", setup_token(&link.json()));
     let answer = visitor.post(&format!("/portal/setup/{other}"), Value::Null).await;
-    meter.check("verifySetup", "org_acme", (200, 6), &answer);
+    meter.check("verifySetup", "org_acme", (200, 4), &answer);
     let link = costs!(meter, owner, "createSetupLink", update(domain_id, json!({})) => 201, 2).json();
     let token = setup_token(&link);
     costs!(meter, visitor, "getSetup", id(token) => 200, 2);

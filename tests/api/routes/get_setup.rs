@@ -53,7 +53,7 @@ async fn a_link_shows_one_domain_and_the_branding_of_its_portal() {
             "expiresAt": link["expiresAt"],
         })
     );
-    for secret in [id(&domain), "dom_", "brd_", "user_"] {
+    for secret in [id(&domain), "org_acme", "dom_", "brd_", "user_"] {
         assert!(!answer.text.contains(secret), "{secret}");
     }
     // Of a client's domain, it is the client's.
@@ -95,7 +95,17 @@ async fn guessed_tokens_are_the_same_404_and_most_cost_nothing() {
     }
     responses.dedup();
     assert_eq!(responses.len(), 1);
+    // What the query decides comes first, also for a text that is not a token.
+    for token in ["A".repeat(43), "guess".to_owned()] {
+        for rest in ["?reload=", "/records", "/records?format=json"] {
+            let answer = api.visitor().get(&format!("/portal/setup/{token}{rest}")).await;
+            answer.problem(400, "invalid-parameter");
+        }
+    }
 }
+
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src https:; form-action 'self'; base-uri 'none'; \
+    frame-ancestors 'none'";
 
 const HTML: [(&str, &str); 1] = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
 
@@ -125,11 +135,7 @@ async fn a_browser_gets_a_page_in_its_language_under_a_strict_policy() {
         let answer = get(&page, language).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
-        let policy = answer.header("content-security-policy").unwrap();
-        assert!(
-            policy.starts_with("default-src 'none'; style-src 'self';"),
-            "{policy}"
-        );
+        assert_eq!(answer.header("content-security-policy"), Some(POLICY));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
         assert!(
@@ -156,6 +162,17 @@ async fn a_browser_gets_a_page_in_its_language_under_a_strict_policy() {
     api.dns.set_zone(&cname(&domain)).unwrap();
     owner.verify(&domain).await.expect(200);
     assert_eq!(get(&page, "").await.header("refresh"), None);
+    // A link that does not exist or has ended.
+    let answer = get(&format!("/portal/setup/{}", "A".repeat(43)), "de").await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert!(
+        answer.text.contains("Dieser Link ist nicht gültig"),
+        "{}",
+        answer.text
+    );
+    assert_eq!(get("/portal/setup/guess", "de").await.text, answer.text);
     // A program gets JSON, whatever else it accepts.
     for accept in ["*/*", "application/json", "application/json, text/html"] {
         let answer = api

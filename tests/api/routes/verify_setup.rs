@@ -2,7 +2,7 @@ use http::Method;
 use local::system::System;
 use serde_json::json;
 
-use crate::harness::{Api, START, cname, path, setup_token};
+use crate::harness::{Api, START, cname, path, setup_token, token, txt};
 
 #[tokio::test]
 async fn the_reader_of_a_link_checks_the_domain_as_the_agency_does() {
@@ -64,9 +64,68 @@ async fn a_form_gets_back_to_the_page_also_within_the_limit() {
         );
         assert_eq!(api.now(&domain).await["check"]["attempts"], 1);
     }
+    // Without the reload that the reader has turned off.
+    let verify = format!("{page}/verify?reload=false");
+    let answer = api.visitor().raw(Method::POST, &verify, &form, "").await;
+    assert_eq!(answer.header("location"), Some(&*format!("{page}?reload=false")));
+    let headers = [("accept", "text/html")];
+    let html = api
+        .visitor()
+        .call(Method::GET, &format!("{page}?reload=false"), &headers, None)
+        .await;
+    assert!(html.text.contains("/verify?reload=false\""), "{}", html.text);
     let unknown = format!("/portal/setup/{}/verify", "A".repeat(43));
     api.visitor()
         .raw(Method::POST, &unknown, &form, "")
         .await
         .problem(404, "not-found");
+}
+
+/// The reader chooses the target of the `CNAME`, and must not learn which other portals are the same agency's.
+#[tokio::test]
+async fn a_link_does_not_tell_whether_another_portal_is_the_same_agencys() {
+    let api = Api::build(System::builder().at(START)).await;
+    let (acme, globex) = (api.agency("org_acme").await, api.agency("org_globex").await);
+    let domain = acme.custom_domain("portal.acme.test").await;
+    let others = [
+        acme.custom_domain("own.acme.test").await,
+        globex.custom_domain("foreign.acme.test").await,
+    ];
+    let link = acme
+        .post(&format!("{}/setup-link", path(&domain)), json!({}))
+        .await
+        .expect(201);
+    let page = format!("/portal/setup/{}", setup_token(&link));
+    for proof in [String::new(), txt(&domain)] {
+        let (mut seen, mut told) = (Vec::new(), Vec::new());
+        for other in &others {
+            let target = format!("{}.cname.portal.localhost", token(other));
+            let records = format!("portal.acme.test. CNAME {target}.\n{proof}");
+            api.dns.set_zone(&records).unwrap();
+            api.advance(std::time::Duration::from_secs(6));
+            let mut json = api
+                .visitor()
+                .post(&format!("{page}/verify"), json!(null))
+                .await
+                .expect(200);
+            let html = api
+                .visitor()
+                .call(Method::GET, &page, &[("accept", "text/html")], None)
+                .await;
+            for time in ["checkedAt", "nextCheckAt", "attempts"] {
+                json["check"][time] = json!(null);
+            }
+            let times = html.text.lines().filter(|line| !line.contains("<time"));
+            let html = times.collect::<String>().replace(token(other), "TOKEN");
+            told.push(
+                api.now(&domain).await["check"]["findings"]
+                    .to_string()
+                    .replace(token(other), "TOKEN"),
+            );
+            seen.push((json.to_string().replace(token(other), "TOKEN"), html));
+        }
+        assert_eq!(seen[0], seen[1]);
+        // The agency itself is told.
+        assert_ne!(told[0], told[1]);
+    }
 }

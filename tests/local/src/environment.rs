@@ -24,6 +24,7 @@ pub struct Environment<'a> {
     set: &'a dyn Fn(&str) -> Option<String>,
     dynamodb: Option<String>,
     dns: Option<SocketAddr>,
+    api: Option<SocketAddr>,
 }
 
 impl<'a> Environment<'a> {
@@ -33,6 +34,7 @@ impl<'a> Environment<'a> {
             set,
             dynamodb: None,
             dns: None,
+            api: None,
         }
     }
 
@@ -50,6 +52,15 @@ impl<'a> Environment<'a> {
     pub fn dns(self, address: SocketAddr) -> Self {
         Self {
             dns: Some(address),
+            ..self
+        }
+    }
+
+    /// Makes this address of the API the default of `PUBLIC_URL`.
+    #[must_use]
+    pub fn api(self, address: SocketAddr) -> Self {
+        Self {
+            api: Some(address),
             ..self
         }
     }
@@ -79,7 +90,12 @@ impl<'a> Environment<'a> {
             "DNS_AUTHORITY_PORT" => return own_dns.map(|address| address.port().to_string()),
             "DNS_ALLOW_PRIVATE" | "ALLOW_SPECIAL_USE_DOMAINS" => "true",
             "AWS_REGION" => REGION,
-            "PUBLIC_URL" => PUBLIC_URL,
+            "PUBLIC_URL" => {
+                let api = self
+                    .api
+                    .map_or(PUBLIC_URL.to_owned(), |api| format!("http://{api}"));
+                return Some(api);
+            }
             _ => return None,
         };
         Some(value.to_owned())

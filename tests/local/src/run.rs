@@ -84,7 +84,7 @@ pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Resu
     let api = local_address(&listener)?;
     let dns = start_dns(&options, &environment).await?;
     let database = Database::start(&options, &environment, &table).await?;
-    let environment = environment.dynamodb(&database.endpoint);
+    let environment = environment.dynamodb(&database.endpoint).api(reachable(api));
     let environment = match &dns {
         Some(dns) => environment.dns(dns.address()),
         None => environment,

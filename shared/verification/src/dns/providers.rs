@@ -175,7 +175,6 @@ const PAGES: &[(&str, &str)] = &[
         "https://help.shopify.com/en/manual/domains/managing-domains/edit-dns-settings",
     ),
     ("Simply.com", "https://www.simply.com/controlpanel/"),
-    ("SiteGround", "https://www.siteground.com/kb/manage-dns-records/"),
     ("Squarespace", "https://account.squarespace.com/domains"),
     ("TransIP", "https://www.transip.eu/cp/domain-hosting/"),
     ("UltraDNS", "https://portal.ultradns.com/"),
@@ -192,10 +191,13 @@ const PAGES: &[(&str, &str)] = &[
     ("easyDNS", "https://cp.easydns.com/manage/domains/"),
 ];
 
-/// The page of a provider's DNS records, for this zone.
-pub fn page(provider: &str, zone: &str) -> Option<String> {
+/// The page of a provider's DNS records, for this zone. `None` if the page needs a zone and it is not known.
+pub fn page(provider: &str, zone: Option<&str>) -> Option<String> {
     let (_, url) = PAGES.iter().find(|(name, _)| *name == provider)?;
-    Some(url.replace("{zone}", zone))
+    match url.contains("{zone}") {
+        true => Some(url.replace("{zone}", zone?)),
+        false => Some((*url).to_owned()),
+    }
 }
 
 /// The provider of the first name server that is known.
@@ -225,7 +227,7 @@ mod tests {
     fn every_page_is_that_of_a_provider_and_a_secure_url() {
         for (name, url) in PAGES {
             let is_known = *name == "Route 53" || PROVIDERS.iter().any(|(_, provider)| provider == name);
-            let shown = page(name, "acme.com").unwrap();
+            let shown = page(name, Some("acme.com")).unwrap();
             assert!(
                 is_known && shown.starts_with("https://") && !shown.contains(['{', '"', ' ']),
                 "{name}"
@@ -237,7 +239,8 @@ mod tests {
             );
             assert_eq!(url.contains("{zone}"), shown.contains("acme.com"), "{name}");
         }
-        assert_eq!(page("NS1 or Netlify", "acme.com"), None);
+        assert_eq!(page("Namecheap", None), None);
+        assert_eq!(page("NS1 or Netlify", Some("acme.com")), None);
     }
 
     #[test]
