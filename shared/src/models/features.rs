@@ -83,7 +83,7 @@ fn is_name(text: &str) -> bool {
     text.len() <= 40 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(is_allowed)
 }
 
-/// FeatureDefaults by name, each on or off.
+/// Features by name, each on or off.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"invoices": true, "reports": false}))]
 pub struct FeatureValues(BTreeMap<String, bool>);
@@ -107,7 +107,7 @@ impl FeatureValues {
     }
 }
 
-/// FeatureDefaults by name, each on, off or not set (`null`).
+/// Features by name, each on, off or not set (`null`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(example = json!({"invoices": false, "reports": null}))]
 pub struct FeatureOverrides(pub(super) BTreeMap<String, Option<bool>>);
