@@ -91,13 +91,12 @@ async fn create_setup_link(
     extensions: Extensions,
     Body(new): Body<SetupLinkCreate>,
 ) -> Result<(StatusCode, Json<SetupLink>), Problem> {
-    let token = SetupToken::new(random::secret());
     let origin = app.config.public_url.clone().or_else(|| gateway_url(&extensions));
     let origin = origin.ok_or(ProblemCode::Internal)?;
+    let token = SetupToken::new(random::secret());
     let agency = app.store.agency(&caller)?;
     let expires_at = agency.create_setup_link(id, &new, &token).await?;
-    let path = app.config.path(&format!("/portal/setup/{}", token.as_str()));
-    let url = origin + &path;
+    let url = origin + &Link(Some(token)).path(&app);
     Ok((StatusCode::CREATED, Json(SetupLink { url, expires_at })))
 }
 
@@ -155,7 +154,7 @@ fn show(app: &App, domain: Domain) -> PortalDomain {
         .iter()
         .any(|record| record.kind == RecordType::Txt && record.state == RecordState::Found);
     if let Some(check) = &mut shown.check {
-        findings::for_a_stranger(check, is_proven_by_txt);
+        findings::redact_ownership(check, is_proven_by_txt);
     }
     shown
 }
@@ -188,8 +187,7 @@ async fn get_setup(
     query: Query,
 ) -> Result<Response, Problem> {
     let reload = query.optional("reload")? != Some("false");
-    let language = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    let language = Language::from_accept(language);
+    let language = Language::from_accept(text(&headers, ACCEPT_LANGUAGE));
     let setup = match link.open(&app).await {
         Err(problem) if problem.code == ProblemCode::NotFound && prefers_html(&headers) => {
             let html = setup_page::render_ended(language);
@@ -233,16 +231,17 @@ fn page(html: Result<String, askama::Error>) -> Result<impl IntoResponse, Proble
 
 /// Whether the header has `text/html` before `application/json`, as browsers send it. Without either, the response is JSON.
 fn prefers_html(headers: &HeaderMap) -> bool {
-    let accept = headers
-        .get(ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let accept = accept.to_ascii_lowercase();
+    let accept = text(headers, ACCEPT).unwrap_or_default().to_ascii_lowercase();
     let mut types = accept
         .split(',')
         .filter_map(|range| range.split(';').next())
         .map(str::trim);
     types.find(|name| matches!(*name, "text/html" | "application/json")) == Some("text/html")
+}
+
+/// A header's value, if it is text.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
 }
 
 /// Check DNS now
@@ -278,10 +277,11 @@ async fn verify_setup(
         Ok(record) => super::check(&app, &dns, record, Author::System, arrival).await,
         Err(error) => Err(error.into()),
     };
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
+    let content_type = text(&headers, CONTENT_TYPE)
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     if content_type.starts_with("application/x-www-form-urlencoded") {
-        // Within the limit, the page shows the check before.
+        // If the rate limit applies, the page shows the last check.
         if let Err(problem) = checked
             && problem.code != ProblemCode::TooManyRequests
         {
@@ -349,7 +349,7 @@ async fn get_setup_records(State(app): State<App>, link: Link, query: Query) -> 
 /// The records as a table with aligned columns.
 fn as_table(domain: &PortalDomain) -> String {
     let rows = domain.records.iter().map(|record| {
-        let kind = kind(record.kind);
+        let kind = record.kind.as_str();
         [kind, &*record.name, &*record.host, &*record.value]
     });
     let rows: Vec<_> = std::iter::once(["Type", "Name", "Host", "Value"])
@@ -367,7 +367,7 @@ fn as_table(domain: &PortalDomain) -> String {
 /// The records as lines of a zone file. An `ALIAS` is not a type of the DNS, so it is a comment.
 fn as_zone(domain: &PortalDomain) -> String {
     let line = |record: &DnsRecord| {
-        let (name, value, kind) = (&record.name, &record.value, kind(record.kind));
+        let (name, value, kind) = (&record.name, &record.value, record.kind.as_str());
         match record.kind {
             RecordType::Txt => format!("{name}. 300 IN TXT \"{value}\"\n"),
             RecordType::Cname => format!("{name}. 300 IN CNAME {value}.\n"),
@@ -378,14 +378,4 @@ fn as_zone(domain: &PortalDomain) -> String {
         }
     };
     domain.records.iter().map(line).collect()
-}
-
-fn kind(kind: RecordType) -> &'static str {
-    match kind {
-        RecordType::Txt => "TXT",
-        RecordType::Cname => "CNAME",
-        RecordType::A => "A",
-        RecordType::Aaaa => "AAAA",
-        RecordType::Alias => "ALIAS",
-    }
 }

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use askama::Template;
 use shared::models::{
     color::Color,
-    domain::{DnsRecord, Finding, Level, PortalDomain, RecordState, RecordType, ServerAnswer, Status},
+    domain::{DnsRecord, Finding, Level, PortalDomain, RecordState, ServerAnswer, Status},
     portal::PublicBranding,
     time::Timestamp,
 };
@@ -210,16 +210,6 @@ impl Page<'_> {
         }
     }
 
-    fn kind(&self, record: &DnsRecord) -> &'static str {
-        match record.kind {
-            RecordType::Txt => "TXT",
-            RecordType::Cname => "CNAME",
-            RecordType::A => "A",
-            RecordType::Aaaa => "AAAA",
-            RecordType::Alias => "ALIAS",
-        }
-    }
-
     fn purpose(&self, record: &DnsRecord) -> &'static str {
         self.language.purpose(record.purpose)
     }
@@ -341,7 +331,7 @@ mod tests {
             font_family: Some("Inter, sans-serif".parse().unwrap()),
             ..BrandingSettings::default()
         };
-        PublicBranding::new("org_acme".to_owned(), settings)
+        PublicBranding::new(&"org_acme".parse().unwrap(), None, settings)
     }
 
     fn page(domain: &PortalDomain, branding: &PublicBranding, reload: bool, language: Language) -> String {
@@ -550,7 +540,7 @@ mod tests {
     fn a_page_without_a_check_and_branding_is_complete() {
         let mut domain = domain(Status::Pending, Routing::Unknown);
         domain.check = None;
-        let plain = PublicBranding::new("org_acme".to_owned(), BrandingSettings::default());
+        let plain = PublicBranding::new(&"org_acme".parse().unwrap(), None, BrandingSettings::default());
         let html = page(&domain, &plain, false, Language::German);
         assert!(html.contains("Das DNS wurde noch nicht geprüft."));
         assert!(!html.contains("<img") && html.contains(">Portal</strong>"));

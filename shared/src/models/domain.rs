@@ -152,6 +152,19 @@ pub enum RecordType {
     Alias,
 }
 
+impl RecordType {
+    /// The type as the API and DNS providers write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Txt => "TXT",
+            Self::Cname => "CNAME",
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Alias => "ALIAS",
+        }
+    }
+}
+
 /// What a record is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
 #[serde(rename_all = "lowercase")]

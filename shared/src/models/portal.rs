@@ -316,10 +316,10 @@ pub struct PublicBranding {
 }
 
 impl PublicBranding {
-    /// The branding of the agency or client with this id.
-    pub fn new(organization_id: String, settings: BrandingSettings) -> Self {
+    /// The branding of an agency's portal or, with `client`, of the portal of that client.
+    pub fn new(agency: &OrgId, client: Option<ClientOrgId>, settings: BrandingSettings) -> Self {
         Self {
-            organization_id,
+            organization_id: client.map_or_else(|| agency.to_string(), |client| client.to_string()),
             text: BrandingTextColors::on(&settings),
             settings: settings.into(),
         }

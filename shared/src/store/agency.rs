@@ -87,7 +87,10 @@ impl Agency<'_> {
     /// [`Error::NotEnabled`]
     pub async fn overview(&self) -> Result<Overview> {
         let limit = 2 + keys::CLIENT_SHARDS;
-        let items = self.store.between(self.org, keys::OVERVIEW, limit).await?;
+        let items = self
+            .store
+            .between(keys::partition(self.org), keys::OVERVIEW, limit)
+            .await?;
         let mut items = items.into_iter();
         let agency: AgencyItem = parse(items.next().ok_or(Error::NotEnabled)?)?;
         let shards = items.by_ref().take(keys::CLIENT_SHARDS.into());

@@ -199,7 +199,10 @@ impl Agency<'_> {
     /// [`Error::NotEnabled`]
     async fn place(&self, limit: NonZeroU32) -> Result<Place> {
         let bounds = keys::CLIENT_COUNTS;
-        let counters = self.store.between(self.org, bounds, keys::CLIENT_SHARDS).await?;
+        let counters = self
+            .store
+            .between(keys::partition(self.org), bounds, keys::CLIENT_SHARDS)
+            .await?;
         if counters.is_empty() {
             return Err(Error::NotEnabled);
         }

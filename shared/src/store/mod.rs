@@ -204,9 +204,9 @@ impl Store {
             .consistent_read(true)
     }
 
-    /// The first `limit` items of an agency between two sort keys, strongly consistent.
-    async fn between(&self, org: &OrgId, bounds: (&str, &str), limit: u8) -> Result<Vec<Item>> {
-        let call = self.query(keys::partition(org), bounds).limit(limit.into());
+    /// The first `limit` items of a partition between two sort keys, strongly consistent.
+    async fn between(&self, pk: String, bounds: (&str, &str), limit: u8) -> Result<Vec<Item>> {
+        let call = self.query(pk, bounds).limit(limit.into());
         let (mut rows, _) = rows(call, limit.into()).await?;
         rows.truncate(limit.into());
         Ok(rows)

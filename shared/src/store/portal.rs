@@ -15,8 +15,7 @@ use crate::{
 };
 
 use super::{
-    Caller, DomainRecord, Error, Hold, Result, Store, clients::membership, keys, parse, rows,
-    settings::settings,
+    Caller, DomainRecord, Error, Hold, Result, Store, clients::membership, keys, parse, settings::settings,
 };
 
 /// The settings of a portal and the domain that its links should use.
@@ -87,9 +86,8 @@ impl Store {
     /// A client, and what it has set for its own portal. This reads outside the caller's partition, by an id from the caller's
     /// token.
     async fn client_portal(&self, id: ClientOrgId) -> Result<(Membership, Portal)> {
-        let query = self.query(keys::client_partition(id), keys::SUMMARY);
-        let (items, _) = rows(query.limit(4), 4).await?;
-        let mut items = items.into_iter();
+        let partition = keys::client_partition(id);
+        let mut items = self.between(partition, keys::SUMMARY, 4).await?.into_iter();
         let (Some(config), Some(branding), Some(client)) = (items.next(), items.next(), items.next()) else {
             return Err(Error::NoPortal);
         };
@@ -107,7 +105,10 @@ impl Store {
 
     async fn agency_portal(&self, org: &OrgId) -> Result<Portal> {
         let limit = 4 + keys::CLIENT_SHARDS;
-        let mut items = self.between(org, keys::SUMMARY, limit).await?.into_iter();
+        let mut items = self
+            .between(keys::partition(org), keys::SUMMARY, limit)
+            .await?
+            .into_iter();
         let (Some(config), Some(branding), Some(_)) = (items.next(), items.next(), items.next()) else {
             return Err(Error::NoPortal);
         };
@@ -173,7 +174,6 @@ impl Store {
         let [own, inherited] = self.read(keys).await?;
         let own: BrandingSettings = settings(own.ok_or(Error::NoPortal)?)?;
         let inherited = settings(inherited.ok_or(Error::NoPortal)?)?;
-        let organization = client.map_or_else(|| agency.to_string(), |client| client.to_string());
-        Ok(PublicBranding::new(organization, own.or(inherited)))
+        Ok(PublicBranding::new(&agency, client, own.or(inherited)))
     }
 }

@@ -148,16 +148,15 @@ impl Store {
         let link = link.filter(|link| link.expires_at > now).ok_or(Error::NotFound)?;
         let inherited: BrandingSettings = settings(inherited.ok_or(Error::NotFound)?)?;
         let client = record.domain().client_org_id;
-        let (organization, branding) = match client {
-            None => (agency.to_string(), inherited),
-            Some(client) => {
-                let own = self.get(keys::branding(&agency, Some(client))).await?;
-                let own: BrandingSettings = settings(own.ok_or(Error::NotFound)?)?;
-                (client.to_string(), own.or(inherited))
+        let branding = match client {
+            None => inherited,
+            Some(_) => {
+                let own = self.get(keys::branding(&agency, client)).await?;
+                settings::<BrandingSettings>(own.ok_or(Error::NotFound)?)?.or(inherited)
             }
         };
         Ok(SetupDomain {
-            branding: PublicBranding::new(organization, branding),
+            branding: PublicBranding::new(&agency, client, branding),
             expires_at: link.expires_at,
             record,
         })

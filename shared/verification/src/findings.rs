@@ -29,26 +29,19 @@ const OWN_TARGET: &str = "That is the target of another of your domains.";
 /// What it says of a `CNAME` to the target of another agency's domain, or of none.
 const FOREIGN_TARGET: &str = "Its token belongs to none of your domains.";
 
-/// The findings for a reader who is not of the agency. The person who runs the DNS chooses the target of the `CNAME`, and must not learn
-/// from a finding whether another portal is the same agency's.
-pub fn for_a_stranger(check: &mut Check, is_proven_by_txt: bool) {
-    let describes = |finding: &Finding| {
-        [OWN_TARGET, FOREIGN_TARGET]
-            .iter()
-            .any(|text| finding.detail.ends_with(text))
-    };
-    // With this proof, there is a finding for one of the two cases alone.
-    check
-        .findings
-        .retain(|finding| !(is_proven_by_txt && describes(finding)));
-    for finding in &mut check.findings {
-        for text in [OWN_TARGET, FOREIGN_TARGET] {
-            if let Some(rest) = finding.detail.strip_suffix(text) {
-                finding.code = Code::WrongValue;
-                finding.detail = format!("{rest}That is the target of another domain.");
-            }
-        }
-    }
+/// Removes from a check whether the `CNAME` record leads to another domain of the same agency. The person who runs the DNS chooses the
+/// target of the record, and could otherwise find out which portals belong to one agency.
+pub fn redact_ownership(check: &mut Check, is_proven_by_txt: bool) {
+    check.findings.retain_mut(|finding| {
+        let known = [OWN_TARGET, FOREIGN_TARGET];
+        let Some(rest) = known.iter().find_map(|text| finding.detail.strip_suffix(text)) else {
+            return true;
+        };
+        finding.detail = format!("{rest}That is the target of another domain.");
+        finding.code = Code::WrongValue;
+        // With this proof, only one of the two cases has a finding.
+        !is_proven_by_txt
+    });
     check.problem = problem(&check.findings).cloned();
 }
 

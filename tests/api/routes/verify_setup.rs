@@ -21,7 +21,7 @@ async fn the_reader_of_a_link_checks_the_domain_as_the_agency_does() {
         (&json!("pending"), &json!(1))
     );
     assert_eq!(missing["check"], api.now(&domain).await["check"]);
-    // The limit is the domain's own, whoever asks.
+    // The rate limit is that of the domain, for the reader of the link and for the agency.
     let answer = check().await;
     answer.problem(429, "too-many-requests");
     assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
