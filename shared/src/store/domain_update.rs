@@ -21,9 +21,6 @@ use super::{
     transaction::{AttributeUpdate, Commit, Condition, Part, Transaction, text},
 };
 
-/// The attributes that an update may change. `updatedAt` is not one: it follows status, routing and records.
-const UPDATED: [&str; 4] = ["clientOrgId", "primary", "redirect", "writeId"];
-
 const REDIRECT_COUNT: &str = "redirectCount";
 
 /// The domain that was set as the primary one of its portal.
@@ -174,7 +171,7 @@ impl Agency<'_> {
             true => before.unchanged_and_no_target(),
             false => Condition::unchanged(Part::Resource, before.stored.write_id),
         };
-        let update = AttributeUpdate::from_item(&UPDATED, &after.item()?);
+        let update = before.update_to(after)?;
         transaction.update(keys::domain(self.org, is.id), &update, Some(unchanged))?;
         write_candidate(transaction, Some(was), is)?;
         if moves {
@@ -240,8 +237,7 @@ impl Agency<'_> {
                 ..former.domain().clone()
             };
             let after = former.with(domain, self.write_after(&former.stored));
-            let update = AttributeUpdate::from_item(&UPDATED, &after.item()?);
-            let update = update.and_add(REDIRECT_COUNT, change(id));
+            let update = former.update_to(&after)?.and_add(REDIRECT_COUNT, change(id));
             // It was read after the target was: this version must be a valid target, too.
             let condition = match change(id) > 0 && !former.may_be_target(is.client_org_id) {
                 true => return Err(Error::Conflict),

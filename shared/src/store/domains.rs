@@ -87,6 +87,11 @@ impl DomainRecord {
         }
     }
 
+    /// The update that makes this record `after`.
+    pub(super) fn update_to(&self, after: &Self) -> Result<AttributeUpdate> {
+        Ok(AttributeUpdate::between(&self.item()?, &after.item()?))
+    }
+
     /// The domain.
     pub fn domain(&self) -> &Domain {
         &self.stored.value
@@ -182,21 +187,6 @@ pub enum Author<'a> {
     /// The scheduled re-verification.
     System,
 }
-
-/// The attributes that a check may change.
-const CHECKED: [&str; 11] = [
-    "status",
-    "routing",
-    "ownership",
-    "route",
-    "check",
-    "verifiedAt",
-    "updatedAt",
-    "history",
-    "writeId",
-    keys::DUE,
-    keys::DUE_AT,
-];
 
 impl Store {
     /// The holder of a hostname. This look-up leaves the caller's own partition.
@@ -351,7 +341,7 @@ impl<'a> Rewrite<'a> {
         let record = change.before.with(after, write);
         Ok(Self {
             before: change.before,
-            update: AttributeUpdate::from_item(&CHECKED, &record.item()?),
+            update: change.before.update_to(&record)?,
             record,
         })
     }

@@ -16,11 +16,8 @@ use crate::models::{
 use super::{
     Agency, DomainRecord, Error, Record, Result, Store, item, keys, parse,
     settings::settings,
-    transaction::{AttributeUpdate, Commit, Condition, Part, number},
+    transaction::{Commit, Condition, Part, number},
 };
-
-/// The attributes of a domain that a change of its setup link changes.
-const LINK: [&str; 2] = ["setupLink", "writeId"];
 
 /// The setup link in the item of its domain. The token itself is not stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,7 +89,7 @@ impl Agency<'_> {
             let mut after = before.with(domain.clone(), write);
             after.setup_link = link.clone();
             let mut transaction = self.transaction();
-            let update = AttributeUpdate::from_item(&LINK, &after.item()?);
+            let update = before.update_to(&after)?;
             let unchanged = Condition::unchanged(Part::Resource, before.stored.write_id);
             transaction.update(keys::domain(self.org, id), &update, Some(unchanged))?;
             if let Some(old) = &before.setup_link {

@@ -333,6 +333,19 @@ pub(super) struct AttributeUpdate {
 }
 
 impl AttributeUpdate {
+    /// Sets the attributes that `after` has and `before` has not, and removes those that only `before` has. What is equal in both is
+    /// left as it is, because another write may change it meanwhile.
+    pub(super) fn between(before: &Item, after: &Item) -> Self {
+        let changed = before
+            .keys()
+            .chain(after.keys().filter(|name| !before.contains_key(*name)));
+        let changed: Vec<_> = changed
+            .filter(|name| before.get(*name) != after.get(*name))
+            .map(String::as_str)
+            .collect();
+        Self::from_item(&changed, after)
+    }
+
     /// Sets each of `names` to its value in `item`, and removes the attributes that `item` does not have.
     pub(super) fn from_item(names: &[&str], item: &Item) -> Self {
         let mut update = Self::default();

@@ -254,6 +254,7 @@ async fn a_check_has_the_state_of_each_record() {
     let mut seen = Vec::new();
     for claim in &claims {
         let domain = acme.verify(claim).await.expect(200);
+        assert_eq!(acme.get(&path(claim)).await.expect(200), domain);
         let check = &domain["check"];
         assert_eq!(check["attempts"], 1);
         assert_eq!(check["checkedAt"], "2027-01-15T08:00:00Z");
