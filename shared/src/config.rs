@@ -1,12 +1,13 @@
 //! The configuration: the only reader of the environment.
 
 use std::{
-    env, fmt,
+    env, fmt, fs,
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     str::FromStr,
 };
 
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use url::Url;
 
 use crate::{
@@ -40,6 +41,8 @@ pub struct Config {
     pub features: FeatureDefaults,
     /// `DNS_…`
     pub dns: DnsConfig,
+    /// `EDGE_…`
+    pub edge: EdgeConfig,
     /// `API_BASE_PATH`: a prefix that paths may have, `/api` for example.
     pub base_path: Option<String>,
     /// `PUBLIC_URL`: where setup links lead, without a slash at the end.
@@ -63,6 +66,15 @@ pub struct DnsConfig {
     pub authority_port: u16,
     /// `DNS_ALLOW_PRIVATE`: queries may go to name servers with private addresses.
     pub allow_private: bool,
+}
+
+/// The settings of TLS handshakes with the operator's edge.
+#[derive(Debug, Clone)]
+pub struct EdgeConfig {
+    /// `EDGE_ROOTS`: certificate authorities beside the public ones.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// `EDGE_PORT`
+    pub port: u16,
 }
 
 /// The servers that DNS queries go to.
@@ -163,6 +175,12 @@ impl Config {
                 mode: variables.or("DNS_MODE", "authoritative")?,
                 authority_port: variables.or("DNS_AUTHORITY_PORT", "53")?,
                 allow_private: variables.or("DNS_ALLOW_PRIVATE", "false")?,
+            },
+            edge: EdgeConfig {
+                roots: variables
+                    .optional_by("EDGE_ROOTS", edge_roots)?
+                    .unwrap_or_default(),
+                port: variables.or("EDGE_PORT", "443")?,
             },
             base_path: variables.optional_by("API_BASE_PATH", base_path)?,
             public_url: variables.optional_by("PUBLIC_URL", public_url)?,
@@ -310,6 +328,19 @@ fn resolver(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// Certificates in PEM (RFC 7468), or the path of a file with them.
+fn edge_roots(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = match text.starts_with("-----BEGIN ") {
+        true => text.to_owned(),
+        false => fs::read_to_string(text).map_err(|error| format!("`{text}` cannot be read: {error}"))?,
+    };
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match roots {
+        Ok(roots) if !roots.is_empty() => Ok(roots),
+        _ => Err("must be certificates in PEM, or the path of a file with them".to_owned()),
+    }
+}
+
 /// The URL of a DynamoDB endpoint.
 ///
 /// # Errors
@@ -396,7 +427,7 @@ mod tests {
             (config.max_domains.get(), config.max_clients.get()),
             (100, 10_000)
         );
-        assert_eq!(config.dns.authority_port, 53);
+        assert_eq!((config.dns.authority_port, config.edge.port), (53, 443));
         assert_eq!(config.dns.mode, DnsMode::Authoritative);
         assert!(config.dns.resolvers.is_empty() && config.addresses.is_empty());
         assert!(config.features.is_empty());
@@ -459,6 +490,13 @@ mod tests {
             ("DNS_MODE", "both"),
             ("DNS_AUTHORITY_PORT", "65536"),
             ("DNS_ALLOW_PRIVATE", "yes"),
+            ("EDGE_ROOTS", "/no/such/file.pem"),
+            ("EDGE_ROOTS", "-----BEGIN CERTIFICATE-----"),
+            (
+                "EDGE_ROOTS",
+                "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----",
+            ),
+            ("EDGE_PORT", "https"),
             ("ALLOW_SPECIAL_USE_DOMAINS", "1"),
             ("API_BASE_PATH", "api"),
             ("API_BASE_PATH", "/"),

@@ -23,7 +23,7 @@ use shared::{
     telemetry,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
-use verification::{Checker, Dns, Trigger, Turns};
+use verification::{Checker, Network, Trigger, Turns};
 
 mod setup;
 mod setup_page;
@@ -33,7 +33,7 @@ mod setup_words;
 /// domain's own check; the holder's check is part of it.
 const MIN_WRITE_TIME: Duration = Duration::from_millis(1500);
 
-pub fn router(dns: Dns) -> OpenApiRouter<App> {
+pub fn router(network: Network) -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_portal_domains, create_portal_domain))
         .routes(routes!(
@@ -43,7 +43,7 @@ pub fn router(dns: Dns) -> OpenApiRouter<App> {
         ))
         .routes(routes!(verify_portal_domain))
         .merge(setup::router())
-        .layer(axum::Extension(dns))
+        .layer(axum::Extension(network))
 }
 
 problems!(ListProblems: USER AGENCY PAGED);
@@ -186,21 +186,21 @@ async fn delete_portal_domain(
 )]
 async fn verify_portal_domain(
     State(app): State<App>,
-    axum::Extension(dns): axum::Extension<Dns>,
+    axum::Extension(network): axum::Extension<Network>,
     Admin(caller): Admin,
     PathId(id): PathId<DomainKind>,
 ) -> Result<Json<PortalDomain>, Problem> {
     let agency = app.store.agency(&caller)?;
     let arrival = caller.arrival();
     let record = app.store.begin_check(agency.org, id, arrival).await?;
-    let domain = check(&app, &dns, record, Author::User(&caller), arrival).await?;
+    let domain = check(&app, &network, record, Author::User(&caller), arrival).await?;
     Ok(Json(app.config.show(domain)))
 }
 
 /// Checks a domain now.
 async fn check(
     app: &App,
-    dns: &Dns,
+    network: &Network,
     record: DomainRecord,
     author: Author<'_>,
     arrival: Arrival,
@@ -208,7 +208,7 @@ async fn check(
     if record.domain().kind == DomainType::Subdomain {
         return Ok(record.domain().clone());
     }
-    let checker = Checker::new(app, dns);
+    let checker = Checker::new(app, network);
     let observed = checker.observe(Box::new(record), Trigger::Verify).await;
     let observed = observed.map_err(|busy| not_checked(busy.into()))?;
     let deadline = app.store.deadline(arrival.since);

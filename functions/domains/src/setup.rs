@@ -33,7 +33,7 @@ use shared::{
     store::{Arrival, Author, SetupDomain},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
-use verification::{Dns, findings};
+use verification::{Network, findings};
 
 use crate::setup_page::{self, Language, SetupView};
 
@@ -262,7 +262,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 )]
 async fn verify_setup(
     State(app): State<App>,
-    Extension(dns): Extension<Dns>,
+    Extension(network): Extension<Network>,
     link: Link,
     headers: HeaderMap,
     query: Query,
@@ -274,7 +274,7 @@ async fn verify_setup(
     let setup = link.open(&app).await?;
     let (agency, id) = (setup.record.domain().agency_id.clone(), setup.record.domain().id);
     let checked = match app.store.begin_check_of_domain(&agency, id, arrival).await {
-        Ok(record) => super::check(&app, &dns, record, Author::System, arrival).await,
+        Ok(record) => super::check(&app, &network, record, Author::System, arrival).await,
         Err(error) => Err(error.into()),
     };
     let content_type = text(&headers, CONTENT_TYPE)

@@ -10,7 +10,7 @@ use shared::{
     store::{self, keys::DUE_SHARDS},
     telemetry::Scope,
 };
-use verification::Dns;
+use verification::Network;
 
 mod group;
 mod report;
@@ -98,14 +98,14 @@ impl Default for Selection {
 /// [`SweepError`].
 pub async fn handle(
     app: &App,
-    dns: &Dns,
+    network: &Network,
     event: LambdaEvent<Event>,
 ) -> Result<Report, lambda_runtime::Error> {
     let selection = event.payload.selection()?;
     let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
     let time = Timestamp::from_millis(deadline).since(app.clock.now());
     let scope = Scope::new(event.context.request_id, event.context.xray_trace_id.as_deref());
-    let swept = scope.run(sweep(app, dns, &selection, time.max(Duration::from_secs(1))));
+    let swept = scope.run(sweep(app, network, &selection, time.max(Duration::from_secs(1))));
     Ok(swept.await?)
 }
 

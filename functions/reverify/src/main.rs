@@ -3,13 +3,13 @@
 use lambda_runtime::{LambdaEvent, service_fn};
 use reverify::Event;
 use shared::{app::App, config::Config, telemetry};
-use verification::Dns;
+use verification::Network;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let app = App::new(Config::from_env()?).await;
-    let dns = Dns::new(&app.config.dns)?;
-    let handle = |event: LambdaEvent<Event>| reverify::handle(&app, &dns, event);
+    let network = Network::new(&app.config)?;
+    let handle = |event: LambdaEvent<Event>| reverify::handle(&app, &network, event);
     lambda_runtime::run(service_fn(handle)).await
 }

@@ -20,7 +20,7 @@ use tokio::{
     sync::Mutex,
     time::{sleep_until, timeout_at},
 };
-use verification::{Busy, Checker, Dns, Error, Observed, Settled, Trigger, Turns};
+use verification::{Busy, Checker, Error, Network, Observed, Settled, Trigger, Turns};
 
 use crate::{
     Selection, SweepError,
@@ -44,7 +44,7 @@ const COUNT_TIME: Duration = Duration::from_secs(1);
 /// [`SweepError::Store`]: the index cannot be read. Checks that were started end all the same, and the rest stays due.
 pub async fn sweep(
     app: &App,
-    dns: &Dns,
+    network: &Network,
     selection: &Selection,
     time: Duration,
 ) -> Result<Report, SweepError> {
@@ -52,7 +52,7 @@ pub async fn sweep(
     let until_end = |reserve| started + time.saturating_sub(reserve);
     let context = SweepContext {
         app,
-        checker: Checker::new(app, dns),
+        checker: Checker::new(app, network),
         turns: Turns::default(),
         deadline: until_end(REPORT_RESERVE),
     };

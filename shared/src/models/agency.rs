@@ -33,7 +33,7 @@ pub struct Overview {
     /// The number of client organizations that are suspended.
     #[schema(example = 1)]
     pub suspended_client_count: u64,
-    /// The number of portal domains by status.
+    /// The numbers of portal domains.
     pub portal_domains: DomainCounts,
     /// The host name that a portal link should use. The first that exists: the agency's `primary` domain while it is verified and
     /// its routing is not `elsewhere`; the agency's oldest verified custom domain whose routing is not `elsewhere`; the agency's
@@ -41,8 +41,9 @@ pub struct Overview {
     pub primary_domain: Option<Hostname>,
 }
 
-/// Portal domains, counted by status.
+/// Portal domains, counted by status and by certificate.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = PortalDomainCounts)]
 pub struct DomainCounts {
     /// All domains.
@@ -60,4 +61,7 @@ pub struct DomainCounts {
     /// The domain does not serve the portal.
     #[schema(example = 0)]
     pub failed: u64,
+    /// The `state` of its `tls` is `pending` or `failing`.
+    #[schema(example = 0)]
+    pub tls_not_ready: u64,
 }

@@ -1,6 +1,6 @@
 //! Portal domains: hostnames, their status, their DNS records and checks.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumIter, EnumMessage};
@@ -44,6 +44,9 @@ pub struct PortalDomain {
     /// The domain that this host redirects to. `null` if it serves the portal.
     #[schema(value_type = Option<String>, example = "dom_019aa1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2c")]
     pub redirect_to: Option<DomainId>,
+    /// The certificate that the edge presents for the hostname. `null` before the first check of it, for a subdomain, and while the
+    /// domain is not served or its traffic goes elsewhere.
+    pub tls: Option<Certificate>,
     /// The DNS records to add, ready to copy. Empty for a subdomain.
     pub records: Vec<DnsRecord>,
     /// The last DNS check. `null` for a subdomain.
@@ -112,6 +115,88 @@ pub enum Routing {
     Elsewhere,
     /// DNS gave no definite answer.
     Unknown,
+}
+
+/// The certificate that the edge presents for a hostname, by a TLS handshake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = PortalDomainCertificate)]
+pub struct Certificate {
+    /// Whether browsers accept it.
+    pub state: CertificateState,
+    /// The organization that issued it, or the issuer's common name. `null` if the edge presents no certificate. Cut at 255
+    /// characters.
+    #[schema(max_length = 255, example = "Let's Encrypt")]
+    pub issuer: Option<String>,
+    /// The time at which it expires. `null` if the edge presents no certificate.
+    pub not_after: Option<Timestamp>,
+    /// What is wrong. `null` if the state is `ready`.
+    pub problem: Option<CertificateProblem>,
+    /// The time of the handshake.
+    pub checked_at: Timestamp,
+}
+
+impl Certificate {
+    /// How long the edge has to obtain a certificate after a hostname was first routed to it.
+    pub const ISSUANCE: Duration = Duration::from_secs(24 * 3600);
+
+    /// Whether the overview counts it in `tlsNotReady`.
+    pub fn is_not_ready(&self) -> bool {
+        matches!(self.state, CertificateState::Pending | CertificateState::Failing)
+    }
+}
+
+/// Whether browsers accept the certificate that the edge presents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = PortalDomainCertificateState)]
+pub enum CertificateState {
+    /// It is valid for the hostname.
+    Ready,
+    /// The edge has none for the hostname yet. It has 24 hours from when the hostname was first routed to it.
+    Pending,
+    /// The edge has none for the hostname after that time, or one that browsers reject.
+    Failing,
+    /// The handshake did not complete.
+    Unknown,
+}
+
+/// What is wrong with the certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumIter, EnumMessage, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = PortalDomainCertificateProblem)]
+pub enum CertificateProblem {
+    /// The edge presents no certificate for the hostname.
+    NoCertificate,
+    /// The edge presents the certificate of another name.
+    WrongName,
+    /// It has expired.
+    Expired,
+    /// It is not valid yet.
+    NotYetValid,
+    /// No public certificate authority vouches for it.
+    Untrusted,
+    /// The edge does not accept connections.
+    Unreachable,
+    /// The handshake took more than 3 seconds.
+    TimedOut,
+    /// The edge ended the handshake without a certificate, for another reason than that it has none.
+    HandshakeFailed,
+}
+
+impl CertificateProblem {
+    /// The state that it comes to, this long after the hostname was first routed to the edge.
+    pub fn state(self, routed: Duration) -> CertificateState {
+        match self {
+            Self::NoCertificate | Self::WrongName if routed < Certificate::ISSUANCE => {
+                CertificateState::Pending
+            }
+            Self::NoCertificate | Self::WrongName | Self::Expired | Self::NotYetValid | Self::Untrusted => {
+                CertificateState::Failing
+            }
+            Self::Unreachable | Self::TimedOut | Self::HandshakeFailed => CertificateState::Unknown,
+        }
+    }
 }
 
 /// A DNS record to add. Names and values have no trailing dot and no quotes.
@@ -424,6 +509,8 @@ pub struct Domain {
     pub primary: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Certificate>,
     /// `None` for a subdomain.
     pub token: Option<Token>,
     /// The state of the `TXT` record.
@@ -491,6 +578,9 @@ pub struct History {
     /// Until when the domain shows the warning `contested`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contested_until: Option<Timestamp>,
+    /// When the hostname was first served and routed to the edge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routed_at: Option<Timestamp>,
     /// Why the domain failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<FindingCode>,
@@ -501,6 +591,16 @@ impl Domain {
     pub fn has_finding(&self, code: FindingCode) -> bool {
         let check = self.check.as_ref();
         check.is_some_and(|check| check.findings.iter().any(|finding| finding.code == code))
+    }
+
+    /// Whether the edge is asked for its certificate: the domain is served, and its traffic reaches the edge.
+    pub fn needs_certificate(&self) -> bool {
+        self.status.serves() && matches!(self.routing, Routing::Routed | Routing::Proxied)
+    }
+
+    /// Whether the overview counts it in `tlsNotReady`.
+    pub fn is_tls_not_ready(&self) -> bool {
+        self.tls.as_ref().is_some_and(Certificate::is_not_ready)
     }
 
     /// When the status began.
@@ -520,6 +620,7 @@ impl Domain {
             routing: Routing::Routed,
             primary: false,
             redirect: None,
+            tls: None,
             token: None,
             ownership: RecordState::Unchecked,
             route: RecordState::Unchecked,
@@ -540,7 +641,7 @@ impl Domain {
             routing: Routing::Unknown,
             token: Some(token),
             check: Some(Check {
-                next_check_at: Some(now + std::time::Duration::from_secs(60)),
+                next_check_at: Some(now + Duration::from_secs(60)),
                 ..Check::default()
             }),
             verified_at: None,
@@ -581,6 +682,7 @@ impl Domain {
             routing: self.routing,
             primary: self.primary,
             redirect_to: self.redirect.map(|redirect| redirect.to),
+            tls: self.tls,
             check: self.check,
             verified_at: self.verified_at,
             created_at: self.created_at,
@@ -725,6 +827,7 @@ impl Input for PortalDomainUpdate {
             "hostname",
             "status",
             "routing",
+            "tls",
             "records",
             "check",
             "verifiedAt",

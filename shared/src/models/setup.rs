@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{
     Code,
     branding::PublicBrandingSettings,
-    domain::{Check, DnsRecord, PortalDomain, Routing, Status},
+    domain::{Certificate, Check, DnsRecord, PortalDomain, Routing, Status},
     fields::{Fields, Input, Policy},
     hostname::Hostname,
     portal::{BrandingTextColors, PublicBranding},
@@ -110,6 +110,8 @@ pub struct Setup {
     pub status: Status,
     /// Where the traffic of the host name goes.
     pub routing: Routing,
+    /// The certificate that the edge presents for the host name, as in `PortalDomain`.
+    pub tls: Option<Certificate>,
     /// The DNS records to add, ready to copy.
     pub records: Vec<DnsRecord>,
     /// The last DNS check.
@@ -138,6 +140,7 @@ impl Setup {
             hostname: domain.hostname,
             status: domain.status,
             routing: domain.routing,
+            tls: domain.tls,
             records: domain.records,
             check: domain.check,
             branding: SetupBranding {

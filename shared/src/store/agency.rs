@@ -29,6 +29,8 @@ struct AgencyItem {
     pending_count: u64,
     failing_count: u64,
     failed_count: u64,
+    #[serde(default)]
+    tls_not_ready_count: u64,
 }
 
 impl Agency<'_> {
@@ -41,6 +43,7 @@ impl Agency<'_> {
             pending_count: 0,
             failing_count: 0,
             failed_count: 0,
+            tls_not_ready_count: 0,
         };
         let out = self.show(&agency);
         let write = WriteId::new(self.caller.now);
@@ -110,6 +113,7 @@ impl Agency<'_> {
                 pending: agency.pending_count,
                 failing: agency.failing_count,
                 failed: agency.failed_count,
+                tls_not_ready: agency.tls_not_ready_count,
             },
             primary_domain: primary.map(|domain| domain.hostname),
         })

@@ -339,7 +339,7 @@ impl Agency<'_> {
         ];
         if change.iter().any(|(_, change)| *change != 0) {
             let key = keys::client_count(self.org, shard(id));
-            transaction.update(key, &AttributeUpdate::add(change), room)?;
+            transaction.update(key, &AttributeUpdate::add(&change), room)?;
         }
         let (old, new) = (copies(before)?, copies(after)?);
         let has = |copies: &[(Part, Key, Item)], key: &Key| copies.iter().any(|(_, other, _)| other == key);

@@ -249,7 +249,7 @@ impl Agency<'_> {
         let is_former = |id| former.is_some_and(|former| former.domain().id == id);
         for id in [old, new].into_iter().flatten() {
             if change(id) != 0 && !is_former(id) {
-                let count = AttributeUpdate::add([(REDIRECT_COUNT, change(id))]);
+                let count = AttributeUpdate::add(&[(REDIRECT_COUNT, change(id))]);
                 let condition = (new == Some(id)).then(|| is_target_of(is));
                 transaction.update(keys::domain(self.org, id), &count, condition)?;
             }

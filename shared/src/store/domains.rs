@@ -1,6 +1,7 @@
 //! The agency's portal domains, and the holders of hostnames.
 
 use std::{
+    collections::BTreeMap,
     num::NonZeroU32,
     time::{Duration, Instant},
 };
@@ -361,7 +362,7 @@ impl<'a> Rewrite<'a> {
     /// Whether no other item changes.
     fn is_alone(&self) -> bool {
         let (was, is) = (self.before.domain(), self.after());
-        was.status == is.status && Candidate::of(was) == Candidate::of(is)
+        !changes_counters(was, is) && Candidate::of(was) == Candidate::of(is)
     }
 
     fn written(&self) -> Checked {
@@ -386,11 +387,14 @@ impl<'a> Rewrite<'a> {
         let (was, is) = (self.before.domain(), self.after());
         transaction.update(self.key(), &self.update, Some(self.unchanged(part)))?;
         write_candidate(transaction, Some(was), is)?;
+        let counts = counts(Some(was), Some(is));
+        if !counts.is_empty() {
+            let counts = AttributeUpdate::add(&counts);
+            transaction.update(keys::agency(&is.agency_id), &counts, None)?;
+        }
         if was.status == is.status {
             return Ok(());
         }
-        let counts = AttributeUpdate::add([(counter(was.status), -1), (counter(is.status), 1)]);
-        transaction.update(keys::agency(&is.agency_id), &counts, None)?;
         let action = match is.status {
             Status::Pending => Action::DomainPending,
             Status::Verified => Action::DomainVerified,
@@ -479,7 +483,7 @@ impl Agency<'_> {
             "attribute_exists(PK) AND domainCount < :limit",
             [(":limit", number(limit.get()))],
         );
-        let counts = AttributeUpdate::add([("domainCount", 1), (counter(domain.status), 1)]);
+        let counts = AttributeUpdate::add(&counts(None, Some(domain)));
         transaction.update(keys::agency(self.org), &counts, Some(room))?;
         let stored = DomainRecord::new(domain.clone());
         transaction.put(stored.item()?, Some(Condition::absent(Part::Resource)))?;
@@ -525,7 +529,7 @@ impl Agency<'_> {
     /// Counts one domain more of a client of this agency.
     pub(super) fn give_domain(&self, transaction: &mut Transaction<'_>, client: ClientOrgId) -> Result<()> {
         let own = Condition::new(Part::Client, "agencyId = :org", [(":org", text(self.org))]);
-        let count = AttributeUpdate::add([("domainCount", 1)]);
+        let count = AttributeUpdate::add(&[("domainCount", 1)]);
         transaction.update(keys::membership(client), &count, Some(own))
     }
 
@@ -545,7 +549,7 @@ impl Agency<'_> {
             let write = self.write_after(&before.stored);
             let now = write.time();
             let mut transaction = self.transaction();
-            let counts = AttributeUpdate::add([("domainCount", -1), (counter(domain.status), -1)]);
+            let counts = AttributeUpdate::add(&counts(Some(domain), None));
             transaction.update(keys::agency(self.org), &counts, None)?;
             transaction.delete(keys::domain(self.org, id), Some(before.unchanged_and_no_target()))?;
             if let Some(link) = &before.setup_link {
@@ -555,7 +559,7 @@ impl Agency<'_> {
                 transaction.delete(keys::primary(self.org, domain.client_org_id), None)?;
             }
             if let Some(redirect) = &domain.redirect {
-                let count = AttributeUpdate::add([("redirectCount", -1)]);
+                let count = AttributeUpdate::add(&[("redirectCount", -1)]);
                 transaction.update(keys::domain(self.org, redirect.to), &count, None)?;
             }
             transaction.delete(keys::name(self.org, &domain.hostname), None)?;
@@ -722,19 +726,37 @@ impl Store {
     }
 }
 
-/// The agency's counter of the domains with this status.
-fn counter(status: Status) -> &'static str {
-    match status {
+/// The agency's counters that count a domain.
+fn counters(domain: &Domain) -> impl Iterator<Item = &'static str> + use<> {
+    let by_status = match domain.status {
         Status::Pending => "pendingCount",
         Status::Verified => "verifiedCount",
         Status::Failing => "failingCount",
         Status::Failed => "failedCount",
+    };
+    let not_ready = domain.is_tls_not_ready().then_some("tlsNotReadyCount");
+    ["domainCount", by_status].into_iter().chain(not_ready)
+}
+
+/// The agency's counters that change with a domain, and by how much. `None`: the domain does not exist.
+fn counts(was: Option<&Domain>, is: Option<&Domain>) -> Vec<(&'static str, i64)> {
+    let mut counts = BTreeMap::new();
+    for (domain, change) in [(was, -1), (is, 1)] {
+        for counter in domain.into_iter().flat_map(counters) {
+            *counts.entry(counter).or_default() += change;
+        }
     }
+    counts.into_iter().filter(|(_, change)| *change != 0).collect()
+}
+
+/// Whether a check's change of a domain changes the agency's counters.
+pub fn changes_counters(was: &Domain, is: &Domain) -> bool {
+    !counts(Some(was), Some(is)).is_empty()
 }
 
 /// Counts one domain less of a client.
 pub(super) fn take_domain(transaction: &mut Transaction<'_>, client: ClientOrgId) -> Result<()> {
-    let count = AttributeUpdate::add([("domainCount", -1)]);
+    let count = AttributeUpdate::add(&[("domainCount", -1)]);
     transaction.update(keys::membership(client), &count, None)
 }
 

@@ -41,7 +41,7 @@ mod settings;
 mod setup;
 mod transaction;
 
-pub use domains::{Arrival, Author, Change, Checked, DomainRecord, Hold, LABEL_KEPT};
+pub use domains::{Arrival, Author, Change, Checked, DomainRecord, Hold, LABEL_KEPT, changes_counters};
 pub use due::{DueKey, DueLookup};
 pub use idempotency::{Created, IdempotencyKey};
 pub use page::{Cursor, Page, PageRequest};

@@ -378,16 +378,21 @@ impl AttributeUpdate {
     }
 
     /// Adds to counters.
-    pub(super) fn add<const N: usize>(counters: [(&str, i64); N]) -> Self {
-        let parts = counters.map(|(name, _)| format!("#{name} :{name}"));
+    pub(super) fn add(counters: &[(&str, i64)]) -> Self {
+        let parts: Vec<_> = counters
+            .iter()
+            .map(|(name, _)| format!("#{name} :{name}"))
+            .collect();
         Self {
             expression: format!("ADD {}", parts.join(", ")),
             names: counters
-                .map(|(name, _)| (format!("#{name}"), name.to_owned()))
-                .into(),
+                .iter()
+                .map(|(name, _)| (format!("#{name}"), (*name).to_owned()))
+                .collect(),
             values: counters
-                .map(|(name, change)| (format!(":{name}"), number(change)))
-                .into(),
+                .iter()
+                .map(|(name, change)| (format!(":{name}"), number(*change)))
+                .collect(),
         }
     }
 }

@@ -1,10 +1,15 @@
 //! How a custom domain is proven. A [`Checker`] gathers the evidence from DNS (`dns`), decides what it means (`decide`),
-//! explains it (`findings`) and writes the result, together with the holder of the hostname.
+//! explains it (`findings`), sees which certificate the edge presents (`edge`) and writes the result, together with the holder of
+//! the hostname.
 
-use std::time::Instant;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use shared::{
     app::App,
+    config::Config,
     models::{
         domain::{Domain, Status},
         id::OrgId,
@@ -14,20 +19,26 @@ use shared::{
     store::{self, Author, Change, Checked, DomainRecord, Retry},
 };
 use thiserror::Error as ThisError;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout_at,
+};
 
 mod decide;
 pub mod dns;
+mod edge;
 pub mod findings;
 mod limit;
 mod outcome;
 
 pub use decide::{Holder, Trigger};
 pub use dns::Dns;
+pub use edge::Edge;
 pub use findings::{Facts, explain};
 
 use decide::{CheckInput, JITTER, may_fail};
 use dns::{Depth, Evidence, Operator, Proof, Session};
+use edge::{Handshakes, Presented};
 use limit::{ConcurrencyLimit, Permit};
 use outcome::{Outcome, outcome};
 
@@ -37,11 +48,33 @@ const CONCURRENT_WRITES: usize = 16;
 /// Attempts of a write by a sweep. After that the check stays due.
 const SCHEDULED_ATTEMPTS: u32 = 3;
 
+/// Time that remains for the write of a result after the handshake with the edge.
+const WRITE_RESERVE: Duration = Duration::from_secs(1);
+
+/// The clients of checks: of DNS and of the edge.
+#[derive(Debug, Clone)]
+pub struct Network {
+    pub dns: Dns,
+    pub edge: Edge,
+}
+
+impl Network {
+    /// # Errors
+    /// Those of [`Dns::new`] and [`Edge::new`].
+    pub fn new(config: &Config) -> io::Result<Self> {
+        Ok(Self {
+            dns: Dns::new(&config.dns)?,
+            edge: Edge::new(&config.edge)?,
+        })
+    }
+}
+
 /// Checks domains. One serves a sweep or a request: its checks share a [`Session`].
 pub struct Checker<'a> {
     app: &'a App,
-    dns: &'a Dns,
+    network: &'a Network,
     session: Session,
+    handshakes: Handshakes,
 }
 
 /// A domain and the evidence of its check.
@@ -149,18 +182,19 @@ impl Settled {
 }
 
 impl<'a> Checker<'a> {
-    pub fn new(app: &'a App, dns: &'a Dns) -> Self {
+    pub fn new(app: &'a App, network: &'a Network) -> Self {
         Self {
             app,
-            dns,
+            network,
             session: Session::default(),
+            handshakes: Handshakes::default(),
         }
     }
 
     /// Whether the resolvers find an address of a random name below `PORTAL_DOMAIN_TARGET`.
     pub async fn resolves_target(&self) -> bool {
         let operator = Operator::from(&*self.app.config);
-        self.dns.resolves_target(&operator, &self.session).await
+        self.network.dns.resolves_target(&operator, &self.session).await
     }
 
     /// Gathers the evidence of a custom domain from DNS.
@@ -204,18 +238,27 @@ impl<'a> Checker<'a> {
             retry = retry.up_to(SCHEDULED_ATTEMPTS);
         }
         let before = observed.domain().status;
-        let mut holder = None;
+        let (mut holder, mut presented) = (None, None);
         loop {
             holder = self.holder(&observed, holder).await?;
             let now = self.app.clock.now();
             let Outcome {
-                domain,
+                mut domain,
                 holder: holder_after,
                 moves,
                 decided,
             } = self.outcome(&observed, holder.as_ref(), now);
+            if domain.needs_certificate() {
+                if presented.is_none() {
+                    presented = self.presented(&domain, &observed.evidence, now, deadline).await;
+                }
+                if let Some(presented) = presented.clone() {
+                    let routed = now.since(domain.history.routed_at.unwrap_or(now));
+                    domain.tls = Some(presented.certificate(routed, now));
+                }
+            }
             let mut agencies = Vec::new();
-            if domain.status != before {
+            if store::changes_counters(observed.domain(), &domain) {
                 agencies.push(domain.agency_id.clone());
                 agencies.extend(holder_after.iter().map(|holder| holder.agency_id.clone()));
             }
@@ -246,6 +289,27 @@ impl<'a> Checker<'a> {
             drop(permits);
             retry.wait().await?;
         }
+    }
+
+    /// What the edge presents for the hostname. `None`: it was not asked.
+    async fn presented(
+        &self,
+        domain: &Domain,
+        evidence: &Evidence,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Option<Presented> {
+        if self.handshakes.is_unreachable() {
+            return None;
+        }
+        let deadline = deadline.checked_sub(WRITE_RESERVE)?;
+        let Network { dns, edge } = self.network;
+        let operator = Operator::from(&*self.app.config);
+        let packets = dns.limits.packets.saturating_sub(evidence.packets);
+        let addresses = dns.edge_addresses(domain, &operator, &self.session, packets);
+        let addresses = timeout_at(deadline.into(), addresses).await.ok()?;
+        edge.presented(&domain.hostname, &addresses, &self.handshakes, now, deadline)
+            .await
     }
 
     /// The other agency's domain that holds the hostname, if the check must know it, and its evidence against a `TXT` proof.
@@ -291,7 +355,8 @@ impl<'a> Checker<'a> {
     async fn gather(&self, domain: &Domain, depth: Depth) -> Result<Evidence, Busy> {
         let operator = Operator::from(&*self.app.config);
         let now = self.app.clock.now();
-        self.dns
+        self.network
+            .dns
             .gather(domain, &operator, depth, &self.session, now)
             .await
     }
@@ -299,8 +364,6 @@ impl<'a> Checker<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use shared::models::{
-    domain::{Check, Domain, RecordState, Status},
+    domain::{Check, Domain, RecordState, Routing, Status},
     hostname::{HostPolicy, Hostname},
     time::Timestamp,
 };
@@ -48,6 +48,15 @@ pub(crate) fn outcome(input: &CheckInput<'_>, names: &HostPolicy, addresses: &[I
         apex: evidence.apex_addresses(),
         ..before.clone()
     };
+    domain.history.routed_at = match before.history.routed_at {
+        _ if !domain.status.serves() => None,
+        None if domain.needs_certificate() => Some(now),
+        routed_at => routed_at,
+    };
+    // The edge is not asked for the certificates of other domains, so the last one would become outdated.
+    if !domain.status.serves() || domain.routing == Routing::Elsewhere {
+        domain.tls = None;
+    }
     if domain.status == Status::Verified && !before.status.serves() {
         domain.verified_at = Some(now);
     }
@@ -123,6 +132,7 @@ fn holder_after(before: &Domain, decision: &Decision, now: Timestamp) -> Option<
             next_check_at,
         } => {
             domain.status = Status::Failed;
+            domain.tls = None;
             domain.updated_at = now;
             domain.history = history.clone();
             let finding = history.cause.map(|cause| ended(before, cause));
@@ -143,7 +153,7 @@ mod tests {
     use hickory_proto::rr::Name;
     use proptest::prelude::*;
     use shared::models::{
-        domain::{Finding, FindingCode, Routing, Token},
+        domain::{Finding, FindingCode, Token},
         hostname::Hostname,
         id::{DomainId, OrgId},
     };

@@ -1,5 +1,6 @@
 //! Custom domains over time: what a single operation does not show.
 
+mod certificate;
 mod lifecycle;
 mod takeover;
 
@@ -8,7 +9,7 @@ use local::system::{Builder, System};
 use crate::harness::START;
 
 /// The address of the edge.
-const EDGE: &str = "192.0.2.80";
+const EDGE: &str = "127.0.0.80";
 
 /// A system whose clock stands still, and whose edge has an address.
 fn system() -> Builder {

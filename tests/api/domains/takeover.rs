@@ -118,8 +118,7 @@ async fn a_cname_moves_a_name_at_once_and_each_audit_log_has_its_own_side() {
             [(&holder, 0, 1, Value::Null), (&newcomer, 1, 0, NAME.into())]
         {
             let overview = api.owner_of(domain).get("/agency/overview").await.expect(200);
-            let counts =
-                json!({"total": 1, "verified": verified, "pending": 0, "failing": 0, "failed": failed});
+            let counts = json!({"total": 1, "verified": verified, "pending": 0, "failing": 0, "failed": failed, "tlsNotReady": 0});
             assert_eq!(overview["portalDomains"], counts);
             assert_eq!(overview["primaryDomain"], primary);
         }

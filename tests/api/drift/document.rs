@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, env, fs};
 
 use local::openapi;
 use serde_json::{Value, json};
-use verification::Dns;
+use verification::Network;
 
 use crate::{
     conventions::{Convention, assert_departures},
@@ -18,7 +18,7 @@ use crate::{
 #[tokio::test]
 async fn the_committed_documents_equal_the_code() {
     let api = Api::start().await;
-    let documents = openapi::documents(Dns::new(&api.app.config.dns).unwrap());
+    let documents = openapi::documents(Network::new(&api.app.config).unwrap());
     for (document, name) in documents.iter().zip(["openapi.json", "openapi-3.0.json"]) {
         let path = root().join("functions/portal").join(name);
         let text = serde_json::to_string_pretty(document).unwrap() + "\n";

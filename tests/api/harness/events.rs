@@ -48,7 +48,7 @@ pub fn router(app: &App, function: &str) -> OpenApiRouter<App> {
         "branding" => branding::router(),
         "clients" => clients::router(),
         "portal" => portal::router(),
-        "domains" => domains::router(verification::Dns::new(&app.config.dns).unwrap()),
+        "domains" => domains::router(verification::Network::new(&app.config).unwrap()),
         other => panic!("there is no function {other}"),
     }
 }

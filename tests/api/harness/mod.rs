@@ -1,5 +1,6 @@
 //! How tests talk to the API: as a user, through the real router, with a table of their own.
 
+pub mod edge;
 pub mod events;
 pub mod logs;
 pub mod operations;

@@ -27,6 +27,7 @@ async fn a_subdomain_is_verified_from_the_start_and_has_no_records() {
             "routing": "routed",
             "primary": false,
             "redirectTo": null,
+            "tls": null,
             "records": [],
             "check": null,
             "verifiedAt": "2027-01-15T08:00:00Z",
@@ -56,6 +57,7 @@ async fn a_custom_domain_has_its_records_unchecked() {
             "routing": "unknown",
             "primary": false,
             "redirectTo": null,
+            "tls": null,
             "records": [
                 {
                     "type": "TXT",
@@ -367,7 +369,7 @@ async fn the_limit_is_exact_with_twenty_at_once_and_a_deletion_makes_room() {
     assert_eq!(list.len(), 100);
     assert_eq!(
         acme.overview().await["portalDomains"],
-        json!({"total": 100, "verified": 48, "pending": 52, "failing": 0, "failed": 0})
+        json!({"total": 100, "verified": 48, "pending": 52, "failing": 0, "failed": 0, "tlsNotReady": 0})
     );
     acme.post(DOMAINS, json!({"subdomain": "one-more"}))
         .await

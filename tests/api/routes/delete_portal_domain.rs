@@ -83,6 +83,6 @@ async fn a_deleted_custom_domain_is_gone_with_its_token_and_free_at_once() {
     assert_ne!(first["records"][0]["value"], second["records"][0]["value"]);
     assert_eq!(
         acme.overview().await["portalDomains"],
-        json!({"total": 1, "verified": 0, "pending": 1, "failing": 0, "failed": 0})
+        json!({"total": 1, "verified": 0, "pending": 1, "failing": 0, "failed": 0, "tlsNotReady": 0})
     );
 }

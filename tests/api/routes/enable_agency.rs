@@ -31,7 +31,7 @@ async fn enabling_creates_an_agency_and_repeating_it_changes_nothing() {
             "enabledAt": "2027-01-15T08:00:00Z",
             "clientCount": 0,
             "suspendedClientCount": 0,
-            "portalDomains": {"total": 0, "verified": 0, "pending": 0, "failing": 0, "failed": 0},
+            "portalDomains": {"total": 0, "verified": 0, "pending": 0, "failing": 0, "failed": 0, "tlsNotReady": 0},
             "primaryDomain": null,
         })
     );

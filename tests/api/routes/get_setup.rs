@@ -47,6 +47,7 @@ async fn a_link_shows_one_domain_and_the_branding_of_its_portal() {
             "hostname": "portal.acme.com",
             "status": "pending",
             "routing": "unknown",
+            "tls": null,
             "records": domain["records"],
             "check": domain["check"],
             "branding": null,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use shared::models::time::Timestamp;
 use uuid::Uuid;
 
-use super::{LONG, counts, dns, domains, entries, serve, statuses, system};
+use super::{LONG, counts, domains, entries, network, serve, statuses, system};
 use crate::harness::{Api, DAY, MINUTE, id};
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn every_id_has_the_time_of_its_entry_also_after_a_run_as_of_a_later_time(
     let owner = api.agency("org_a").await;
     owner.custom_domain("portal.acme.test").await;
     let later = api.app.clock.now() + 200 * DAY;
-    let report = local::reverify::run(&api.app, &dns(&api), Some(later))
+    let report = local::reverify::run(&api.app, &network(&api), Some(later))
         .await
         .unwrap();
     assert_eq!((report.checked, report.failed), (1, 1), "{report:?}");
@@ -133,14 +133,14 @@ async fn two_sweeps_with_different_shards_share_the_work() {
     let api = Api::build(system()).await;
     domains(&api, 10).await;
     api.advance(2 * MINUTE);
-    let dns = dns(&api);
+    let network = network(&api);
     let mut checked = 0;
     for shards in [0..8, 8..16] {
         let selection = Selection {
             shards: shards.collect(),
             ..Selection::default()
         };
-        checked += sweep(&api.app, &dns, &selection, LONG).await.unwrap().checked;
+        checked += sweep(&api.app, &network, &selection, LONG).await.unwrap().checked;
     }
     assert_eq!(checked, 10);
 }
@@ -158,15 +158,15 @@ async fn a_sweep_checks_domains_that_are_not_due_if_they_were_not_checked_since(
         unchecked_since: Some(api.app.clock.now()),
         ..Selection::default()
     };
-    let dns = dns(&api);
-    let report = sweep(&api.app, &dns, &selection, LONG).await.unwrap();
+    let network = network(&api);
+    let report = sweep(&api.app, &network, &selection, LONG).await.unwrap();
     assert_eq!(
         (report.due, report.checked, report.verified),
         (6, 6, 4),
         "{report:?}"
     );
     // A repeated invocation ends, because each domain has been checked since.
-    let report = sweep(&api.app, &dns, &selection, LONG).await.unwrap();
+    let report = sweep(&api.app, &network, &selection, LONG).await.unwrap();
     assert_eq!((report.due, report.left), (0, 0), "{report:?}");
 }
 
@@ -276,7 +276,7 @@ async fn without_time_left_no_check_begins_and_all_domains_stay_due() {
     api.advance(2 * MINUTE);
     let report = sweep(
         &api.app,
-        &dns(&api),
+        &network(&api),
         &Selection::default(),
         Duration::from_secs(10),
     )

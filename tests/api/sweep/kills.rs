@@ -14,7 +14,7 @@ use shared::{
     app::{App, Clock},
     config::Config,
 };
-use verification::Dns;
+use verification::Network;
 
 use super::{LONG, counts, domains, entries, serve, system};
 use crate::harness::{Api, DAY, MINUTE};
@@ -33,9 +33,9 @@ async fn one_sweep() {
     let config = Config::parse(&|name| environment.get(name)).unwrap();
     let mut app = App::new(config).await;
     app.clock = Clock::Set(Arc::new(at.into()));
-    let dns = Dns::new(&app.config.dns).unwrap();
+    let network = Network::new(&app.config).unwrap();
     println!("it begins");
-    sweep(&app, &dns, &Selection::default(), LONG).await.unwrap();
+    sweep(&app, &network, &Selection::default(), LONG).await.unwrap();
 }
 
 /// Sweeps in another process, and kills it this long after the sweep began. Returns whether the sweep had ended.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use local::system::{Builder, System};
 use serde_json::{Value, json};
-use verification::Dns;
+use verification::Network;
 
 use crate::harness::{Api, START, cname};
 
@@ -37,8 +37,8 @@ fn serve(api: &Api, domains: &[Value]) {
         .unwrap();
 }
 
-fn dns(api: &Api) -> Dns {
-    Dns::new(&api.app.config.dns).unwrap()
+fn network(api: &Api) -> Network {
+    Network::new(&api.app.config).unwrap()
 }
 
 async fn statuses(api: &Api, domains: &[Value]) -> Vec<String> {
@@ -52,7 +52,8 @@ async fn statuses(api: &Api, domains: &[Value]) -> Vec<String> {
 
 /// The domains' counts of both agencies, which must equal the numbers of domains.
 async fn counts(api: &Api, domains: &[Value]) -> Value {
-    let mut sum = json!({"total": 0, "verified": 0, "pending": 0, "failing": 0, "failed": 0});
+    let mut sum =
+        json!({"total": 0, "verified": 0, "pending": 0, "failing": 0, "failed": 0, "tlsNotReady": 0});
     for domain in &domains[..2.min(domains.len())] {
         let overview = api.owner_of(domain).overview().await;
         for (name, count) in sum.as_object_mut().unwrap() {

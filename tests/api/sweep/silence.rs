@@ -20,7 +20,7 @@ use shared::{
 use tokio::{net::UdpSocket, task::JoinSet};
 use verification::dns::Limits;
 
-use super::{LONG, dns, system};
+use super::{LONG, network, system};
 use crate::harness::{Api, DAY, MINUTE};
 
 /// Addresses of a provider that does not respond for zones that it does not have.
@@ -210,12 +210,15 @@ async fn zones_that_a_provider_does_not_have_do_not_delay_its_own() {
         }
     }
     api.dns.set_zone(&zone).unwrap();
-    let dns = dns(&api).with_limits(Limits {
+    let mut network = network(&api);
+    network.dns = network.dns.with_limits(Limits {
         query: Duration::from_millis(400),
         resend: Duration::from_millis(200),
         ..Limits::default()
     });
-    let report = sweep(&api.app, &dns, &Selection::default(), LONG).await.unwrap();
+    let report = sweep(&api.app, &network, &Selection::default(), LONG)
+        .await
+        .unwrap();
     assert_eq!((report.checked, report.left), (150, 0));
     // On a busy machine a query may take longer than these limits allow.
     assert!(report.verified > 20, "{report:?}");

@@ -11,7 +11,10 @@ use futures_util::StreamExt;
 use reverify::Selection;
 use serde::{Deserialize, Serialize};
 use shared::{app::App, config::Config, models::time::Timestamp, telemetry::Scope};
-use verification::dns::{Depth, Dns, Operator, Session};
+use verification::{
+    Network,
+    dns::{Depth, Dns, Operator, Session},
+};
 
 use crate::{
     Result,
@@ -60,10 +63,10 @@ pub fn run(arguments: &[&str], variables: &BTreeMap<&'static str, String>) -> Re
 /// One sweep, as the function `reverify` does it.
 pub async fn sweep() -> Result<Measured> {
     let app = App::new(config()?).await;
-    let dns = Dns::new(&app.config.dns)?;
+    let network = Network::new(&app.config)?;
     let scope = Scope::new("bench", None);
     let report = scope
-        .run(reverify::sweep(&app, &dns, &Selection::default(), TIME))
+        .run(reverify::sweep(&app, &network, &Selection::default(), TIME))
         .await?;
     Ok(Measured {
         checked: report.checked,

@@ -19,7 +19,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use verification::Dns;
+use verification::Network;
 
 /// A route of the local server only.
 const PATH: &str = "/local/reverify";
@@ -30,23 +30,23 @@ const TIME_LIMIT: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// The table cannot be read.
-pub async fn run(app: &App, dns: &Dns, at: Option<Timestamp>) -> Result<Report, String> {
+pub async fn run(app: &App, network: &Network, at: Option<Timestamp>) -> Result<Report, String> {
     let mut app = app.clone();
     if let Some(at) = at {
         app.clock = Clock::Set(std::sync::Arc::new(at.millis().into()));
     }
-    let report = reverify::sweep(&app, dns, &Selection::default(), TIME_LIMIT).await;
+    let report = reverify::sweep(&app, network, &Selection::default(), TIME_LIMIT).await;
     report.map_err(|error| error.to_string())
 }
 
 /// `POST /local/reverify?at=TIME`.
-pub(crate) fn routes(app: App, dns: Dns) -> Router {
+pub(crate) fn routes(app: App, network: Network) -> Router {
     let handler = move |request: Request| {
-        let (app, dns) = (app.clone(), dns.clone());
+        let (app, network) = (app.clone(), network.clone());
         async move {
             let at = request.uri().query().and_then(|query| query.strip_prefix("at="));
             match at.map(str::parse).transpose() {
-                Ok(at) => render(run(&app, &dns, at).await),
+                Ok(at) => render(run(&app, &network, at).await),
                 Err(_) => (StatusCode::BAD_REQUEST, "at is not a time").into_response(),
             }
         }

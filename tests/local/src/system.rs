@@ -128,6 +128,13 @@ impl Builder {
 
         let set = |name: &str| match name {
             "TABLE_NAME" => Some(table.clone()),
+            // Nothing listens on this port of this machine, which the targets lead to.
+            "EDGE_PORT" => Some(
+                self.variables
+                    .get(name)
+                    .cloned()
+                    .unwrap_or_else(|| "1".to_owned()),
+            ),
             _ => self.variables.get(name).cloned(),
         };
         let endpoint = proxy.as_ref().map_or_else(dynamodb::shared, Proxy::address);
@@ -226,8 +233,8 @@ impl System {
     /// The table cannot be read.
     #[allow(clippy::expect_used)] // See `Panics`.
     pub async fn reverify(&self) -> Report {
-        let dns = verification::Dns::new(&self.app.config.dns).expect("a resolver");
-        reverify::run(&self.app, &dns, None).await.expect("a report")
+        let network = verification::Network::new(&self.app.config).expect("resolvers");
+        reverify::run(&self.app, &network, None).await.expect("a report")
     }
 
     /// The proxy of a system that was built with [`Builder::counted`].
@@ -250,10 +257,10 @@ impl System {
 /// # Errors
 /// The resolvers of the operating system cannot be read.
 pub(crate) fn router(app: &App) -> Result<Router, String> {
-    let dns = verification::Dns::new(&app.config.dns).map_err(|error| format!("DNS_RESOLVERS: {error}"))?;
-    let service = shared::http::service(openapi::routes(dns.clone()).into(), app.clone());
+    let network = verification::Network::new(&app.config).map_err(|error| error.to_string())?;
+    let service = shared::http::service(openapi::routes(network.clone()).into(), app.clone());
     let router = gateway::router(service);
-    Ok(router.merge(reverify::routes(app.clone(), dns)))
+    Ok(router.merge(reverify::routes(app.clone(), network)))
 }
 
 fn url(address: SocketAddr) -> String {

@@ -11,7 +11,10 @@ use hickory_proto::rr::{Name, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use shared::{
     config::{Config, DnsConfig, DnsMode},
-    models::hostname::{self, HostPolicy},
+    models::{
+        domain::Domain,
+        hostname::{self, HostPolicy},
+    },
     random,
 };
 use tokio::join;
@@ -45,7 +48,7 @@ pub struct Dns {
     mode: DnsMode,
     authority_port: u16,
     allow_private: bool,
-    limits: Limits,
+    pub(crate) limits: Limits,
 }
 
 /// The operator's names and addresses, which the records of a domain are compared with.
@@ -105,14 +108,15 @@ impl Dns {
         let resolvers = match config.resolvers.is_empty() {
             false => config.resolvers.clone(),
             true => {
-                let (system, _) = read_system_conf().map_err(io::Error::other)?;
+                let (system, _) = read_system_conf()
+                    .map_err(|error| io::Error::other(format!("DNS_RESOLVERS: {error}")))?;
                 let servers = system.name_servers().iter();
                 servers.map(|server| SocketAddr::new(server.ip, PORT)).collect()
             }
         };
         if resolvers.is_empty() {
             return Err(io::Error::other(
-                "the system's configuration names no resolver; set DNS_RESOLVERS",
+                "DNS_RESOLVERS: the system's configuration names no resolver",
             ));
         }
         Ok(Self {
@@ -138,6 +142,49 @@ impl Dns {
         );
         let has_address = |found: Result<Vec<_>, _>| found.is_ok_and(|addresses| !addresses.is_empty());
         has_address(v4) || has_address(v6)
+    }
+
+    /// The addresses of the domain's target, which are those of the edge, within `packets` and the time of one query. They
+    /// are looked up once in a session.
+    /// For an apex name they are the configured ones, if there are any.
+    pub(crate) async fn edge_addresses(
+        &self,
+        domain: &Domain,
+        operator: &Operator<'_>,
+        session: &Session,
+        packets: u32,
+    ) -> Vec<IpAddr> {
+        if domain.apex.is_some() && !operator.addresses.is_empty() {
+            return operator.addresses.to_vec();
+        }
+        let find = async || {
+            let target = domain
+                .token
+                .as_ref()
+                .map(|token| token.cname_target(operator.names));
+            let target = target.as_deref().and_then(fqdn)?;
+            let limits = Limits {
+                packets,
+                check: self.limits.query,
+                ..self.limits
+            };
+            let dns = self.clone().with_limits(limits);
+            let client = Client::new(&dns, session, operator, None);
+            let (v4, v6) = join!(
+                client.resolve_kind(&target, RecordType::A),
+                client.resolve_kind(&target, RecordType::AAAA),
+            );
+            let addresses = v4.into_iter().chain(v6).flatten();
+            let addresses: Vec<_> = addresses.filter(|address| client.may_query(*address)).collect();
+            (!addresses.is_empty()).then_some(addresses)
+        };
+        let found = session
+            .edge_addresses
+            .get_or_try_init(async || find().await.ok_or(()));
+        match found.await {
+            Ok(addresses) => addresses.clone(),
+            Err(()) => Vec::new(),
+        }
     }
 
     #[must_use]

@@ -32,6 +32,8 @@ pub struct Session {
     failed_resolvers: Mutex<Vec<SocketAddr>>,
     /// The addresses of the operator's edge. All names below the target have the same ones.
     pub(super) edge: OnceCell<Edge>,
+    /// Those that TLS handshakes go to.
+    pub(super) edge_addresses: OnceCell<Vec<IpAddr>>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,7 @@ impl Default for Session {
             rate_limit: RateLimit::default(),
             failed_resolvers: Mutex::default(),
             edge: OnceCell::new(),
+            edge_addresses: OnceCell::new(),
         }
     }
 }

@@ -18,7 +18,7 @@ use shared::{
 use strum::{EnumMessage, IntoEnumIterator};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
-use verification::Dns;
+use verification::Network;
 
 mod example;
 mod v3_0;
@@ -64,13 +64,13 @@ const GATEWAY: [(&str, &str); 4] = [
 type Schemas = Map<String, Value>;
 
 /// The routes of all functions.
-pub fn routes(dns: Dns) -> OpenApiRouter<App> {
+pub fn routes(network: Network) -> OpenApiRouter<App> {
     let routers = [
         agency::router(),
         branding::router(),
         clients::router(),
         portal::router(),
-        domains::router(dns),
+        domains::router(network),
     ];
     routers
         .into_iter()
@@ -78,8 +78,8 @@ pub fn routes(dns: Dns) -> OpenApiRouter<App> {
 }
 
 /// The document in OpenAPI 3.1 and in OpenAPI 3.0.
-pub fn documents(dns: Dns) -> [Value; 2] {
-    let mut document = json!(routes(dns).into_openapi());
+pub fn documents(network: Network) -> [Value; 2] {
+    let mut document = json!(routes(network).into_openapi());
     walk(&mut document, &mut rename_pages);
     walk(&mut document, &mut join_lines);
     let schemas = schemas(document["components"]["schemas"].take());
@@ -310,6 +310,8 @@ fn describe_values(schemas: &mut Schemas) {
     describe(schemas, documented::<audit::ActorType>);
     describe(schemas, documented::<audit::TargetType>);
     describe(schemas, documented::<BrandingWarningCode>);
+    describe(schemas, documented::<domain::CertificateProblem>);
+    describe(schemas, documented::<domain::CertificateState>);
     describe(schemas, documented::<domain::DomainType>);
     describe(schemas, documented::<domain::FindingCode>);
     describe(schemas, documented::<domain::Level>);

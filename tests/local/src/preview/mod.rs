@@ -118,8 +118,8 @@ mod tests {
     #[tokio::test]
     async fn no_function_serves_the_page() {
         let system = System::start().await;
-        let dns = verification::Dns::new(&system.app.config.dns).unwrap();
-        let functions = shared::http::service(openapi::routes(dns.clone()).into(), system.app.clone());
+        let network = verification::Network::new(&system.app.config).unwrap();
+        let functions = shared::http::service(openapi::routes(network.clone()).into(), system.app.clone());
         for path in [
             "/preview",
             "/preview/preview.css",
@@ -129,7 +129,7 @@ mod tests {
             let response: Result<_, Infallible> = functions.clone().oneshot(request(path)).await;
             assert_eq!(response.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
         }
-        for document in openapi::documents(dns) {
+        for document in openapi::documents(network) {
             assert!(!document.to_string().contains("/preview"));
         }
     }
