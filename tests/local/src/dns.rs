@@ -1,11 +1,13 @@
 //! A DNS server (UDP and TCP) with the records of one zone file. It is the resolver and all authoritative servers at once:
-//! a query with the RD bit gets a resolver's response, any other query gets the response of the name's zone.
+//! a query with the RD bit gets a resolver's response, any other query gets the response of the name's zone. `$SERVER` in the
+//! zone file starts more of them, at other addresses and the same port, whose records may differ.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
-    net::{Ipv4Addr, SocketAddr},
+    net::{self, IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -20,11 +22,11 @@ use tokio::net::{TcpListener, ToSocketAddrs, UdpSocket};
 
 use crate::{
     environment::reachable,
-    zone::{ZoneDatabase, ZoneError, ZoneResponse},
+    zone::{ZoneDatabase, ZoneResponse},
 };
 
 /// Any free port at the loopback address.
-pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The largest UDP response, which no network fragments (DNS flag day 2020).
 const MAX_UDP: u16 = 1232;
@@ -34,31 +36,32 @@ const RELOAD_EVERY: Duration = Duration::from_millis(250);
 /// A running server. Dropping it stops it.
 pub struct DnsServer {
     address: SocketAddr,
+    /// The server at `address`, and those of `$SERVER`.
+    servers: Mutex<BTreeMap<IpAddr, NameServer>>,
+}
+
+struct NameServer {
     zone: SharedZone,
     _server: Server<Handler>,
 }
 
+type Sockets = (UdpSocket, TcpListener);
 type SharedZone = Arc<RwLock<Arc<ZoneDatabase>>>;
 
 impl DnsServer {
-    /// Serves the records of `zone`, completed by [`ZoneDatabase::complete`]. UDP and TCP have the same port; 0 is any port. Of
-    /// several addresses, it is the first that can be bound.
+    /// Starts without records. UDP and TCP have the same port; 0 is any port. Of several addresses, it is the first that can
+    /// be bound.
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn start(address: impl ToSocketAddrs, zone: ZoneDatabase) -> io::Result<Self> {
-        let (udp, tcp) = bind(address).await?;
-        let address = reachable(udp.local_addr()?);
-        let zone = Arc::new(RwLock::new(Arc::new(zone.complete(address.ip()))));
-        let mut server = Server::new(Handler {
-            zone: Arc::clone(&zone),
-        });
-        server.register_socket(udp);
-        server.register_listener(tcp, TCP_IDLE, 64);
+    pub async fn start(address: impl ToSocketAddrs) -> io::Result<Self> {
+        let sockets = bind(address).await?;
+        let address = reachable(sockets.0.local_addr()?);
+        let zone = ZoneDatabase::default().complete(address.ip());
+        let servers = BTreeMap::from([(address.ip(), NameServer::start(sockets, zone))]);
         Ok(Self {
             address,
-            zone,
-            _server: server,
+            servers: servers.into(),
         })
     }
 
@@ -70,10 +73,24 @@ impl DnsServer {
     /// Replaces all records by those of this text (see [`ZoneDatabase::parse`]).
     ///
     /// # Errors
-    /// The first invalid entry. The server keeps its records then.
-    pub fn set_zone(&self, text: &str) -> Result<(), ZoneError> {
-        let zone = Arc::new(ZoneDatabase::parse(text)?.complete(self.address.ip()));
-        *self.zone.write().unwrap_or_else(PoisonError::into_inner) = zone;
+    /// One line: the first invalid entry, or the address of a `$SERVER` that cannot be bound. Every server keeps its records then.
+    pub fn set_zone(&self, text: &str) -> Result<(), String> {
+        let zone = ZoneDatabase::parse(text).map_err(|error| error.to_string())?;
+        let zones = zone.servers(self.address.ip());
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = BTreeMap::new();
+        for address in zones.keys().filter(|address| !servers.contains_key(address)) {
+            let sockets = bind_now(SocketAddr::new(*address, self.address.port()));
+            new.insert(*address, sockets.map_err(|error| server_error(*address, &error))?);
+        }
+        servers.retain(|address, _| zones.contains_key(address));
+        for (address, zone) in zones {
+            if let Some(sockets) = new.remove(&address) {
+                servers.insert(address, NameServer::start(sockets, zone));
+            } else if let Some(server) = servers.get(&address) {
+                *server.zone.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(zone);
+            }
+        }
         Ok(())
     }
 
@@ -85,7 +102,7 @@ impl DnsServer {
             let now = read(file, suffix).await;
             let text = now.clone().unwrap_or_else(|error| error);
             if last.as_ref() != Some(&text) {
-                let loaded = now.and_then(|text| self.set_zone(&text).map_err(|error| error.to_string()));
+                let loaded = now.and_then(|text| self.set_zone(&text));
                 let report = match loaded {
                     Ok(()) if last.is_none() => String::new(),
                     Ok(()) => format!("{}: loaded\n", file.display()),
@@ -108,7 +125,7 @@ async fn read(file: &Path, suffix: &str) -> Result<String, String> {
 }
 
 /// Binds UDP and TCP to one port. With port 0, a port that is free for TCP may be in use for UDP: it tries another one.
-async fn bind(address: impl ToSocketAddrs) -> io::Result<(UdpSocket, TcpListener)> {
+async fn bind(address: impl ToSocketAddrs) -> io::Result<Sockets> {
     let mut tries = 20;
     loop {
         let tcp = TcpListener::bind(&address).await?;
@@ -116,6 +133,39 @@ async fn bind(address: impl ToSocketAddrs) -> io::Result<(UdpSocket, TcpListener
             Ok(udp) => return Ok((udp, tcp)),
             Err(error) if tries == 1 => return Err(error),
             Err(_) => tries -= 1,
+        }
+    }
+}
+
+/// Binds as [`bind`] does, without waiting.
+fn bind_now(address: SocketAddr) -> io::Result<Sockets> {
+    let (udp, tcp) = (net::UdpSocket::bind(address)?, net::TcpListener::bind(address)?);
+    udp.set_nonblocking(true)?;
+    tcp.set_nonblocking(true)?;
+    Ok((UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?))
+}
+
+fn server_error(address: IpAddr, error: &io::Error) -> String {
+    let fix = match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            format!("; add the address to this machine, on macOS by: sudo ifconfig lo0 alias {address}")
+        }
+        _ => String::new(),
+    };
+    format!("$SERVER {address}: {error}{fix}")
+}
+
+impl NameServer {
+    fn start((udp, tcp): Sockets, zone: ZoneDatabase) -> Self {
+        let zone = Arc::new(RwLock::new(Arc::new(zone)));
+        let mut server = Server::new(Handler {
+            zone: Arc::clone(&zone),
+        });
+        server.register_socket(udp);
+        server.register_listener(tcp, TCP_IDLE, 64);
+        Self {
+            zone,
+            _server: server,
         }
     }
 }
@@ -192,6 +242,12 @@ mod tests {
 
     use super::*;
 
+    async fn start(zone: &str) -> DnsServer {
+        let dns = DnsServer::start(ANY_PORT).await.unwrap();
+        dns.set_zone(zone).unwrap();
+        dns
+    }
+
     fn question(name: &str, kind: RecordType, edns: bool) -> Vec<u8> {
         query(name, kind, true, edns)
     }
@@ -211,8 +267,12 @@ mod tests {
     }
 
     async fn udp(dns: &DnsServer, question: &[u8]) -> Message {
+        udp_at(dns.address(), question).await
+    }
+
+    async fn udp_at(address: SocketAddr, question: &[u8]) -> Message {
         let socket = UdpSocket::bind(ANY_PORT).await.unwrap();
-        socket.send_to(question, dns.address()).await.unwrap();
+        socket.send_to(question, address).await.unwrap();
         let mut buffer = [0; 4096];
         let length = socket.recv(&mut buffer).await.unwrap();
         Message::from_bytes(&buffer[..length]).unwrap()
@@ -229,8 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_query_with_rd_gets_a_resolver_response_in_the_query_s_case() {
-        let zone = ZoneDatabase::parse("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").unwrap();
-        let dns = DnsServer::start(ANY_PORT, zone).await.unwrap();
+        let dns = start("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").await;
         let answer = udp(&dns, &question("PoRtAl.acme.test.", RecordType::A, true)).await;
         assert!(!answer.metadata.authoritative && answer.metadata.recursion_available);
         assert_eq!(answer.queries[0].name().to_string(), "PoRtAl.acme.test.");
@@ -245,8 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_query_without_rd_gets_an_authoritative_response() {
-        let zone = ZoneDatabase::parse("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").unwrap();
-        let dns = DnsServer::start(ANY_PORT, zone).await.unwrap();
+        let dns = start("portal.acme.test. CNAME edge.test.\nedge.test. A 192.0.2.1").await;
         let answer = udp(&dns, &query("PoRtAl.acme.test.", RecordType::A, false, true)).await;
         assert!(answer.metadata.authoritative && !answer.metadata.recursion_available);
         assert_eq!(answer.answers[0].name.to_string(), "PoRtAl.acme.test.");
@@ -278,7 +336,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_on_all_addresses_reports_the_loopback_address() {
         let every = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-        let dns = DnsServer::start(every, ZoneDatabase::default()).await.unwrap();
+        let dns = DnsServer::start(every).await.unwrap();
         assert_eq!(dns.address().ip(), Ipv4Addr::LOCALHOST);
         dns.set_zone("acme.test. NS ns.acme.test.").unwrap();
         let answer = udp(&dns, &question("ns.acme.test.", RecordType::A, true)).await;
@@ -288,9 +346,7 @@ mod tests {
     #[tokio::test]
     async fn a_large_response_is_truncated_by_udp_and_complete_by_tcp() {
         let zone: String = (0..40).map(|i| format!("big.test. TXT \"{i:060}\"\n")).collect();
-        let dns = DnsServer::start(ANY_PORT, ZoneDatabase::parse(&zone).unwrap())
-            .await
-            .unwrap();
+        let dns = start(&zone).await;
         for edns in [false, true] {
             let question = question("big.test.", RecordType::TXT, edns);
             assert!(udp(&dns, &question).await.metadata.truncation);
@@ -300,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_changed_zone_file_is_served_and_an_invalid_one_is_not() {
-        let dns = DnsServer::start(ANY_PORT, ZoneDatabase::default()).await.unwrap();
+        let dns = start("").await;
         let file = std::env::temp_dir().join(format!("{}.zone", uuid::Uuid::new_v4()));
         let a = question("a.test.", RecordType::A, true);
         let served = async || {
@@ -336,12 +392,52 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_of_the_zone_file_has_its_own_records_besides_the_common_ones() {
+        let dns = start("").await;
+        let port = dns.address().port();
+        let (first, second) = (dns.address(), SocketAddr::from(([127, 0, 0, 2], port)));
+        let answers = async |server, name: &str| -> Vec<String> {
+            let answers = udp_at(server, &query(name, RecordType::A, false, false))
+                .await
+                .answers;
+            answers.iter().map(|record| record.data.to_string()).collect()
+        };
+        let zone = "a.test. A 192.0.2.1\n$SERVER 127.0.0.1\nb.test. A 192.0.2.2
+$SERVER 127.0.0.2\na.test. A 192.0.2.3\n$SERVER *\nc.test. A 192.0.2.4\n";
+        dns.set_zone(zone).unwrap();
+        for (name, here, there) in [
+            ("a.test.", &["192.0.2.1"][..], &["192.0.2.1", "192.0.2.3"][..]),
+            ("b.test.", &["192.0.2.2"], &[]),
+            ("c.test.", &["192.0.2.4"], &["192.0.2.4"]),
+            ("ns1.dns.localhost.", &["127.0.0.1"], &["127.0.0.1"]),
+        ] {
+            assert_eq!(answers(first, name).await, here, "{name}");
+            assert_eq!(answers(second, name).await, there, "{name}");
+        }
+        // An address of no machine (RFC 5737), among changes that would be valid.
+        let error = dns
+            .set_zone("$SERVER 127.0.0.3\n$SERVER 192.0.2.1\n")
+            .unwrap_err();
+        assert!(
+            error.starts_with("$SERVER 192.0.2.1: ") && !error.contains('\n'),
+            "{error}"
+        );
+        assert_eq!(answers(second, "b.test.").await, [""; 0]);
+        assert_eq!(answers(first, "b.test.").await, ["192.0.2.2"]);
+
+        dns.set_zone("a.test. A 192.0.2.1").unwrap();
+        tokio::task::yield_now().await;
+        drop(UdpSocket::bind(second).await.unwrap());
+        assert_eq!(answers(first, "a.test.").await, ["192.0.2.1"]);
+    }
+
+    #[tokio::test]
     async fn dropping_the_server_frees_its_port() {
-        let dns = DnsServer::start(ANY_PORT, ZoneDatabase::default()).await.unwrap();
+        let dns = start("").await;
         let address = dns.address();
-        assert!(DnsServer::start(address, ZoneDatabase::default()).await.is_err());
+        assert!(DnsServer::start(address).await.is_err());
         drop(dns);
         tokio::task::yield_now().await;
-        DnsServer::start(address, ZoneDatabase::default()).await.unwrap();
+        DnsServer::start(address).await.unwrap();
     }
 }

@@ -24,7 +24,6 @@ use crate::{
     server, system,
     template::TableDefinition,
     token,
-    zone::ZoneDatabase,
 };
 
 /// How long open requests may take after the signal.
@@ -45,7 +44,8 @@ pub struct Options {
     /// Uses the DynamoDB at this URL instead of the embedded one
     #[arg(long, value_name = "URL", value_parser = shared::config::endpoint)]
     dynamodb_endpoint: Option<String>,
-    /// Serves the records of this zone file, and reads it again when it changes
+    /// Serves the records of this zone file, and reads it again when it changes. `$SERVER 127.0.0.2` in it starts a name
+    /// server that alone has the records that follow, until `$SERVER *`
     #[arg(long, value_name = "FILE")]
     zone: Option<PathBuf>,
     /// The address of the DNS server, which starts unless DNS_RESOLVERS is set
@@ -92,7 +92,10 @@ pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Resu
     let config = parse(&environment)?;
 
     // The operator's own zone: the CNAME targets of custom domains lead to this machine.
-    let targets = format!("$ORIGIN .\n*.{}. 60 IN A 127.0.0.1\n", config.names.target);
+    let targets = format!(
+        "$SERVER *\n$ORIGIN .\n*.{}. 60 IN A 127.0.0.1\n",
+        config.names.target
+    );
     if let Some(dns) = &dns {
         load_zone(dns, options.zone.as_deref(), &targets)?;
     }
@@ -134,7 +137,7 @@ async fn start_dns(options: &Options, environment: &Environment<'_>) -> Result<O
     if environment.set("DNS_RESOLVERS").is_some() {
         return Ok(None);
     }
-    let started = DnsServer::start(&*options.dns_addr, ZoneDatabase::default()).await;
+    let started = DnsServer::start(&*options.dns_addr).await;
     let dns = started.map_err(|error| bind_error(&options.dns_addr, "--dns-addr", &error))?;
     Ok(Some(dns))
 }

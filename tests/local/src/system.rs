@@ -32,7 +32,6 @@ use crate::{
     gateway, openapi, reverify,
     template::TableDefinition,
     token,
-    zone::ZoneDatabase,
 };
 
 /// A running system. Dropping it stops its servers. Its table remains until the process ends.
@@ -65,7 +64,7 @@ impl Builder {
         self
     }
 
-    /// Serves these DNS records (see [`ZoneDatabase::parse`]).
+    /// Serves these DNS records (see [`DnsServer::set_zone`]).
     #[must_use]
     pub fn zone(self, text: &str) -> Self {
         Self {
@@ -107,9 +106,8 @@ impl Builder {
     /// A part does not start, so the test cannot run.
     #[allow(clippy::expect_used)] // See `Panics`.
     pub async fn start(self) -> System {
-        let dns = DnsServer::start(ANY_PORT, ZoneDatabase::parse(&self.zone).expect("a zone"))
-            .await
-            .expect("a DNS server");
+        let dns = DnsServer::start(ANY_PORT).await.expect("a DNS server");
+        dns.set_zone(&self.zone).expect("a zone");
         let proxy = match self.counted {
             true => Some(Proxy::start(dynamodb::shared()).await.expect("a proxy")),
             false => None,

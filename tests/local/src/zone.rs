@@ -29,6 +29,8 @@ const SERVERS: [&str; 2] = ["ns1.dns.localhost.", "ns2.dns.localhost."];
 pub struct ZoneDatabase {
     /// Every name that exists. A name without records is an empty non-terminal (RFC 8499).
     names: BTreeMap<LowerName, Vec<Record>>,
+    /// The records that only the server at the address has (`$SERVER`).
+    only: BTreeMap<IpAddr, Vec<Record>>,
 }
 
 /// An invalid entry of a zone file.
@@ -64,11 +66,14 @@ impl ZoneDatabase {
     /// Parses the master file format (RFC 1035, section 5) without `$INCLUDE` and `\DDD`. The origin is the root until an
     /// `$ORIGIN`. A record without a TTL or `$TTL` has 60 seconds. Class and SOA are optional.
     ///
+    /// `$SERVER 127.0.0.2` starts a name server at this address. Only this server has the records that follow, until
+    /// `$SERVER` with another address, or with `*` for all servers.
+    ///
     /// # Errors
     /// The first invalid entry.
     pub fn parse(text: &str) -> Result<Self, ZoneError> {
         let mut zone = Self::default();
-        let (mut origin, mut ttl, mut owner) = (Name::root(), DEFAULT_TTL, None);
+        let (mut origin, mut ttl, mut owner, mut server) = (Name::root(), DEFAULT_TTL, None, None);
         for Entry { line, text } in entries(text)? {
             let invalid = |reason: String| ZoneError::new(line, reason);
             let mut words = text.split_whitespace();
@@ -79,6 +84,13 @@ impl ZoneDatabase {
                 }
                 (Some("$TTL"), Some(value)) => {
                     ttl = parse_ttl(value).map_err(|error| invalid(error.to_string()))?;
+                }
+                (Some("$SERVER"), Some("*")) => server = None,
+                (Some("$SERVER"), Some(address)) => {
+                    let address = address.parse();
+                    let address = address.map_err(|_| invalid("$SERVER needs an IP address or *".into()))?;
+                    zone.only.entry(address).or_default();
+                    server = Some(address);
                 }
                 (Some(word), _) if word.starts_with('$') => {
                     return Err(invalid(format!("{word} is not supported, or lacks its value")));
@@ -96,21 +108,28 @@ impl ZoneDatabase {
                         .peekable();
                     let first = records.peek().ok_or_else(|| invalid("no record type".into()))?;
                     owner = Some(first.name.clone());
-                    records.for_each(|record| zone.insert(record.clone()));
+                    match server {
+                        Some(server) => zone.only.entry(server).or_default().extend(records.cloned()),
+                        None => records.for_each(|record| zone.insert(record.clone())),
+                    }
                 }
             }
         }
         Ok(zone)
     }
 
-    /// The number of records.
-    pub fn len(&self) -> usize {
-        self.names.values().map(Vec::len).sum()
-    }
-
-    /// Whether there is no record.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+    /// The completed records of each name server: the one at `address`, and those of `$SERVER`.
+    pub fn servers(mut self, address: IpAddr) -> BTreeMap<IpAddr, Self> {
+        self.only.entry(address).or_default();
+        let server = |(server, records): (IpAddr, Vec<Record>)| {
+            let mut zone = Self {
+                names: self.names.clone(),
+                only: BTreeMap::new(),
+            };
+            records.into_iter().for_each(|record| zone.insert(record));
+            (server, zone.complete(address))
+        };
+        self.only.into_iter().map(server).collect()
     }
 
     /// Adds the SOA, `NS` and address records that the file leaves out, with all name servers at `address`. Zones are the root,
@@ -603,6 +622,8 @@ team.acme.test. SOA ns admin 7 1 1 1 1\nshop.acme.test. NS ns1.acme.test.\na.sho
             ("$INCLUDE /etc/passwd", 1),
             ("$ORIGIN", 1),
             ("$TTL soon", 1),
+            ("\n$SERVER ns2.acme.test.", 2),
+            ("$SERVER", 1),
             ("a.test. TXT \"\\255\"", 1),
             ("   A 192.0.2.1", 1),
             ("a..test. A 192.0.2.1", 1),
