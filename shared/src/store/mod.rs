@@ -10,6 +10,7 @@ use std::{
 
 use aws_sdk_dynamodb::{
     Client,
+    config::Intercept,
     error::{ProvideErrorMetadata, SdkError},
     operation::query::builders::QueryFluentBuilder,
     types::{AttributeValue, KeysAndAttributes},
@@ -123,6 +124,16 @@ impl Store {
     #[must_use]
     pub fn with_retry_budget(self, retry_budget: Duration) -> Self {
         Self { retry_budget, ..self }
+    }
+
+    /// Lets this interceptor read the requests to the table.
+    #[must_use]
+    pub fn with_interceptor(self, interceptor: impl Intercept + 'static) -> Self {
+        let config = self.client.config().to_builder().interceptor(interceptor);
+        Self {
+            client: Client::from_conf(config.build()),
+            ..self
+        }
     }
 
     /// When the last attempt of a write may start, for a request that arrived at `request`.

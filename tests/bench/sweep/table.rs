@@ -46,6 +46,7 @@ impl Table {
                 "TERM",
                 "cargo",
                 "local",
+                "--no-schedule",
                 "--addr",
                 any,
                 "--dynamodb-addr",

@@ -1,6 +1,7 @@
 //! The system on one machine: all functions behind one listener, an embedded DynamoDB and a DNS server. `cargo local` runs
 //! it, and the tests start it.
 
+mod changes;
 pub mod dns;
 pub mod dynamodb;
 pub mod environment;

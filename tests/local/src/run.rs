@@ -18,10 +18,11 @@ use tokio::{
 };
 
 use crate::{
+    changes,
     dns::DnsServer,
     dynamodb,
     environment::{Environment, REGION, reachable},
-    server, system,
+    reverify, server, system,
     template::TableDefinition,
     token,
 };
@@ -51,6 +52,9 @@ pub struct Options {
     /// The address of the DNS server, which starts unless DNS_RESOLVERS is set
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5300", value_parser = address)]
     dns_addr: String,
+    /// Does not run the scheduled function each minute. `cargo local reverify` runs it once
+    #[arg(long)]
+    no_schedule: bool,
 }
 
 /// Checks the form of an address. A host name is resolved when the address is used.
@@ -100,16 +104,19 @@ pub async fn run(options: Options, set: &dyn Fn(&str) -> Option<String>) -> Resu
         load_zone(dns, options.zone.as_deref(), &targets)?;
     }
     create_table(&database.endpoint, &config).await?;
-    let app = App::new(config).await;
+    let mut app = App::new(config).await;
+    changes::print(&mut app);
 
     let (end, ended) = oneshot::channel::<()>();
     let router = system::router(&app)?;
+    let network = system::network(&app)?;
     let ended = async { drop(ended.await) };
     let mut server = tokio::spawn(server::serve(listener, router, server::IDLE_TIMEOUT, ended));
     let welcome = welcome(&environment, &options, reachable(api), &database, dns.as_ref()).await;
     let _ = io::stdout().write_all(welcome.as_bytes()); // A closed standard output does not stop the server.
     tokio::select! {
         () = stop => {}
+        () = reverify::schedule(&app, &network, reverify::each_minute()), if is_scheduled(&options, &database) => {}
         () = follow(dns.as_ref(), options.zone.as_deref(), &targets) => {}
         ended = &mut server => return Err(format!("{api}: the listener failed: {ended:?}")),
     }
@@ -152,9 +159,20 @@ fn load_zone(dns: &DnsServer, file: Option<&Path>, targets: &str) -> Result<(), 
         .map_err(|error| zone_error(file.unwrap_or(Path::new("")), &error))
 }
 
-/// Creates the table, unless the endpoint is AWS's own (`https`): there the template creates it.
+/// Whether the endpoint is AWS's own. An emulator has no `https`.
+fn is_aws(endpoint: &str) -> bool {
+    !endpoint.starts_with("http://")
+}
+
+/// Whether the scheduled function runs. A table in AWS has a deployment with a schedule of its own. This server's DNS does not
+/// have the records of its domains, so that they would fail.
+fn is_scheduled(options: &Options, database: &Database) -> bool {
+    !options.no_schedule && !is_aws(&database.endpoint)
+}
+
+/// Creates the table, unless the endpoint is AWS's own: there the template creates it.
 async fn create_table(endpoint: &str, config: &Config) -> Result<(), String> {
-    if !endpoint.starts_with("http://") {
+    if is_aws(endpoint) {
         return Ok(());
     }
     let client = dynamodb::client(endpoint, config.region.as_deref().unwrap_or(REGION));
@@ -269,6 +287,11 @@ async fn welcome(
         (Some(dns), None) => format!("{} (no records; --zone FILE adds them)", dns.address()),
         (Some(dns), Some(file)) => format!("{} ({})", dns.address(), file.display()),
     };
+    let schedule = match (options.no_schedule, is_scheduled(options, database)) {
+        (true, _) => "off: --no-schedule",
+        (_, false) => "off: the deployment of this table has its own",
+        (_, true) => "each minute; --no-schedule turns it off",
+    };
     let token = token::sign_for(environment, "org_demo", "owner", "user_demo", token::TTL);
     let token = match token.await {
         Ok(token) => format!(
@@ -287,6 +310,7 @@ Docs      http://{api}/docs
 Preview   http://{api}/preview?host=HOST (the portal at this host name)
 DynamoDB  {} ({storage})
 DNS       {dns}
+Schedule  {schedule}
 {token}",
         database.endpoint
     )

@@ -23,6 +23,7 @@ use shared::{
 use time::OffsetDateTime;
 use tower::ServiceExt;
 use uuid::Uuid;
+use verification::Network;
 
 use crate::{
     dns::{ANY_PORT, DnsServer},
@@ -231,7 +232,7 @@ impl System {
     /// The table cannot be read.
     #[allow(clippy::expect_used)] // See `Panics`.
     pub async fn reverify(&self) -> Report {
-        let network = verification::Network::new(&self.app.config).expect("resolvers");
+        let network = network(&self.app).expect("resolvers");
         reverify::run(&self.app, &network, None).await.expect("a report")
     }
 
@@ -255,10 +256,18 @@ impl System {
 /// # Errors
 /// The resolvers of the operating system cannot be read.
 pub(crate) fn router(app: &App) -> Result<Router, String> {
-    let network = verification::Network::new(&app.config).map_err(|error| error.to_string())?;
+    let network = network(app)?;
     let service = shared::http::service(openapi::routes(network.clone()).into(), app.clone());
     let router = gateway::router(service);
     Ok(router.merge(reverify::routes(app.clone(), network)))
+}
+
+/// What checks reach DNS and the edge with.
+///
+/// # Errors
+/// The resolvers of the operating system cannot be read.
+pub(crate) fn network(app: &App) -> Result<Network, String> {
+    Network::new(&app.config).map_err(|error| error.to_string())
 }
 
 fn url(address: SocketAddr) -> String {

@@ -1,6 +1,6 @@
 //! The table of `template.yaml`, so that its keys and its index are the same on one machine and in AWS.
 
-use std::time::Duration;
+use std::{error::Error, iter, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -228,18 +228,19 @@ fn schema(keys: &[KeyAttribute]) -> Result<Vec<KeySchemaElement>, TableError> {
 
 fn request_error<E>(action: &'static str, error: SdkError<E>) -> TableError
 where
-    E: std::error::Error + 'static,
+    E: Error + 'static,
 {
-    let mut causes = vec![error.to_string()];
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
     TableError::Request {
         action,
-        causes: causes.join(": "),
+        causes: causes(&error),
     }
+}
+
+/// The error and its sources in one line. The SDK's errors do not name their sources.
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |error| (*error).source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
 }
 
 #[cfg(test)]

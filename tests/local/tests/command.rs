@@ -15,9 +15,9 @@ use local::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, BufReader, Lines},
     net::TcpListener,
-    process::{Child, Command},
+    process::{Child, ChildStdout, Command},
     time::timeout,
 };
 
@@ -27,6 +27,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 struct LocalServer {
     child: Child,
     welcome: String,
+    /// Standard output after the welcome text, until it is closed.
+    output: Option<Lines<BufReader<ChildStdout>>>,
 }
 
 impl LocalServer {
@@ -36,14 +38,25 @@ impl LocalServer {
 
     async fn spawn(program: &mut Command) -> Self {
         let mut child = program.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut welcome = String::new();
         while !welcome.contains("curl ") && !welcome.contains("Token     none") {
-            let line = timeout(TIME_LIMIT, lines.next_line()).await.unwrap().unwrap();
+            let line = timeout(TIME_LIMIT, output.next_line()).await.unwrap().unwrap();
             welcome.push_str(&line.expect("a line"));
             welcome.push('\n');
         }
-        Self { child, welcome }
+        Self {
+            child,
+            welcome,
+            output: Some(output),
+        }
+    }
+
+    /// The next line on standard output.
+    async fn line(&mut self) -> String {
+        let output = self.output.as_mut().expect("an open output");
+        let line = timeout(TIME_LIMIT, output.next_line()).await.unwrap();
+        line.unwrap().expect("a line")
     }
 
     /// The word after this one in the output at the start.
@@ -66,6 +79,19 @@ impl LocalServer {
         let output = run(curl.args(more)).await;
         assert!(output.status.success(), "{path}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Sends a `POST` with this JSON, and returns the response's JSON.
+    async fn post(&self, path: &str, body: &str) -> Value {
+        let json = ["-d", body, "-H", "content-type: application/json"];
+        serde_json::from_str(&self.curl(path, &json).await).unwrap()
+    }
+
+    /// Runs the scheduled function as if it were this number of hours later.
+    async fn reverify(&self, hours: &str) {
+        let arguments = ["reverify", "--addr", self.word("http://"), "--in", hours];
+        let output = run(&mut program(&arguments)).await;
+        assert!(output.status.success(), "{output:?}");
     }
 
     fn database(&self) -> Client {
@@ -195,16 +221,13 @@ async fn a_record_in_the_zone_file_proves_a_domain() {
     std::fs::write(&zone, servers).unwrap();
     let mut server = LocalServer::start(&["--zone", &zone]).await;
     let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines();
-    let post = async |path: &str, body: &str| -> Value {
-        let json = ["-d", body, "-H", "content-type: application/json"];
-        serde_json::from_str(&server.curl(path, &json).await).unwrap()
-    };
-    post("/agency/enable", "").await;
-    let domain = post(
-        "/agency/portal-domains",
-        r#"{"customDomain": "portal.acme.test"}"#,
-    )
-    .await;
+    server.post("/agency/enable", "").await;
+    let domain = server
+        .post(
+            "/agency/portal-domains",
+            r#"{"customDomain": "portal.acme.test"}"#,
+        )
+        .await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let (name, value) = (
         text(&domain["records"][0]["name"]),
@@ -221,7 +244,7 @@ async fn a_record_in_the_zone_file_proves_a_domain() {
     };
     timeout(TIME_LIMIT, reloaded).await.unwrap();
     let verify = format!("/agency/portal-domains/{}/verify", text(&domain["id"]));
-    let domain = post(&verify, "").await;
+    let domain = server.post(&verify, "").await;
     let check = &domain["check"];
     assert_eq!(domain["status"], "verified", "{domain}");
     assert_eq!(
@@ -233,6 +256,54 @@ async fn a_record_in_the_zone_file_proves_a_domain() {
         json!(["ns-1.awsdns-01.com", "ns-2.awsdns-02.net"])
     );
     assert_eq!(domain["records"][0]["host"], "_agency-challenge.portal");
+    let line = server.line().await;
+    assert!(line.ends_with(" portal.acme.test pending → verified"), "{line}");
+}
+
+#[tokio::test]
+async fn the_changes_of_a_run_are_printed_unless_standard_output_is_closed() {
+    let mut server = LocalServer::start(&[]).await;
+    server.post("/agency/enable", "").await;
+    let add = async |server: &LocalServer, name: &str| {
+        let domain = format!("{{\"customDomain\": \"{name}.acme.test\"}}");
+        server.post("/agency/portal-domains", &domain).await
+    };
+    add(&server, "one").await;
+    // A domain that is never proven fails after a week.
+    for hours in ["25", "192"] {
+        server.reverify(hours).await;
+    }
+    let line = server.line().await;
+    assert!(
+        line.ends_with(" one.acme.test pending → failed (expired)"),
+        "{line}"
+    );
+
+    server.output = None;
+    let two = add(&server, "two").await;
+    for hours in ["25", "192"] {
+        server.reverify(hours).await;
+    }
+    let path = format!("/agency/portal-domains/{}", two["id"].as_str().unwrap());
+    let two = server.curl(&path, &[]).await;
+    assert!(two.contains("\"status\":\"failed\""), "{two}");
+    assert_eq!(server.stop("-TERM").await, Some(0));
+}
+
+#[tokio::test]
+async fn the_schedule_runs_unless_it_is_turned_off_or_the_table_is_in_aws() {
+    for (options, expected) in [
+        (&[][..], "Schedule  each minute"),
+        (&["--no-schedule"], "Schedule  off: --no-schedule"),
+        (
+            &["--dynamodb-endpoint", "https://127.0.0.1:9"],
+            "Schedule  off: the deployment",
+        ),
+    ] {
+        let server = LocalServer::start(options).await;
+        assert!(server.welcome.contains(expected), "{}", server.welcome);
+        assert_eq!(server.stop("-TERM").await, Some(0));
+    }
 }
 
 #[tokio::test]
