@@ -129,6 +129,12 @@ test("at its own host the page shows that portal alone, and takes no token from 
   }
 });
 
+test("a host without a portal", async () => {
+  const page = await visit("http://nobody.portal.localhost:3000/preview");
+  await page.getByText("There is no portal at this address.").waitFor();
+  assertQuiet(page);
+});
+
 test("an empty host is the page's own", async () => {
   const page = await visit(preview(""));
   await page.getByText("There is no portal at this address.").waitFor();

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, Write},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,6 +27,8 @@ use crate::{
     token,
 };
 
+/// Where browsers look for the names below `localhost` (RFC 6761, section 6.3).
+const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 /// How long open requests may take after the signal.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -287,6 +289,11 @@ async fn welcome(
         (Some(dns), None) => format!("{} (no records; --zone FILE adds them)", dns.address()),
         (Some(dns), Some(file)) => format!("{} ({})", dns.address(), file.display()),
     };
+    let portals = environment.get("PORTAL_DOMAIN").unwrap_or_default();
+    let preview = match LOCALHOST.contains(&api.ip()) && portals.ends_with(".localhost") {
+        true => format!("http://SUBDOMAIN.{portals}:{}/preview or ", api.port()),
+        false => String::new(),
+    };
     let schedule = match (options.no_schedule, is_scheduled(options, database)) {
         (true, _) => "off: --no-schedule",
         (_, false) => "off: the deployment of this table has its own",
@@ -307,7 +314,7 @@ curl -X POST http://{api}/agency/enable -H 'authorization: Bearer {token}'
     format!(
         "API       http://{api}
 Docs      http://{api}/docs
-Preview   http://{api}/preview?host=HOST (the portal at this host name)
+Preview   {preview}http://{api}/preview?host=HOST
 DynamoDB  {} ({storage})
 DNS       {dns}
 Schedule  {schedule}

@@ -307,6 +307,35 @@ async fn the_schedule_runs_unless_it_is_turned_off_or_the_table_is_in_aws() {
 }
 
 #[tokio::test]
+async fn the_preview_is_served_at_every_host_name() {
+    let server = LocalServer::start(&[]).await;
+    let address = server.word("http://").to_owned();
+    let port = address.rsplit_once(':').unwrap().1;
+    let subdomain = format!("http://SUBDOMAIN.portal.localhost:{port}/preview");
+    assert_eq!(server.word("Preview"), subdomain);
+    for host in [
+        &*format!("acme.portal.localhost:{port}"),
+        "acme.portal.localhost",
+        "portal.acme.test:80",
+        "unknown.example",
+        "[::1]:3000",
+    ] {
+        for (path, expected) in [
+            ("/preview", "<title>"),
+            ("/preview/preview.js", "/portal/branding"),
+        ] {
+            let body = server.curl(path, &["-H", &format!("host: {host}")]).await;
+            assert!(body.contains(expected), "{host}{path}: {body}");
+        }
+    }
+    // These names do not lead to this machine.
+    let mut other = program(&on_free_ports(&[]));
+    let other = LocalServer::spawn(other.env("PORTAL_DOMAIN", "portal.example.com")).await;
+    let (preview, api) = (other.word("Preview"), other.word("API"));
+    assert_eq!(preview, format!("{api}/preview?host=HOST"));
+}
+
+#[tokio::test]
 async fn data_in_a_file_survives_a_kill_and_a_clean_exit_leaves_one_file() {
     let folder = TempDir::new();
     let file = folder.file("data.db");

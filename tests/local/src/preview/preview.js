@@ -3,7 +3,7 @@
 // `cargo local` takes a token from the fragment, which is not sent to a server. Here it leaves the address before anything else
 // happens, so it stays neither in the history nor in a copied link. A portal must never take a token from a link: the author of the
 // link would choose the account that the user acts in (login CSRF). Use OpenID Connect with `state`.
-const isLocal = ["127.0.0.1", "localhost"].includes(location.hostname);
+const isLocal = ["127.0.0.1", "[::1]", "localhost"].includes(location.hostname);
 const token = isLocal && new URLSearchParams(location.hash.slice(1)).get("token");
 if (token) history.replaceState(null, "", location.pathname + location.search);
 const { WORDS } = await import("./words.js");
