@@ -82,7 +82,7 @@ pub const UNITS: &[(&str, &str)] = &[
 
 /// Our own crates. Lines of other crates below `INFO` are never written, because they can contain tokens and bodies.
 pub const OURS: &[&str] = &[
-    METRICS, "shared", "agency", "branding", "clients", "portal", "domains", "reverify",
+    METRICS, "shared", "agency", "branding", "clients", "portal", "domains", "reverify", "hosts",
 ];
 
 /// Writes logs to the standard output. The level is `RUST_LOG`, else `AWS_LAMBDA_LOG_LEVEL`, else `INFO`.

@@ -103,7 +103,7 @@ impl ProblemCode {
     }
 
     /// The code as JSON shows it.
-    pub(super) fn text(self) -> String {
+    pub fn text(self) -> String {
         match serde_json::to_value(self) {
             Ok(serde_json::Value::String(code)) => code,
             _ => String::new(),
@@ -190,7 +190,7 @@ impl Problem {
     }
 
     /// Logs the cause, if there is one.
-    pub(super) fn log(&self, request_id: &str) {
+    pub fn log(&self, request_id: &str) {
         if let Some((message, error)) = &self.cause {
             tracing::error!(requestId = request_id, error, "{message}");
         }

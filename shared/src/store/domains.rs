@@ -112,7 +112,7 @@ impl DomainRecord {
         )
     }
 
-    /// The item, with the keys of the index of due domains.
+    /// The item, with the keys of the indexes of due domains and of hosts.
     ///
     /// # Errors
     /// [`Error::Internal`]: it cannot be serialized.
@@ -121,6 +121,9 @@ impl DomainRecord {
         let mut stored = item(keys::domain(&domain.agency_id, domain.id), "domain", self)?;
         if let Some(next) = domain.check.as_ref().and_then(|check| check.next_check_at) {
             stored.extend(keys::due(&domain.agency_id, next, domain.id));
+        }
+        if domain.status.serves() {
+            stored.extend(keys::host(&domain.hostname));
         }
         Ok(stored)
     }

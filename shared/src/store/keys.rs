@@ -25,6 +25,13 @@
 //!
 //! The settings, the agency or client, the counters and the candidates sort in this order, so that one query reads them together. A
 //! list's head is part of its first page and exists only if agency mode is enabled.
+//!
+//! A domain also has the keys of two indexes:
+//!
+//! | index | partition key | sort key | the domain is in it |
+//! |---|---|---|---|
+//! | `due` | `DUE` = `DUE#<shard>` | `DUEAT` = `<time>#<domain>` | while it has a next check |
+//! | `hosts` | `HOSTS` = `HOSTS` | `HOST` = `<hostname>` | while it serves |
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -48,12 +55,20 @@ pub const SK: &str = "SK";
 pub const TTL: &str = "expiresAt";
 /// The sparse, keys-only index of the domains that are due for a check.
 pub const DUE_INDEX: &str = "due";
-/// The index's partition key.
+/// Its partition key.
 pub const DUE: &str = "DUE";
-/// The index's sort key.
+/// Its sort key.
 pub const DUE_AT: &str = "DUEAT";
-/// The number of shards of the index. An agency's domains are in one shard.
+/// Its number of shards. An agency's domains are in one shard.
 pub const DUE_SHARDS: u8 = 16;
+/// The sparse index of the hosts that are served. Besides keys it has what [`super::ServingHost`] needs.
+pub const HOSTS_INDEX: &str = "hosts";
+/// Its partition key, and that key's only value. One partition takes 1,000 writes a second. It gets few, because DynamoDB writes
+/// an entry only when the status, the routing or the client of a serving domain changes, and not at each check.
+pub const HOSTS: &str = "HOSTS";
+/// Its sort key: the host name. The attribute `hostname` cannot be the key: it is empty in most audit entries, and DynamoDB rejects
+/// an item with an empty text in a key of an index, also if the item is not in this index.
+pub const HOST: &str = "HOST";
 
 /// The key of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -201,6 +216,11 @@ pub struct KeyRange {
 }
 
 impl KeyRange {
+    /// The scope of its cursors in the partition of an agency.
+    pub fn scope(&self, org: &OrgId) -> String {
+        format!("{org}\n{}", self.binding)
+    }
+
     /// The clients whose folded name has this prefix, in the order of the folded names. It may have others if the prefix has more
     /// than 320 bytes.
     pub fn clients_named(prefix: &FoldedName) -> Self {
@@ -319,6 +339,11 @@ pub(super) fn due(org: &OrgId, at: Timestamp, domain: DomainId) -> [(String, Att
     ]
 }
 
+/// The index attributes of a domain that serves this host.
+pub(super) fn host(hostname: &Hostname) -> [(String, AttributeValue); 2] {
+    [(HOSTS.to_owned(), text(HOSTS)), (HOST.to_owned(), text(hostname))]
+}
+
 /// The partition key of a shard, and the exclusive upper bound of the sort keys that are due at `now`.
 pub(super) fn due_until(shard: u8, now: Timestamp) -> (String, String) {
     (format!("DUE#{shard}"), format!("{now}$"))
@@ -412,9 +437,10 @@ mod tests {
             let folded = FoldedName::new(&name);
             let range = KeyRange::clients_named(&folded);
             let sk = sk(&name, IDS[0]);
-            let cursor = super::super::Cursor::encode(&org, &range, &sk);
+            let scope = range.scope(&org);
+            let cursor = super::super::Cursor::encode(&scope, &sk);
             assert!(cursor.len() <= 512, "{}", cursor.len());
-            assert_eq!(super::super::Cursor::decode(&org, &range, &cursor).unwrap(), sk);
+            assert_eq!(super::super::Cursor::decode(&scope, &cursor).unwrap(), sk);
         }
     }
 }

@@ -34,6 +34,7 @@ mod clients;
 mod domain_update;
 mod domains;
 mod due;
+mod hosts;
 mod idempotency;
 pub mod keys;
 mod page;
@@ -44,6 +45,7 @@ mod transaction;
 
 pub use domains::{Arrival, Author, Change, Checked, DomainRecord, Hold, LABEL_KEPT, changes_counters};
 pub use due::{DueKey, DueLookup};
+pub use hosts::ServingHost;
 pub use idempotency::{Created, IdempotencyKey};
 pub use page::{Cursor, Page, PageRequest};
 pub use settings::IfMatch;
@@ -470,7 +472,7 @@ pub enum Error {
     /// The idempotency key was used before with another body.
     #[error("the idempotency key was used with another body")]
     IdempotencyMismatch,
-    /// The cursor was not issued for this organization and this list.
+    /// The cursor was not issued for this list.
     #[error("the cursor is invalid")]
     InvalidCursor,
     /// Another write was in progress or came first. The store retries it.

@@ -5,8 +5,6 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
-use crate::models::id::OrgId;
-
 use super::{
     Agency, Error, Result,
     keys::{self, KeyRange},
@@ -48,8 +46,8 @@ impl<T> Page<T> {
     }
 }
 
-/// The cursor of a page: the last sort key, and a checksum that binds it to the organization and the range. The checksum
-/// is not a security measure: with any cursor, the query stays within the caller's partition.
+/// The cursor of a page: the last sort key, and a checksum that binds it to a scope, such as the organization and the range. The
+/// checksum is not a security measure: with any cursor, the query stays within the partition that the caller may read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cursor;
 
@@ -58,17 +56,17 @@ impl Cursor {
     const CHECKSUM_BYTES: usize = 12;
 
     /// The cursor of the page after `sk`.
-    pub fn encode(org: &OrgId, range: &KeyRange, sk: &str) -> String {
-        let mut bytes = Self::checksum(org, range, sk).to_vec();
+    pub fn encode(scope: &str, sk: &str) -> String {
+        let mut bytes = Self::checksum(scope, sk).to_vec();
         bytes.extend_from_slice(sk.as_bytes());
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The sort key after which the page begins.
+    /// The sort key after which the page begins. A client can compute the checksum itself, so this may be any text.
     ///
     /// # Errors
-    /// [`Error::InvalidCursor`] if the cursor was not issued for this organization and this range.
-    pub fn decode(org: &OrgId, range: &KeyRange, text: &str) -> Result<String> {
+    /// [`Error::InvalidCursor`] if the cursor does not belong to this scope.
+    pub fn decode(scope: &str, text: &str) -> Result<String> {
         if text.len() > Self::MAX_BYTES {
             return Err(Error::InvalidCursor);
         }
@@ -79,16 +77,14 @@ impl Cursor {
             .split_at_checked(Self::CHECKSUM_BYTES)
             .ok_or(Error::InvalidCursor)?;
         let sk = std::str::from_utf8(sk).map_err(|_| Error::InvalidCursor)?;
-        let (from, to) = &range.bounds;
-        // A client can compute the checksum itself, and DynamoDB rejects a start key outside the query with an error.
-        if checksum != Self::checksum(org, range, sk) || sk <= from.as_str() || sk >= to.as_str() {
+        if checksum != Self::checksum(scope, sk) {
             return Err(Error::InvalidCursor);
         }
         Ok(sk.to_owned())
     }
 
-    fn checksum(org: &OrgId, range: &KeyRange, sk: &str) -> [u8; Self::CHECKSUM_BYTES] {
-        let bound = format!("{org}\n{}\n{sk}", range.binding);
+    fn checksum(scope: &str, sk: &str) -> [u8; Self::CHECKSUM_BYTES] {
+        let bound = format!("{scope}\n{sk}");
         let sha256 = digest::digest(&digest::SHA256, bound.as_bytes());
         let mut checksum = [0; Self::CHECKSUM_BYTES];
         checksum.copy_from_slice(&sha256.as_ref()[..Self::CHECKSUM_BYTES]);
@@ -108,10 +104,15 @@ impl Agency<'_> {
         range: &KeyRange,
         page: &PageRequest,
     ) -> Result<Page<T>> {
-        let decode = |cursor: &str| Cursor::decode(self.org, range, cursor);
-        let after = page.cursor.as_deref().map(decode).transpose()?;
-        let has_head = range.has_head && after.is_none();
         let (from, to) = &range.bounds;
+        let scope = range.scope(self.org);
+        let decode = |cursor: &str| Cursor::decode(&scope, cursor);
+        let after = page.cursor.as_deref().map(decode).transpose()?;
+        // DynamoDB rejects a start key outside the query with an error.
+        if after.as_ref().is_some_and(|sk| sk <= from || sk >= to) {
+            return Err(Error::InvalidCursor);
+        }
+        let has_head = range.has_head && after.is_none();
         let call = self
             .store
             .query(keys::partition(self.org), (from, to))
@@ -141,9 +142,7 @@ impl Agency<'_> {
             last = sk;
         }
         let more = more || items.len() < total;
-        let next_cursor = last
-            .filter(|_| more)
-            .map(|sk| Cursor::encode(self.org, range, &sk));
+        let next_cursor = last.filter(|_| more).map(|sk| Cursor::encode(&scope, &sk));
         Ok(Page { items, next_cursor })
     }
 }

@@ -180,7 +180,7 @@ async fn a_forged_cursor_does_not_leave_its_list() {
     let org = "org_acme".parse().unwrap();
     let cursor = first_cursor(&owner, "/agency/audit").await;
     let newest = owner.audit().await.swap_remove(0);
-    let real = Cursor::encode(&org, &List::Audit.range(), &format!("LOG#{}", id(&newest)));
+    let real = Cursor::encode(&List::Audit.range().scope(&org), &format!("LOG#{}", id(&newest)));
     assert_eq!(real, cursor, "this is how the API makes a cursor");
     let search = KeyRange::clients_named(&FoldedName::new("client"));
     let paths = lists().into_iter().map(|list| format!("{}?", list.path));
@@ -208,7 +208,7 @@ async fn a_forged_cursor_does_not_leave_its_list() {
                 "Z",
                 "\u{10FFFF}",
             ] {
-                let forged = Cursor::encode(&org, range, sk);
+                let forged = Cursor::encode(&range.scope(&org), sk);
                 let answer = owner.get(&format!("{path}cursor={forged}")).await;
                 assert_eq!(answer.status, 400, "{path} {range:?} {sk:?}: {answer:?}");
                 answer.problem(400, "invalid-cursor");
@@ -229,7 +229,7 @@ async fn a_made_up_cursor_is_no_way_into_a_list_without_agency_mode() {
         (DOMAINS, List::Domains.range(), "DOMAIN#dom_x"),
         ("/agency/audit", List::Audit.range(), "LOG#a"),
     ] {
-        let cursor = |org: &str| Cursor::encode(&org.parse().unwrap(), &range, sk);
+        let cursor = |org: &str| Cursor::encode(&range.scope(&org.parse().unwrap()), sk);
         let joint = if path.contains('?') { '&' } else { '?' };
         let path = format!("{path}{joint}");
         let answer = stranger
