@@ -85,7 +85,7 @@ def main() -> None:
     emulator = load("emulator")
     emulator.post = invoke
     failed = emulator.replay({name: name for name in emulator.FUNCTIONS})
-    failed += emulator.sweep("reverify")
+    failed += emulator.sweep("reverify") + emulator.list_hosts("hosts")
     failed += session()
     sys.exit(bool(failed))
 

@@ -94,6 +94,9 @@ SCHEDULE = {
     "detail": "{}",
 }
 
+# The first page of the function hosts.
+HOSTS = {"limit": 1000, "cursor": None}
+
 
 def b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -194,6 +197,7 @@ def main() -> None:
     for index, (function, operation, *rest) in enumerate(OPERATIONS):
         write(HERE / function / f"{operation}.json", event(key, index, *rest))
     write(HERE / "reverify" / "schedule.json", SCHEDULE)
+    write(HERE / "hosts" / "page.json", HOSTS)
     # The variables for `sam local --env-vars`. A container reaches `cargo local` at these addresses of the host.
     write(HERE / "env.json", {"Parameters": {
         "TABLE_NAME": "agency",
