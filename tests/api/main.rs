@@ -4,5 +4,6 @@ mod conventions;
 mod domains;
 mod drift;
 mod harness;
+mod hosts;
 mod routes;
 mod sweep;

@@ -13,7 +13,7 @@ use local::{
     system::System,
 };
 use serde_json::{Value, json};
-use shared::{http::service, store::keys};
+use shared::http::service;
 use tower::ServiceExt;
 
 use crate::harness::{
@@ -58,10 +58,14 @@ fn allowed(template: &Value) -> BTreeMap<String, BTreeSet<Permission>> {
                         };
                         let resource = statement["Resource"].to_string();
                         assert!(!resource.contains("table/*"), "{name}: {resource}");
-                        let index = resource.contains("/index/").then(|| keys::DUE_INDEX.to_owned());
-                        if index.is_some() {
-                            assert!(resource.contains(&format!("/index/{}", keys::DUE_INDEX)));
-                        }
+                        let mut indexes: Vec<_> = resource
+                            .split("/index/")
+                            .skip(1)
+                            .map(|rest| rest.split('"').next().unwrap().to_owned())
+                            .collect();
+                        indexes.dedup();
+                        assert!(indexes.len() < 2, "{name}: {resource}");
+                        let index = indexes.pop();
                         permissions.insert((action.to_owned(), index));
                     }
                 }
@@ -341,6 +345,19 @@ impl PermissionRecorder {
         self.note(&api, "reverify");
     }
 
+    /// Pages of hosts, and events that are refused.
+    async fn hosts(&mut self) {
+        let api = Api::counted().await;
+        let owner = api.agency("org_a").await;
+        for label in ["one", "two"] {
+            owner.subdomain(label).await;
+        }
+        api.proxy().take_requests();
+        assert_eq!(api.hosts(1).await.len(), 2);
+        api.list_hosts(json!({"cursor": ""})).await.unwrap_err();
+        self.note(&api, "hosts");
+    }
+
     /// Each write with each fault.
     async fn break_writes(&mut self) {
         let faults = [
@@ -417,6 +434,7 @@ async fn every_role_allows_exactly_what_its_function_requests() {
     watch.explore().await;
     watch.break_writes().await;
     watch.sweep().await;
+    watch.hosts().await;
     assert_eq!(
         watch.seen,
         allowed(&template()),

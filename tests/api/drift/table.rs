@@ -1,7 +1,12 @@
 //! The table: equal in the template and in `store/keys.rs`.
 
-use serde_json::Value;
-use shared::store::keys;
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use shared::{
+    models::domain::{Routing, Status},
+    store::{ServingHost, keys},
+};
 
 use crate::harness::template::template;
 
@@ -30,12 +35,32 @@ fn the_template_has_the_table_that_keys_rs_writes_to() {
     };
     assert_eq!(schema(&table["KeySchema"]), pair(keys::PK, keys::SK));
     let indexes = table["GlobalSecondaryIndexes"].as_array().unwrap();
-    let [index] = &indexes[..] else {
-        panic!("one index")
+    let [due, hosts] = &indexes[..] else {
+        panic!("two indexes")
     };
-    assert_eq!(index["IndexName"], keys::DUE_INDEX);
-    assert_eq!(schema(&index["KeySchema"]), pair(keys::DUE, keys::DUE_AT));
-    assert_eq!(index["Projection"]["ProjectionType"], "KEYS_ONLY");
+    assert_eq!(due["IndexName"], keys::DUE_INDEX);
+    assert_eq!(schema(&due["KeySchema"]), pair(keys::DUE, keys::DUE_AT));
+    assert_eq!(due["Projection"], json!({"ProjectionType": "KEYS_ONLY"}));
+    assert_eq!(hosts["IndexName"], keys::HOSTS_INDEX);
+    assert_eq!(schema(&hosts["KeySchema"]), pair(keys::HOSTS, keys::HOST));
+    let host = json!(ServingHost {
+        hostname: "portal.acme.test".parse().unwrap(),
+        client_org_id: None,
+        status: Status::Verified,
+        routing: Routing::Routed,
+    });
+    let shown = host
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|name| *name != "hostname");
+    let mut projected = hosts["Projection"]["NonKeyAttributes"]
+        .as_array()
+        .unwrap()
+        .clone();
+    projected.sort_by_key(Value::to_string);
+    assert_eq!(json!(shown.collect::<BTreeSet<_>>()), json!(projected));
+    assert_eq!(hosts["Projection"]["ProjectionType"], "INCLUDE");
     assert_eq!(table["TimeToLiveSpecification"]["AttributeName"], keys::TTL);
     assert!(table.get("TableName").is_none(), "nothing has a fixed name");
 }

@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
+use lambda_runtime::{Context, LambdaEvent};
 use local::system::{Builder, System};
 use serde_json::{Value, json};
 use shared::models::{folded::FoldedName, time::Timestamp};
@@ -111,7 +112,30 @@ impl Api {
         self.user(resource["agencyId"].as_str().unwrap(), "owner")
     }
 
-    /// Whether the public operations answer for this host.
+    /// Invokes the function `hosts`, and returns its page or the message of its error.
+    pub async fn list_hosts(&self, event: Value) -> Result<Value, String> {
+        let event = LambdaEvent::new(event, Context::default());
+        let page = ::hosts::handle(&self.app, event).await;
+        page.map(|page| json!(page)).map_err(|error| error.to_string())
+    }
+
+    /// All hosts that the function `hosts` lists, in pages of this limit.
+    pub async fn hosts(&self, limit: u16) -> Vec<Value> {
+        let (mut hosts, mut cursor) = (Vec::new(), Value::Null);
+        loop {
+            let event = json!({"limit": limit, "cursor": cursor});
+            let mut page = self.list_hosts(event).await.unwrap();
+            let items = page["items"].as_array_mut().unwrap();
+            assert!(items.len() <= limit.into());
+            hosts.append(items);
+            cursor = page["nextCursor"].take();
+            if cursor.is_null() {
+                return hosts;
+            }
+        }
+    }
+
+    /// Whether the public operations answer for this host, and the list of hosts has it.
     pub async fn serves(&self, hostname: &str) -> bool {
         let visitor = self.visitor();
         let mut statuses = Vec::new();
@@ -120,7 +144,11 @@ impl Api {
             statuses.push(response.status.as_u16());
         }
         assert!(statuses == [200; 3] || statuses == [404; 3], "{statuses:?}");
-        statuses[0] == 200
+        let serves = statuses[0] == 200;
+        let hosts = self.hosts(1000).await;
+        let listed = hosts.iter().filter(|host| host["hostname"] == hostname);
+        assert_eq!(listed.count(), usize::from(serves), "{hostname} in {hosts:?}");
+        serves
     }
 
     /// The items of an agency whose sort keys begin with this, oldest first.

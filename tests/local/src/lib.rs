@@ -7,6 +7,8 @@ pub mod dynamodb;
 pub mod environment;
 pub mod fault;
 pub mod gateway;
+pub mod hosts;
+mod invocation;
 pub mod openapi;
 mod preview;
 pub mod reverify;

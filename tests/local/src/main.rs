@@ -10,11 +10,11 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use local::{
     environment::Environment,
-    reverify,
+    hosts, reverify,
     run::{self, Options},
     token,
 };
-use shared::models::time::Timestamp;
+use shared::{models::time::Timestamp, store::PageRequest};
 use tracing_subscriber::EnvFilter;
 
 /// Runs the Agency API on one machine: the API, an embedded DynamoDB and a DNS server
@@ -33,6 +33,8 @@ enum Command {
     Token(TokenArgs),
     /// Runs the scheduled function once in the running server, and prints its report
     Reverify(ReverifyArgs),
+    /// Prints a page of the hosts that the running server serves, as the function `hosts` returns it
+    Hosts(HostsArgs),
 }
 
 #[derive(Args)]
@@ -70,6 +72,19 @@ struct ReverifyArgs {
     hours: Option<u16>,
 }
 
+#[derive(Args)]
+struct HostsArgs {
+    /// The address of the running server's API
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = run::address)]
+    addr: String,
+    /// The maximum number of hosts, from 1 to 1000 (default: 1000)
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=i64::from(PageRequest::MAX)))]
+    limit: Option<u16>,
+    /// The nextCursor of the previous page
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -88,6 +103,9 @@ async fn main() -> ExitCode {
             reverify::request(&addr, at.or(hours.map(from_now)))
                 .await
                 .map(print)
+        }
+        Some(Command::Hosts(HostsArgs { addr, limit, cursor })) => {
+            hosts::request(&addr, limit, cursor.as_deref()).await.map(print)
         }
         None => {
             init_logs(&Environment::new(&variable));

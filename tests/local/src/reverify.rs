@@ -6,26 +6,16 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    extract::Request,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::post,
-};
+use axum::{Router, extract::Request, http::StatusCode, response::IntoResponse, routing::post};
 use reverify::{Report, Selection};
 use shared::{
     app::{App, Clock},
     models::time::Timestamp,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
-};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use verification::Network;
 
-use crate::template::causes;
+use crate::{invocation, template::causes};
 
 /// A route of the local server only.
 const PATH: &str = "/local/reverify";
@@ -73,19 +63,12 @@ pub(crate) fn routes(app: App, network: Network) -> Router {
         async move {
             let at = request.uri().query().and_then(|query| query.strip_prefix("at="));
             match at.map(str::parse).transpose() {
-                Ok(at) => render(run(&app, &network, at).await),
+                Ok(at) => invocation::render(run(&app, &network, at).await),
                 Err(_) => (StatusCode::BAD_REQUEST, "at is not a time").into_response(),
             }
         }
     };
     Router::new().route(PATH, post(handler))
-}
-
-fn render(report: Result<Report, String>) -> Response {
-    match report.and_then(|report| serde_json::to_string_pretty(&report).map_err(|error| error.to_string())) {
-        Ok(report) => format!("{report}\n").into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
-    }
 }
 
 /// Requests a run from the server at `address` (`host:port`), and returns its report as JSON.
@@ -94,25 +77,7 @@ fn render(report: Result<Report, String>) -> Response {
 /// The connection fails, or the server returns an error.
 pub async fn request(address: &str, at: Option<Timestamp>) -> Result<String, String> {
     let query = at.map(|at| format!("?at={at}")).unwrap_or_default();
-    let request = format!("POST {PATH}{query} HTTP/1.0\r\nhost: {address}\r\n\r\n");
-    let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(request.as_bytes()).await?;
-        let mut response = String::new();
-        stream.read_to_string(&mut response).await?;
-        Ok(response)
-    };
-    let response = exchange.await.map_err(|error: std::io::Error| {
-        format!("{address} (--addr): {error}; is `cargo local` running there?")
-    })?;
-    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
-    match head.split(' ').nth(1) {
-        Some("200") => Ok(body.trim_end().to_owned()),
-        _ => Err(format!(
-            "{address} (--addr): {} {body}",
-            head.lines().next().unwrap_or_default()
-        )),
-    }
+    invocation::request(address, &format!("{PATH}{query}"), "").await
 }
 
 #[cfg(test)]

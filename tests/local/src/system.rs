@@ -30,7 +30,7 @@ use crate::{
     dynamodb,
     environment::{Environment, REGION},
     fault::{Fault, Proxy},
-    gateway, openapi, reverify,
+    gateway, hosts, openapi, reverify,
     template::TableDefinition,
     token,
 };
@@ -259,7 +259,9 @@ pub(crate) fn router(app: &App) -> Result<Router, String> {
     let network = network(app)?;
     let service = shared::http::service(openapi::routes(network.clone()).into(), app.clone());
     let router = gateway::router(service);
-    Ok(router.merge(reverify::routes(app.clone(), network)))
+    Ok(router
+        .merge(reverify::routes(app.clone(), network))
+        .merge(hosts::routes(app.clone())))
 }
 
 /// What checks reach DNS and the edge with.
