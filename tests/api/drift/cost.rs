@@ -65,6 +65,12 @@ async fn rows() -> Vec<String> {
             rows.push(format!("| `{id}`{case} | {read} | {written} |"));
         }
     }
+    api.proxy().take_requests();
+    api.hosts(1000).await;
+    let (read, written) = units(&api.proxy().take_requests());
+    rows.push(format!(
+        "| a page of `hosts` with one host | {read} | {written} |"
+    ));
     let (idle, renewal) = sweeps().await;
     rows.push(format!("| a sweep with nothing due | {} | {} |", idle.0, idle.1));
     let (read, written) = (renewal.0 - idle.0, renewal.1 - idle.1);

@@ -385,6 +385,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_index_of_included_attributes_is_sparse_and_has_no_others() {
+        let client = table(TABLE).await;
+        let host = |name: &str| {
+            [
+                ("HOSTS", s("HOSTS")),
+                ("HOST", s(name)),
+                ("status", s("verified")),
+                ("v", n(1)),
+            ]
+        };
+        put(&client, "include", "B", &host("b.test")).await;
+        put(&client, "include", "A", &host("a.test")).await;
+        put(&client, "include", "C", &[("HOST", s("c.test"))]).await;
+        let query = || {
+            client
+                .query()
+                .table_name(TABLE)
+                .index_name("hosts")
+                .key_condition_expression("#hosts = :hosts AND #host > :after")
+                .expression_attribute_names("#hosts", "HOSTS")
+                .expression_attribute_names("#host", "HOST")
+                .expression_attribute_values(":hosts", s("HOSTS"))
+                .expression_attribute_values(":after", s("-"))
+                .send()
+        };
+        let found = query().await.unwrap();
+        let hosts: Vec<_> = found.items().iter().map(|item| item["HOST"].clone()).collect();
+        assert_eq!(hosts, [s("a.test"), s("b.test")]);
+        let mut names: Vec<_> = found.items()[0].keys().map(String::as_str).collect();
+        names.sort();
+        assert_eq!(names, ["HOST", "HOSTS", "PK", "SK", "status"]);
+        let empty = client.put_item().table_name(TABLE);
+        let empty = empty
+            .set_item(Some(key("include", "D")))
+            .item("HOST", s(""))
+            .send();
+        assert_eq!(empty.await.unwrap_err().code(), Some("ValidationException"));
+    }
+
+    #[tokio::test]
     async fn the_index_is_sparse_and_projects_only_keys() {
         let client = table(TABLE).await;
         let due = |at: &str| [("DUE", s("DUE#3")), ("DUEAT", s(at)), ("v", n(1))];

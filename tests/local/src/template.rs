@@ -295,7 +295,7 @@ Resources:
     }
 
     #[tokio::test]
-    async fn creating_the_table_twice_is_no_error_and_sets_index_and_time_to_live() {
+    async fn creating_the_table_twice_is_no_error_and_sets_indexes_and_time_to_live() {
         let client = dynamodb::client(&format!("http://{}", dynamodb::shared()), REGION);
         let table = TableDefinition::from_template().unwrap();
         table.create(&client, "template-twice").await.unwrap();
@@ -309,11 +309,24 @@ Resources:
             .unwrap()
             .table
             .unwrap();
-        let index = &described.global_secondary_indexes()[0];
-        assert_eq!(index.index_name(), Some("due"));
+        let indexes = described.global_secondary_indexes().iter();
+        let projections: Vec<_> = indexes
+            .map(|index| (index.index_name().unwrap(), index.projection().unwrap()))
+            .map(|(name, projection)| {
+                (
+                    name,
+                    projection.projection_type().unwrap(),
+                    projection.non_key_attributes(),
+                )
+            })
+            .collect();
+        let shown = ["clientOrgId", "status", "routing"].map(str::to_owned);
         assert_eq!(
-            index.projection().unwrap().projection_type(),
-            Some(&ProjectionType::KeysOnly)
+            projections,
+            [
+                ("due", &ProjectionType::KeysOnly, &[][..]),
+                ("hosts", &ProjectionType::Include, &shown),
+            ]
         );
         let time_to_live = client
             .describe_time_to_live()

@@ -374,8 +374,8 @@ async fn two_servers_may_share_a_database() {
 async fn a_kill_at_any_moment_of_the_first_start_leaves_a_file_that_works() {
     let folder = TempDir::new();
     let mut interrupted = 0;
-    // The embedded database writes some 74 KB to its log until the table is complete.
-    for written in (0..74_000).step_by(5_000) {
+    // The embedded database writes some 90 KB to its log until the table is complete.
+    for written in (0..90_000).step_by(5_000) {
         let file = folder.file(&format!("{written}.db"));
         let log = |name: &str| std::fs::metadata(format!("{file}{name}-wal")).map_or(0, |log| log.len());
         let mut first = program(&on_free_ports(&["--data", &file])).spawn().unwrap();
@@ -562,6 +562,8 @@ async fn an_argument_of_the_wrong_form_is_one_line_that_names_the_option_and_the
         (&["reverify", "--addr", "here"], "--addr", "127.0.0.1:3000"),
         (&["reverify", "--at", "tomorrow"], "--at", "<TIME>"),
         (&["reverify", "--in", "-1"], "-1", "unexpected"),
+        (&["hosts", "--addr", "here"], "--addr", "127.0.0.1:3000"),
+        (&["hosts", "--limit", "0"], "--limit", "1..=1000"),
         (&["token", "--role", "owner"], "--org", "required"),
         (
             &["token", "--org", "org_a", "--role", "god"],
@@ -613,7 +615,8 @@ async fn a_closed_pipe_ends_no_command_with_an_error() {
     server.curl("/agency/enable", &["-X", "POST"]).await;
     let token = ["token", "--org", "org_a", "--role", "owner"];
     let reverify = ["reverify", "--addr", server.word("http://")];
-    for arguments in [&token[..], &reverify, &["--help"], &["token", "--help"]] {
+    let hosts = ["hosts", "--addr", server.word("http://")];
+    for arguments in [&token[..], &reverify, &hosts, &["--help"], &["token", "--help"]] {
         let output = run(self::program(arguments).stdout(closed_pipe())).await;
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
@@ -667,5 +670,41 @@ async fn the_reverify_command_prints_the_report_of_one_run() {
     assert_eq!(server.stop("-TERM").await, Some(0));
 
     let error = one_line(&mut program(&["reverify", "--addr", &api]), 1).await;
+    assert!(error.contains(&api), "{error}");
+}
+
+#[tokio::test]
+async fn the_hosts_command_prints_one_page_of_the_hosts_of_the_running_server() {
+    let server = LocalServer::start(&[]).await;
+    let api = server.word("http://").to_owned();
+    server.curl("/agency/enable", &["-X", "POST"]).await;
+    for label in ["acme", "globex"] {
+        let domain = json!({ "subdomain": label }).to_string();
+        let body = ["-d", &domain, "-H", "content-type: application/json"];
+        server.curl("/agency/portal-domains", &body).await;
+    }
+    let page = async |more: &[&str]| -> Value {
+        let output = run(program(&["hosts", "--addr", &api]).args(more)).await;
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let all = page(&[]).await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 2);
+    assert_eq!(all["nextCursor"], Value::Null);
+    let first = page(&["--limit", "1"]).await;
+    assert_eq!(first["items"][0]["hostname"], "acme.portal.localhost");
+    let rest = page(&["--cursor", first["nextCursor"].as_str().unwrap()]).await;
+    assert_eq!(
+        rest,
+        json!({"items": [all["items"][1].clone()], "nextCursor": null})
+    );
+    let error = one_line(&mut program(&["hosts", "--addr", &api, "--cursor", "x"]), 1).await;
+    assert!(
+        error.contains(" 400 ") && error.contains("invalid-cursor"),
+        "{error}"
+    );
+    assert_eq!(server.stop("-TERM").await, Some(0));
+
+    let error = one_line(&mut program(&["hosts", "--addr", &api]), 1).await;
     assert!(error.contains(&api), "{error}");
 }
