@@ -32,6 +32,20 @@ free_port() {
     ! (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null || fail "$(basename "$0"): port $1 is in use"
 }
 
+# isolated COMMAND…: runs the command in namespaces of its own and with a temporary $TMPDIR. No packet reaches the machine's
+# network, and the kernel ends the command's processes with this script. Needs ip:iproute2 and unshare:util-linux.
+isolated() {
+    local namespaces=(--net --pid --fork --kill-child)
+    [ "$(id -u)" = 0 ] || namespaces+=(--user --map-root-user)
+    unshare "${namespaces[@]}" true 2>/dev/null ||
+        fail "$(basename "$0"): this user cannot create namespaces (unshare ${namespaces[*]})"
+    TMPDIR=$(mktemp -d)
+    export TMPDIR
+    trap 'rm -rf "$TMPDIR"' EXIT
+    # shellcheck disable=SC2016 # the inner shell expands $@
+    unshare "${namespaces[@]}" bash -euc 'ip link set lo up; exec "$@"' bash "$@"
+}
+
 # Installs the Python tools, with the versions of requirements.txt, into $VENV.
 tools() {
     require python3:python3 objdump:binutils curl:curl
