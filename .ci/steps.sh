@@ -84,7 +84,7 @@ apt_install() (
         chmod +x $policy
     fi
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >/dev/null
-    if command -v systemctl >/dev/null; then systemctl --quiet disable named knot nsd docker 2>/dev/null || true; fi
+    if command -v systemctl >/dev/null; then systemctl --quiet disable named knot nsd docker caddy 2>/dev/null || true; fi
 )
 
 # ignored_tests ARGUMENTS…: runs the ignored tests that these arguments of `cargo test` select. Fails if they select none,
