@@ -20,7 +20,7 @@ use shared::models::{
     time::Timestamp,
 };
 
-use crate::{Result, process};
+use crate::{Result, edge, process};
 
 /// Domains in shared zones. Each domain with a higher number has a zone of its own.
 pub const SHARED: u64 = 100_000;
@@ -163,6 +163,11 @@ impl Internet {
         Err(format!("NSD does not respond: {log}").into())
     }
 
+    /// Its files, which are removed with it.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The variables of the environment that point to it.
     pub fn variables(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
@@ -248,7 +253,8 @@ fn write_zones(directory: &Path, names: &HostPolicy) -> Result<()> {
         format!("@ 3600 SOA {server}. dns.{server}. 1 3600 600 86400 300\n@ 3600 NS {server}.\n")
     };
     let registry = "ns.test";
-    let root = head(registry) + "test. 3600 NS ns.test.\nns.test. 3600 A " + &REGISTRY.to_string() + "\n";
+    let mut root = head(registry) + &format!("test. 3600 NS ns.test.\nns.test. 3600 A {REGISTRY}\n");
+    writeln!(root, "*.{}. 300 A {}", names.target, edge::ADDRESS)?;
     fs::write(directory.join("root"), root)?;
     let mut top = head(registry) + &format!("ns.test. 3600 A {REGISTRY}\n");
     for provider in 0..PROVIDERS {
