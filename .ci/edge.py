@@ -26,6 +26,7 @@ API = "http://127.0.0.1:3000"
 # The certificates are from Caddy's own authority, which stays unknown to the machine.
 TEST_OPTIONS = "\tlocal_certs\n\tskip_install_trust\n"
 SETTINGS = {"PORTAL_DOMAIN": "portal.localhost", "PORTAL": "127.0.0.1:8080", "WILDCARD": "internal"}
+CREDENTIALS = ["session=visitor", "Bearer visitor"]
 # How long to wait for what needs some attempts. A domain is checked once in 5 s, and its zone file is read once a second.
 PATIENCE = 30
 
@@ -60,19 +61,18 @@ class Visitor(http.client.HTTPSConnection):
         return [name for _, name in self.sock.getpeercert()["subjectAltName"]]
 
     def visit(self, path: str, method: str = "GET", body: str | None = None) -> Response:
-        self.request(method, path, body, {"cookie": "session=secret", "authorization": "Bearer visitor"})
+        self.request(method, path, body, {"cookie": CREDENTIALS[0], "authorization": CREDENTIALS[1]})
         return Response(f"{method} https://{self.host}{path}", self.getresponse())
 
 
-class FrontEnd(http.server.BaseHTTPRequestHandler):
-    """The front end of the portals. It answers with what it got."""
-
-    protocol_version = "HTTP/1.1"
+class Echo(http.server.BaseHTTPRequestHandler):
+    """Answers with what it got."""
 
     def respond(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"] or 0)).decode()
         seen = {"method": self.command, "host": self.headers["host"], "path": self.path, "body": body}
-        answer = json.dumps(seen | {"cookie": self.headers["cookie"]}).encode()
+        credentials = [self.headers["cookie"], self.headers["authorization"]]
+        answer = json.dumps(seen | {"credentials": credentials}).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
@@ -82,6 +82,12 @@ class FrontEnd(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_) -> None:
         pass
+
+
+def echo(port: int) -> None:
+    """Serves `Echo`."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 class Api:
@@ -166,7 +172,7 @@ def caddyfile() -> pathlib.Path:
 
 
 def walk() -> None:
-    threading.Thread(target=http.server.ThreadingHTTPServer(("127.0.0.1", 8080), FrontEnd).serve_forever, daemon=True).start()
+    echo(8080)  # the front end of the portals
     config = ["--config", str(caddyfile()), "--adapter", "caddyfile"]
     # The edge starts first, because the API needs its authority, and with a wrong address of the API.
     wildcard = CADDY / "certificates/local/wildcard_.portal.localhost"
@@ -204,10 +210,11 @@ def walk() -> None:
     visitor = Visitor("portal.acme.test")
     see("the certificate of portal.acme.test", visitor.names(), ["portal.acme.test"])
     response = visitor.visit("/invoices?page=2")
-    seen = {"method": "GET", "host": "portal.acme.test", "path": "/invoices?page=2", "body": "", "cookie": "session=secret"}
-    see("the front end gets the request", response.json(), seen, response)
+    expected = {"method": "GET", "host": "portal.acme.test", "path": "/invoices?page=2", "body": "", "credentials": CREDENTIALS}
+    see("the front end gets the request", response.json(), expected, response)
     response = visitor.visit("/login", "POST", "user=1")
-    see("with its body", response.json(), seen | {"method": "POST", "path": "/login", "body": "user=1"}, response)
+    expected |= {"method": "POST", "path": "/login", "body": "user=1"}
+    see("with its method and body", response.json(), expected, response)
     response = visitor.visit("/portal/theme.css")
     see("the style sheet of the host", "--portal-primary: #0b5fff;" in response.body, True, response)
     response = visitor.visit("/portal/branding")
@@ -256,6 +263,12 @@ def walk() -> None:
     server.wait()
     response = again.visit("/")
     see("the edge's response if the API does not respond", response.status, 502, response)
+    # In place of the API, a server that answers with what it got. The edge passes an answer on that is neither 308 nor 404.
+    echo(3000)
+    response = again.visit("/", "POST", "user=1")
+    path = "/portal/redirect?host=portal.acme.test"
+    expected = {"method": "GET", "host": "127.0.0.1", "path": path, "body": "", "credentials": [None, None]}
+    see("a question to the API", response.json(), expected, response)
 
 
 if __name__ == "__main__":
