@@ -358,6 +358,7 @@ mod tests {
     async fn a_changed_zone_file_is_served_and_an_invalid_one_is_not() {
         let dns = start("").await;
         let file = std::env::temp_dir().join(format!("{}.zone", uuid::Uuid::new_v4()));
+        let next = file.with_extension("next");
         let a = question("a.test.", RecordType::A, true);
         let served = async || {
             let answers = udp(&dns, &a).await.answers;
@@ -367,7 +368,9 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let write = async |text: &str, expected: &[&str]| {
-            std::fs::write(&file, text).unwrap();
+            // Not in place: a write has a moment at which the file is empty, and so valid.
+            std::fs::write(&next, text).unwrap();
+            std::fs::rename(&next, &file).unwrap();
             tokio::time::sleep(RELOAD_EVERY * 2).await;
             // A busy machine may take longer.
             for _ in 0..40 {
