@@ -25,8 +25,9 @@ use shared::{
         reply::Json,
     },
     models::{
-        domain::{DnsRecord, Domain, PortalDomain, RecordState, RecordType, Status},
+        domain::{DnsRecord, PortalDomain, RecordType, Status},
         id::DomainKind,
+        language::Locale,
         setup::{Setup, SetupLink, SetupLinkCreate, SetupToken},
     },
     problems, random,
@@ -35,7 +36,7 @@ use shared::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::{Network, findings};
 
-use crate::setup_page::{self, Language, SetupView};
+use crate::setup_page::{self, SetupView};
 
 /// The page has no script and no inline style. Its images are the agency's.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -146,19 +147,6 @@ impl Link {
     }
 }
 
-/// The domain as a reader of a link sees it.
-fn show(app: &App, domain: Domain) -> PortalDomain {
-    let mut shown = app.config.show(domain);
-    let is_proven_by_txt = shown
-        .records
-        .iter()
-        .any(|record| record.kind == RecordType::Txt && record.state == RecordState::Found);
-    if let Some(check) = &mut shown.check {
-        findings::redact_ownership(check, is_proven_by_txt);
-    }
-    shown
-}
-
 /// Show what to enter into DNS
 ///
 /// For the person who runs the DNS of a custom domain. `Accept` selects the form: a page in German or English, by `Accept-Language`,
@@ -187,30 +175,29 @@ async fn get_setup(
     query: Query,
 ) -> Result<Response, Problem> {
     let reload = query.optional("reload")? != Some("false");
-    let language = Language::from_accept(text(&headers, ACCEPT_LANGUAGE));
+    let locale = Locale::from_accept(text(&headers, ACCEPT_LANGUAGE));
     let setup = match link.open(&app).await {
         Err(problem) if problem.code == ProblemCode::NotFound && prefers_html(&headers) => {
-            let html = setup_page::render_ended(language);
+            let html = setup_page::render_ended(locale);
             return Ok((StatusCode::NOT_FOUND, page(html)?).into_response());
         }
         setup => setup?,
     };
-    let domain = show(&app, setup.record.domain().clone());
+    let mut domain = setup.record.domain().clone();
+    findings::redact_ownership(&mut domain);
     if !prefers_html(&headers) {
-        return Ok(Json(Setup::new(domain, setup.branding, setup.expires_at)).into_response());
+        let shown = app.config.show(domain);
+        return Ok(Json(Setup::new(shown, setup.branding, setup.expires_at)).into_response());
     }
     let view = SetupView {
         domain: &domain,
+        records: &domain.records(&app.config.names, &app.config.addresses),
         branding: &setup.branding,
-        provider_url: domain
-            .check
-            .as_ref()
-            .and_then(|check| check.provider_url.as_deref()),
         expires_at: setup.expires_at,
         path: &link.path(&app),
         reload,
     };
-    let mut response = page(setup_page::render(&view, language))?.into_response();
+    let mut response = page(setup_page::render(&view, locale))?.into_response();
     if reload && domain.status == Status::Pending {
         response
             .headers_mut()
@@ -291,8 +278,10 @@ async fn verify_setup(
         let location = link.path(&app) + reload;
         return Ok((StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response());
     }
-    let domain = show(&app, checked?);
-    Ok(Json(Setup::new(domain, setup.branding, setup.expires_at)).into_response())
+    let mut domain = checked?;
+    findings::redact_ownership(&mut domain);
+    let shown = app.config.show(domain);
+    Ok(Json(Setup::new(shown, setup.branding, setup.expires_at)).into_response())
 }
 
 /// Get the style sheet of the setup page

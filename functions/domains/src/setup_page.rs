@@ -1,25 +1,22 @@
 //! The setup page: what the person who runs the DNS of a custom domain sees. It needs no script and no inline style.
 
-use std::cmp::Reverse;
-
 use askama::Template;
 use shared::models::{
     color::Color,
-    domain::{DnsRecord, Finding, Level, PortalDomain, RecordState, ServerAnswer, Status},
+    domain::{Check, DnsRecord, Domain, Finding, FindingText, Level, RecordState, ServerAnswer, Status},
+    language::Locale,
     portal::PublicBranding,
     time::Timestamp,
 };
 
-pub use crate::setup_words::Language;
-use crate::setup_words::{Summary, Words, german_finding};
+use crate::setup_words::{Summary, Words};
 
 /// What the page shows.
 #[derive(Clone, Copy)]
 pub struct SetupView<'a> {
-    pub domain: &'a PortalDomain,
+    pub domain: &'a Domain,
+    pub records: &'a [DnsRecord],
     pub branding: &'a PublicBranding,
-    /// The page of the DNS provider where records are edited.
-    pub provider_url: Option<&'a str>,
     pub expires_at: Timestamp,
     /// The path of the page itself.
     pub path: &'a str,
@@ -31,22 +28,57 @@ pub struct SetupView<'a> {
 ///
 /// # Errors
 /// Those of the template library. Writing into memory causes none.
-pub fn render(view: &SetupView<'_>, language: Language) -> Result<String, askama::Error> {
+pub fn render(view: &SetupView<'_>, locale: Locale) -> Result<String, askama::Error> {
+    let words = Words::of(locale);
+    let unchecked = Check::default();
+    let check = view.domain.check.as_ref().unwrap_or(&unchecked);
     let page = Page {
         view,
-        language,
-        words: language.words(),
-        summary: language.summary(view.domain.status, view.domain.routing),
+        words,
+        summary: words.summary(view.domain.status, view.domain.routing),
+        check,
+        findings: findings(check, &view.domain.german_findings, words),
+        records: view
+            .records
+            .iter()
+            .map(|record| RecordView::new(record, check, words))
+            .collect(),
     };
     page.render()
+}
+
+/// The findings in the language of the page.
+fn findings<'a>(check: &'a Check, german: &'a [FindingText], words: &Words) -> Vec<FindingView<'a>> {
+    let german = match words.locale {
+        Locale::English => &[],
+        // Empty for a check of an earlier version of this program.
+        Locale::German => german,
+    };
+    let findings = check.findings.iter().enumerate();
+    findings
+        .map(|(index, finding)| {
+            let german = german.get(index);
+            FindingView {
+                level: words.level(finding.level),
+                class: match finding.level {
+                    Level::Error => "bad",
+                    Level::Unknown | Level::Warning => "open",
+                },
+                detail: german.map_or(&finding.detail, |german| &german.detail),
+                fix: german.map_or(&finding.fix, |german| &german.fix),
+                expected: finding.expected.as_deref(),
+                observed: &finding.observed,
+            }
+        })
+        .collect()
 }
 
 /// The page of a link that does not exist, has expired or was deleted. It has no style sheet, because no portal is known.
 ///
 /// # Errors
 /// As those of [`render`].
-pub fn render_ended(language: Language) -> Result<String, askama::Error> {
-    let words = language.words();
+pub fn render_ended(locale: Locale) -> Result<String, askama::Error> {
+    let words = Words::of(locale);
     EndedPage { words }.render()
 }
 
@@ -85,45 +117,6 @@ fn declarations(values: impl IntoIterator<Item = (&'static str, Option<String>)>
     set.map(|(name, value)| format!(" --{name}: {value};")).collect()
 }
 
-impl Language {
-    /// The better of German and English by an `Accept-Language` header (RFC 9110, section 12.5.4). English if neither is better, or
-    /// neither is accepted. Of two languages with the same quality the first one counts.
-    pub fn from_accept(header: Option<&str>) -> Self {
-        let ranges = header.unwrap_or_default().split(',').filter_map(language_range);
-        let ranges: Vec<_> = ranges.collect();
-        // A reader of any variant (`de-AT`) can read the page.
-        let rank = |wanted: &str| {
-            let ranked = |name: &str| {
-                let ranges = ranges.iter().enumerate();
-                ranges
-                    .filter(|(_, (language, _))| language.eq_ignore_ascii_case(name))
-                    .map(|(position, (_, quality))| (*quality, Reverse(position)))
-                    .max()
-            };
-            ranked(wanted).or_else(|| ranked("*"))
-        };
-        match rank("de") {
-            german @ Some((1.., _)) if german > rank("en") => Self::German,
-            _ => Self::English,
-        }
-    }
-}
-
-/// The primary subtag of a language range, and its quality in thousandths. `None` if the quality is malformed.
-fn language_range(range: &str) -> Option<(&str, u16)> {
-    let mut parts = range.split(';').map(str::trim);
-    let language = parts.next()?.split('-').next()?;
-    let quality = match parts.next() {
-        None => 1.0,
-        Some(weight) => {
-            let (name, value) = weight.split_once('=')?;
-            let value: f32 = value.parse().ok()?;
-            Some(value).filter(|value| name.eq_ignore_ascii_case("q") && (0.0..=1.0).contains(value))?
-        }
-    };
-    Some((language, (quality * 1000.0).round() as u16))
-}
-
 #[derive(Template)]
 #[template(path = "setup_ended.html", whitespace = "minimize")]
 struct EndedPage {
@@ -134,9 +127,68 @@ struct EndedPage {
 #[template(path = "setup.html", whitespace = "minimize")]
 struct Page<'a> {
     view: &'a SetupView<'a>,
-    language: Language,
     words: &'static Words,
     summary: Summary,
+    check: &'a Check,
+    findings: Vec<FindingView<'a>>,
+    records: Vec<RecordView<'a>>,
+}
+
+struct FindingView<'a> {
+    level: &'static str,
+    class: &'static str,
+    detail: &'a str,
+    fix: &'a str,
+    expected: Option<&'a str>,
+    observed: &'a [ServerAnswer],
+}
+
+struct RecordView<'a> {
+    record: &'a DnsRecord,
+    state: &'static str,
+    class: &'static str,
+    purpose: &'static str,
+    /// What a person must know of the record's type.
+    note: &'static str,
+    /// What the name servers answered instead of a record that is wrong.
+    found_instead: Vec<&'a ServerAnswer>,
+}
+
+impl<'a> RecordView<'a> {
+    fn new(record: &'a DnsRecord, check: &'a Check, words: &Words) -> Self {
+        Self {
+            record,
+            state: words.record_state(record.state),
+            class: match record.state {
+                RecordState::Found => "good",
+                RecordState::Missing | RecordState::Wrong => "bad",
+                RecordState::Unreachable => "open",
+                RecordState::Unchecked => "unchecked",
+            },
+            purpose: words.purpose(record.purpose),
+            note: words.type_note(record.kind),
+            found_instead: match record.state {
+                RecordState::Wrong => found_instead(record, check),
+                _ => Vec::new(),
+            },
+        }
+    }
+}
+
+/// The answers of the findings about a record.
+fn found_instead<'a>(record: &DnsRecord, check: &'a Check) -> Vec<&'a ServerAnswer> {
+    let is_about = |finding: &&Finding| {
+        let expected = finding.expected.as_deref();
+        expected == Some(&record.value) || expected == Some(&record.name)
+    };
+    let findings = check.findings.iter().filter(is_about);
+    let mut answers = Vec::new();
+    for answer in findings.flat_map(|finding| &finding.observed) {
+        if !answers.contains(&answer) {
+            answers.push(answer);
+        }
+    }
+    answers
 }
 
 impl Page<'_> {
@@ -152,107 +204,6 @@ impl Page<'_> {
     fn reloads(&self) -> bool {
         self.is_pending() && self.view.reload
     }
-
-    fn checked_at(&self) -> Option<Timestamp> {
-        self.view.domain.check.as_ref()?.checked_at
-    }
-
-    fn next_check_at(&self) -> Option<Timestamp> {
-        self.view.domain.check.as_ref()?.next_check_at
-    }
-
-    fn zone(&self) -> Option<&str> {
-        let zone = self.view.domain.check.as_ref()?.zone.as_ref()?;
-        Some(zone.as_str())
-    }
-
-    fn provider(&self) -> Option<&str> {
-        self.view.domain.check.as_ref()?.provider.as_deref()
-    }
-
-    fn name_servers(&self) -> &[String] {
-        let check = self.view.domain.check.as_ref();
-        check.map_or(&[], |check| &check.nameservers)
-    }
-
-    fn findings(&self) -> &[Finding] {
-        let check = self.view.domain.check.as_ref();
-        check.map_or(&[], |check| &check.findings)
-    }
-
-    fn time(&self, time: &Timestamp) -> String {
-        self.language.time(*time)
-    }
-
-    fn level(&self, finding: &Finding) -> &'static str {
-        self.language.level(finding.level)
-    }
-
-    fn level_class(&self, finding: &Finding) -> &'static str {
-        match finding.level {
-            Level::Error => "bad",
-            Level::Unknown | Level::Warning => "open",
-        }
-    }
-
-    /// What was found. The sentences of a check are in English.
-    fn found<'f>(&self, finding: &'f Finding) -> &'f str {
-        match self.language {
-            Language::German => german_finding(finding.code).0,
-            Language::English => &finding.detail,
-        }
-    }
-
-    fn fix<'f>(&self, finding: &'f Finding) -> &'f str {
-        match self.language {
-            Language::German => german_finding(finding.code).1,
-            Language::English => &finding.fix,
-        }
-    }
-
-    fn purpose(&self, record: &DnsRecord) -> &'static str {
-        self.language.purpose(record.purpose)
-    }
-
-    fn type_note(&self, record: &DnsRecord) -> &'static str {
-        self.language.type_note(record.kind)
-    }
-
-    fn state(&self, record: &DnsRecord) -> &'static str {
-        self.language.record_state(record.state)
-    }
-
-    fn state_class(&self, record: &DnsRecord) -> &'static str {
-        match record.state {
-            RecordState::Found => "good",
-            RecordState::Missing | RecordState::Wrong => "bad",
-            RecordState::Unreachable => "open",
-            RecordState::Unchecked => "unchecked",
-        }
-    }
-
-    /// What the name servers answered instead of a record that is wrong: the answers of the findings about this record.
-    fn found_instead(&self, record: &DnsRecord) -> Vec<&ServerAnswer> {
-        if record.state != RecordState::Wrong {
-            return Vec::new();
-        }
-        let is_about = |finding: &&Finding| {
-            let expected = finding.expected.as_deref();
-            expected == Some(&record.value) || expected == Some(&record.name)
-        };
-        let mut answers = Vec::new();
-        for answer in self
-            .findings()
-            .iter()
-            .filter(is_about)
-            .flat_map(|finding| &finding.observed)
-        {
-            if !answers.contains(&answer) {
-                answers.push(answer);
-            }
-        }
-        answers
-    }
 }
 
 #[cfg(test)]
@@ -261,7 +212,7 @@ mod tests {
 
     use shared::models::{
         branding::BrandingSettings,
-        domain::{Check, Domain, FindingCode, Routing, Token},
+        domain::{FindingCode, Routing, Token},
         hostname::{HostPolicy, Hostname},
         id::{DomainId, OrgId},
     };
@@ -289,32 +240,40 @@ mod tests {
         }
     }
 
-    fn domain(status: Status, routing: Routing) -> PortalDomain {
+    /// A domain after a check with these findings.
+    fn domain(status: Status, routing: Routing, findings: Vec<Finding>) -> Domain {
+        let org: OrgId = "org_acme".parse().unwrap();
+        let token = Token::new([5; 16]);
+        let domain = Domain::custom(DomainId::new(NOW), org, hostname("portal.acme.com"), token, NOW);
+        let german = findings.iter().map(|_| FindingText {
+            detail: "Eine deutsche Tatsache.".to_owned(),
+            fix: "Ein deutscher Rat.".to_owned(),
+        });
+        Domain {
+            status,
+            routing,
+            german_findings: german.collect(),
+            check: Some(Check {
+                checked_at: Some(NOW),
+                next_check_at: Some(NOW),
+                zone: Some(hostname("acme.com")),
+                nameservers: vec!["ns1.acme.com".to_owned(), "ns2.acme.com".to_owned()],
+                provider: Some("Cloudflare".to_owned()),
+                provider_url: Some("https://dash.cloudflare.com/?to=/:account/:zone/dns".to_owned()),
+                findings,
+                ..Check::default()
+            }),
+            ..domain
+        }
+    }
+
+    fn records(domain: &Domain) -> Vec<DnsRecord> {
         let names = HostPolicy {
             portal_domain: hostname("portal.example.com"),
             target: hostname("cname.portal.example.com"),
             allow_special_use: false,
         };
-        let org: OrgId = "org_acme".parse().unwrap();
-        let token = Token::new([5; 16]);
-        let domain = Domain::custom(DomainId::new(NOW), org, hostname("portal.acme.com"), token, NOW);
-        let mut domain = domain.show(&names, &[]);
-        domain.status = status;
-        domain.routing = routing;
-        domain.check = Some(Check {
-            checked_at: Some(NOW),
-            next_check_at: Some(NOW),
-            zone: Some(hostname("acme.com")),
-            nameservers: vec!["ns1.acme.com".to_owned(), "ns2.acme.com".to_owned()],
-            provider: Some("Cloudflare".to_owned()),
-            ..Check::default()
-        });
-        domain
-    }
-
-    fn with_findings(mut domain: PortalDomain, findings: Vec<Finding>) -> PortalDomain {
-        domain.check.as_mut().unwrap().findings = findings;
-        domain
+        domain.records(&names, &[])
     }
 
     fn branding() -> PublicBranding {
@@ -334,20 +293,21 @@ mod tests {
         PublicBranding::new(&"org_acme".parse().unwrap(), None, settings)
     }
 
-    fn page(domain: &PortalDomain, branding: &PublicBranding, reload: bool, language: Language) -> String {
+    /// The page of a domain whose records are in this state.
+    fn page(domain: &Domain, branding: &PublicBranding, records: &[DnsRecord], locale: Locale) -> String {
         let view = SetupView {
             domain,
+            records,
             branding,
-            provider_url: Some("https://dash.cloudflare.com/?to=/:account/:zone/dns"),
             expires_at: NOW,
             path: PATH,
-            reload,
+            reload: true,
         };
-        render(&view, language).unwrap()
+        render(&view, locale).unwrap()
     }
 
-    fn pages(domain: &PortalDomain) -> [String; 2] {
-        [Language::German, Language::English].map(|language| page(domain, &branding(), true, language))
+    fn pages(domain: &Domain) -> [String; 2] {
+        [Locale::German, Locale::English].map(|locale| page(domain, &branding(), &records(domain), locale))
     }
 
     /// The texts of a page that have several words.
@@ -362,100 +322,60 @@ mod tests {
     }
 
     #[test]
-    fn the_better_language_of_the_header_is_taken() {
-        use Language::{English, German};
-        for (header, language) in [
-            ("de", German),
-            ("DE-at", German),
-            ("de-CH, en;q=0.9", German),
-            ("en;q=0.8, de;q=0.9", German),
-            ("fr, de;q=0.3", German),
-            ("de, en", German),
-            ("en, de", English),
-            ("en;q=0.9,de;q=0.8", English),
-            ("en;q=0, *", German),
-            ("en;q=0, *;q=0.1", German),
-            ("de;q=0", English),
-            ("de;q=0, *", English),
-            ("de;q=0, en;q=0", English),
-            ("de ; Q=0.001", German),
-            ("de;q=2", English),
-            ("de;q=NaN", English),
-            ("de;q", English),
-            ("den", English),
-            ("*", English),
-            ("fr", English),
-            (",;,=", English),
-            ("", English),
-        ] {
-            assert_eq!(Language::from_accept(Some(header)), language, "{header:?}");
-        }
-        assert_eq!(Language::from_accept(None), English);
-    }
-
-    #[test]
     fn each_state_has_a_page_in_each_language_with_no_sentence_in_common() {
         for status in Status::iter() {
             for routing in Routing::iter() {
                 for state in RecordState::iter() {
-                    let mut domain = domain(status, routing);
-                    for record in &mut domain.records {
-                        record.state = state;
+                    for level in Level::iter() {
+                        let mut domain =
+                            domain(status, routing, vec![finding(FindingCode::DnsTimeout, level)]);
+                        (domain.ownership, domain.route) = (state, state);
+                        let [german, english] = pages(&domain);
+                        assert!(
+                            german.contains("<html lang=\"de\">") && english.contains("<html lang=\"en\">")
+                        );
+                        assert!(english.contains("_agency-challenge.portal</code>"));
+                        let common: Vec<_> = sentences(&german)
+                            .intersection(&sentences(&english))
+                            .cloned()
+                            .collect();
+                        assert!(
+                            common.is_empty(),
+                            "{status:?}, {routing:?}, {state:?}: {common:?}"
+                        );
                     }
-                    let [german, english] = pages(&domain);
-                    assert!(german.contains("<html lang=\"de\">") && english.contains("<html lang=\"en\">"));
-                    assert!(english.contains("_agency-challenge.portal</code>"));
-                    let common: Vec<_> = sentences(&german)
-                        .intersection(&sentences(&english))
-                        .cloned()
-                        .collect();
-                    assert!(
-                        common.is_empty(),
-                        "{status:?}, {routing:?}, {state:?}: {common:?}"
-                    );
                 }
             }
         }
     }
 
     #[test]
-    fn each_finding_is_in_german_on_the_german_page_and_as_written_on_the_english_one() {
-        let mut seen = BTreeSet::new();
-        for code in FindingCode::iter() {
-            for level in Level::iter() {
-                let domain = domain(Status::Pending, Routing::Unknown);
-                let [german, english] = pages(&with_findings(domain, vec![finding(code, level)]));
-                assert!(!german.contains("An English"), "{code:?}");
-                assert!(english.contains("An English detail.") && english.contains("An English fix."));
-                for page in [&german, &english] {
-                    assert!(
-                        page.contains("expected.test") && page.contains("other.test"),
-                        "{code:?}"
-                    );
-                }
-                let common: Vec<_> = sentences(&german)
-                    .intersection(&sentences(&english))
-                    .cloned()
-                    .collect();
-                assert!(common.is_empty(), "{code:?}: {common:?}");
-            }
-            assert!(
-                seen.insert(german_finding(code).0),
-                "{code:?} has the sentence of another code"
-            );
+    fn each_page_has_the_findings_in_its_language() {
+        let mut domain = domain(
+            Status::Pending,
+            Routing::Unknown,
+            vec![finding(FindingCode::DnsTimeout, Level::Unknown)],
+        );
+        let [german, english] = pages(&domain);
+        assert!(german.contains("Eine deutsche Tatsache.") && german.contains("Ein deutscher Rat."));
+        assert!(english.contains("An English detail.") && english.contains("An English fix."));
+        assert!(!german.contains("An English") && !english.contains("deutsche"));
+        for page in [&german, &english] {
+            assert!(page.contains("expected.test") && page.contains("other.test"));
         }
+        // As an earlier version stored it.
+        domain.german_findings.clear();
+        assert!(pages(&domain)[0].contains("An English detail."));
     }
 
     #[test]
     fn a_wrong_record_shows_what_was_found_where() {
-        let mut domain = domain(Status::Pending, Routing::Unknown);
-        let [txt, cname] = &mut domain.records[..] else {
-            panic!("{:?}", domain.records);
-        };
-        txt.state = RecordState::Missing;
-        cname.state = RecordState::Wrong;
-        let finding = finding(FindingCode::WrongValue, Level::Error).with_expected(&cname.value);
-        let [german, english] = pages(&with_findings(domain, vec![finding]));
+        let mut domain = domain(Status::Pending, Routing::Unknown, Vec::new());
+        (domain.ownership, domain.route) = (RecordState::Missing, RecordState::Wrong);
+        let finding =
+            finding(FindingCode::WrongValue, Level::Error).with_expected(&records(&domain)[1].value);
+        domain.check.as_mut().unwrap().findings = vec![finding];
+        let [german, english] = pages(&domain);
         for (page, heading) in [(&german, "Stattdessen gefunden"), (&english, "Found instead")] {
             let (_, answers) = page.split_once(heading).unwrap();
             assert!(answers.contains("ns1.acme.com") && answers.contains("other.test"));
@@ -467,8 +387,18 @@ mod tests {
     #[test]
     fn only_the_page_of_a_pending_domain_offers_to_reload_or_to_stop() {
         for status in Status::iter() {
-            let domain = domain(status, Routing::Unknown);
-            let [on, off] = [true, false].map(|reload| page(&domain, &branding(), reload, Language::English));
+            let domain = domain(status, Routing::Unknown, Vec::new());
+            let [on, off] = [true, false].map(|reload| {
+                let view = SetupView {
+                    domain: &domain,
+                    records: &[],
+                    branding: &branding(),
+                    expires_at: NOW,
+                    path: PATH,
+                    reload,
+                };
+                render(&view, Locale::English).unwrap()
+            });
             let is_pending = status == Status::Pending;
             assert_eq!(on.contains("?reload=false"), is_pending, "{status:?}");
             assert_eq!(off.contains("?reload=true"), is_pending, "{status:?}");
@@ -485,11 +415,14 @@ mod tests {
         finding.observed[0].server = hostile.to_owned();
         finding.observed[0].answer = hostile.to_owned();
         for status in Status::iter() {
-            let mut domain = with_findings(domain(status, Routing::Unknown), vec![finding.clone()]);
+            let mut domain = domain(status, Routing::Unknown, vec![finding.clone()]);
+            let german = &mut domain.german_findings[0];
+            (german.detail, german.fix) = (hostile.to_owned(), hostile.to_owned());
             let check = domain.check.as_mut().unwrap();
             check.provider = Some(hostile.to_owned());
             check.nameservers = vec![hostile.to_owned()];
-            for record in &mut domain.records {
+            let mut records = records(&domain);
+            for record in &mut records {
                 record.state = RecordState::Wrong;
                 record.value = hostile.to_owned();
                 record.host = hostile.to_owned();
@@ -497,8 +430,8 @@ mod tests {
             let mut branding = branding();
             branding.settings.portal_name = Some("\"><script>alert('x')</script>".parse().unwrap());
             branding.settings.footer_text = Some("</footer><script>\n\"'".parse().unwrap());
-            for language in [Language::German, Language::English] {
-                let html = page(&domain, &branding, false, language);
+            for locale in [Locale::German, Locale::English] {
+                let html = page(&domain, &branding, &records, locale);
                 assert!(
                     !html.contains("<script") && !html.contains("</footer><"),
                     "{html}"
@@ -515,7 +448,7 @@ mod tests {
 
     #[test]
     fn the_page_needs_no_script_no_inline_style_and_no_form_of_another_origin() {
-        for html in pages(&domain(Status::Pending, Routing::Unknown)) {
+        for html in pages(&domain(Status::Pending, Routing::Unknown, Vec::new())) {
             for forbidden in [
                 "<script",
                 " style=",
@@ -538,10 +471,10 @@ mod tests {
 
     #[test]
     fn a_page_without_a_check_and_branding_is_complete() {
-        let mut domain = domain(Status::Pending, Routing::Unknown);
+        let mut domain = domain(Status::Pending, Routing::Unknown, Vec::new());
         domain.check = None;
         let plain = PublicBranding::new(&"org_acme".parse().unwrap(), None, BrandingSettings::default());
-        let html = page(&domain, &plain, false, Language::German);
+        let html = page(&domain, &plain, &records(&domain), Locale::German);
         assert!(html.contains("Das DNS wurde noch nicht geprüft."));
         assert!(!html.contains("<img") && html.contains(">Portal</strong>"));
         assert!(stylesheet(&plain).starts_with(":root { }"));
@@ -549,8 +482,14 @@ mod tests {
 
     #[test]
     fn times_are_written_as_people_write_them() {
-        assert_eq!(Language::German.time(NOW), "23. November 2026, 17:00 Uhr (UTC)");
-        assert_eq!(Language::English.time(NOW), "23 November 2026, 17:00 (UTC)");
+        assert_eq!(
+            Words::of(Locale::German).time(&NOW),
+            "23. November 2026, 17:00 Uhr (UTC)"
+        );
+        assert_eq!(
+            Words::of(Locale::English).time(&NOW),
+            "23 November 2026, 17:00 (UTC)"
+        );
     }
 
     #[test]

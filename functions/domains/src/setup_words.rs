@@ -1,20 +1,15 @@
-//! The words of the setup page in each language. The findings of a check are in English in the API; German texts for them are here.
+//! The words of the setup page in each language, except for those of the findings, which a check stores in both.
 
 use shared::models::{
-    domain::{FindingCode, Level, Purpose, RecordState, RecordType, Routing, Status},
+    domain::{Level, Purpose, RecordState, RecordType, Routing, Status},
+    language::Locale,
     time::Timestamp,
 };
 use time::OffsetDateTime;
 
-/// The languages of the setup page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    German,
-    English,
-}
-
 /// The words that are the same for every domain.
 pub struct Words {
+    pub locale: Locale,
     /// The value of the `lang` attribute.
     pub tag: &'static str,
     /// The name of a portal without `portalName`.
@@ -58,6 +53,7 @@ pub struct Words {
 }
 
 const ENGLISH: Words = Words {
+    locale: Locale::English,
     tag: "en",
     portal: "Portal",
     heading: "DNS setup for",
@@ -98,6 +94,7 @@ const ENGLISH: Words = Words {
 };
 
 const GERMAN: Words = Words {
+    locale: Locale::German,
     tag: "de",
     portal: "Portal",
     heading: "DNS-Einrichtung für",
@@ -146,29 +143,29 @@ pub struct Summary {
     pub steps: &'static [&'static str],
 }
 
-impl Language {
-    pub fn words(self) -> &'static Words {
-        match self {
-            Self::German => &GERMAN,
-            Self::English => &ENGLISH,
+impl Words {
+    pub fn of(locale: Locale) -> &'static Self {
+        match locale {
+            Locale::English => &ENGLISH,
+            Locale::German => &GERMAN,
         }
     }
 
-    fn either(self, english: &'static str, german: &'static str) -> &'static str {
-        match self {
-            Self::German => german,
-            Self::English => english,
+    fn either(&self, english: &'static str, german: &'static str) -> &'static str {
+        match self.locale {
+            Locale::English => english,
+            Locale::German => german,
         }
     }
 
-    pub fn summary(self, status: Status, routing: Routing) -> Summary {
-        match self {
-            Self::German => german_summary(status, routing),
-            Self::English => english_summary(status, routing),
+    pub fn summary(&self, status: Status, routing: Routing) -> Summary {
+        match self.locale {
+            Locale::English => english_summary(status, routing),
+            Locale::German => german_summary(status, routing),
         }
     }
 
-    pub fn purpose(self, purpose: Purpose) -> &'static str {
+    pub fn purpose(&self, purpose: Purpose) -> &'static str {
         match purpose {
             Purpose::Ownership => self.either(
                 "Proves that the domain is yours.",
@@ -179,7 +176,7 @@ impl Language {
     }
 
     /// What a person must know of a record's type. Empty for the types that every provider has under this name.
-    pub fn type_note(self, kind: RecordType) -> &'static str {
+    pub fn type_note(&self, kind: RecordType) -> &'static str {
         match kind {
             RecordType::Alias => self.either(
                 "Some DNS providers call this type ANAME or flattened CNAME.",
@@ -189,7 +186,7 @@ impl Language {
         }
     }
 
-    pub fn record_state(self, state: RecordState) -> &'static str {
+    pub fn record_state(&self, state: RecordState) -> &'static str {
         match state {
             RecordState::Unchecked => self.either("Not checked yet", "Noch nicht geprüft"),
             RecordState::Found => self.either("Found", "Gefunden"),
@@ -199,7 +196,7 @@ impl Language {
         }
     }
 
-    pub fn level(self, level: Level) -> &'static str {
+    pub fn level(&self, level: Level) -> &'static str {
         match level {
             Level::Error => self.either("Error", "Fehler"),
             Level::Unknown => self.either("Undecided", "Unklar"),
@@ -208,17 +205,17 @@ impl Language {
     }
 
     /// A time as people write it, in UTC.
-    pub fn time(self, time: Timestamp) -> String {
+    pub fn time(&self, time: &Timestamp) -> String {
         // A timestamp is between 1970 and 9999, which the calendar has.
         let time = OffsetDateTime::from_unix_timestamp(time.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let month = usize::from(u8::from(time.month()) - 1);
         let (day, year, hour, minute) = (time.day(), time.year(), time.hour(), time.minute());
-        match self {
-            Self::German => {
+        match self.locale {
+            Locale::German => {
                 let month = GERMAN_MONTHS.get(month).copied().unwrap_or_default();
                 format!("{day}. {month} {year}, {hour:02}:{minute:02} Uhr (UTC)")
             }
-            Self::English => format!("{day} {} {year}, {hour:02}:{minute:02} (UTC)", time.month()),
+            Locale::English => format!("{day} {} {year}, {hour:02}:{minute:02} (UTC)", time.month()),
         }
     }
 }
@@ -355,156 +352,5 @@ fn german_summary(status: Status, routing: Routing) -> Summary {
                 "Wählen Sie dann „Erneut prüfen“. Sonst wird die Domain nur noch selten oder gar nicht mehr geprüft.",
             ],
         },
-    }
-}
-
-/// What was found, and what to do, for the German page. The specifics are in the finding's `expected` and `observed`.
-pub fn german_finding(code: FindingCode) -> (&'static str, &'static str) {
-    use FindingCode as Code;
-    match code {
-        Code::RecordMissing => (
-            "Kein Eintrag weist die Domain nach.",
-            "Tragen Sie die Einträge dieser Seite bei Ihrem DNS-Anbieter ein.",
-        ),
-        Code::DomainUnregistered => (
-            "Die Vergabestelle kennt die Domain nicht.",
-            "Registrieren oder verlängern Sie die Domain. Oder lassen Sie die Schreibweise des Namens berichtigen.",
-        ),
-        Code::WrongValue => (
-            "Ein Eintrag hat einen anderen Wert als den erwarteten.",
-            "Ändern Sie den Eintrag auf den erwarteten Wert.",
-        ),
-        Code::StaleToken => (
-            "Ein Eintrag enthält das Kennzeichen einer anderen oder gelöschten Domain.",
-            "Ersetzen Sie den Wert durch den erwarteten Wert.",
-        ),
-        Code::ValueAltered => (
-            "Der Wert stimmt bis auf Anführungszeichen, Leerzeichen, unsichtbare Zeichen, Groß- und Kleinschreibung oder ein Schema wie https://.",
-            "Kopieren Sie den erwarteten Wert, und fügen Sie ihn ohne weitere Zeichen ein.",
-        ),
-        Code::NameDoubled => (
-            "Der DNS-Anbieter hat den Namen der Zone an den Namen des Eintrags angehängt.",
-            "Geben Sie den Namen so ein, wie er auf dieser Seite unter „Host“ steht.",
-        ),
-        Code::ValueDoubled => (
-            "Der DNS-Anbieter hat den Namen der Zone an den Wert des CNAME-Eintrags angehängt.",
-            "Geben Sie den Wert des CNAME-Eintrags mit einem Punkt am Ende ein.",
-        ),
-        Code::WrongName => (
-            "Der Wert steht unter einem anderen Namen, wo er nichts nachweist.",
-            "Tragen Sie den TXT-Eintrag unter dem Namen ein, der auf dieser Seite steht.",
-        ),
-        Code::WrongType => (
-            "Der Wert steht in einem Eintrag eines anderen Typs.",
-            "Ersetzen Sie den Eintrag durch einen mit dem Typ und dem Wert, die auf dieser Seite stehen.",
-        ),
-        Code::CnameConflict => (
-            "Neben dem CNAME-Eintrag gibt es weitere Einträge desselben Namens. Das DNS erlaubt das nicht.",
-            "Entfernen Sie die anderen Einträge dieses Namens. Ist es der Name der Zone selbst, entfernen Sie stattdessen den CNAME-Eintrag, und tragen Sie den TXT-Eintrag ein.",
-        ),
-        Code::Proxied => (
-            "Ein Proxy verdeckt den CNAME-Eintrag, und es gibt keinen TXT-Eintrag.",
-            "Tragen Sie den TXT-Eintrag ein. Oder schalten Sie den Proxy für diesen Namen aus.",
-        ),
-        Code::WildcardAnswer => (
-            "Der Name hat keinen eigenen Eintrag: Ein Wildcard-Eintrag antwortet für ihn.",
-            "Tragen Sie für diesen Namen einen eigenen Eintrag mit dem erwarteten Wert ein. Der Wildcard-Eintrag darf bleiben.",
-        ),
-        Code::TargetMissing => (
-            "Der CNAME-Eintrag führt zu einem Namen, den es nicht gibt.",
-            "Ändern Sie den CNAME-Eintrag auf den erwarteten Wert.",
-        ),
-        Code::CnameLoop => (
-            "Die CNAME-Einträge führen im Kreis.",
-            "Ändern Sie den Eintrag so, dass er den Typ und den Wert hat, die auf dieser Seite stehen.",
-        ),
-        Code::CnameTooLong => (
-            "Mehr als 8 CNAME-Einträge folgen aufeinander.",
-            "Ändern Sie den Eintrag so, dass er den Typ und den Wert hat, die auf dieser Seite stehen.",
-        ),
-        Code::PrivateAddress => (
-            "Kein Nameserver der Zone hat eine öffentliche Adresse.",
-            "Geben Sie den Nameservern Adressen, die aus dem Internet erreichbar sind.",
-        ),
-        Code::HeldElsewhere => (
-            "Ihr Eintrag wurde gefunden, aber ein anderes Konto hat diesen Namen.",
-            "Entfernen Sie die Einträge anderer Konten für diesen Namen, und warten Sie die nächste Prüfung ab.",
-        ),
-        Code::Moved => (
-            "Ein anderes Konto hat nachgewiesen, dass ihm dieser Name gehört, und bedient ihn jetzt.",
-            "Um den Namen zurückzuholen, ersetzen Sie den Eintrag des anderen Kontos durch Ihren eigenen, und prüfen Sie erneut.",
-        ),
-        Code::Expired => (
-            "Der Besitz der Domain wurde nicht rechtzeitig nachgewiesen.",
-            "Tragen Sie die Einträge dieser Seite ein, und prüfen Sie erneut.",
-        ),
-        Code::Lost => (
-            "Die Einträge haben zu lange gefehlt. Das Portal bedient die Domain nicht mehr.",
-            "Tragen Sie die Einträge dieser Seite wieder ein, und prüfen Sie erneut.",
-        ),
-        Code::NotEverywhereYet => (
-            "Die Nameserver geben verschiedene Antworten, oder nur einer von ihnen antwortet.",
-            "Warten Sie, bis Ihr DNS-Anbieter alle seine Nameserver aktualisiert hat. Dauert das Stunden, fragen Sie den Anbieter.",
-        ),
-        Code::LameDelegation => (
-            "Die eingetragenen Nameserver gibt es nicht, oder sie haben die Zone nicht.",
-            "Tragen Sie bei Ihrem Registrar die Nameserver des Anbieters ein, der die Zone hat.",
-        ),
-        Code::DnsTimeout => (
-            "Die Nameserver haben nicht rechtzeitig geantwortet.",
-            "Warten Sie. Bleibt es dabei, fragen Sie Ihren DNS-Anbieter.",
-        ),
-        Code::DnsServfail => (
-            "Die Nameserver melden einen Fehler (SERVFAIL).",
-            "Warten Sie. Bleibt es dabei, fragen Sie Ihren DNS-Anbieter.",
-        ),
-        Code::DnsRefused => (
-            "Die Nameserver verweigern die Antwort (REFUSED).",
-            "Prüfen Sie, ob die Domain an die Nameserver des Anbieters delegiert ist, der die Zone hat.",
-        ),
-        Code::DnsMalformed => (
-            "Die Antwort ist keine gültige DNS-Nachricht.",
-            "Bitten Sie Ihren DNS-Anbieter, die Antworten seiner Nameserver zu berichtigen.",
-        ),
-        Code::AnswerTooBig => (
-            "Die Antwort ist zu groß.",
-            "Entfernen Sie die Einträge, die Sie nicht brauchen. Oder bitten Sie Ihren DNS-Anbieter, auch über TCP zu antworten.",
-        ),
-        Code::DnssecBogus => (
-            "Die DNSSEC-Signaturen der Zone sind ungültig.",
-            "Signieren Sie die Zone bei Ihrem DNS-Anbieter neu. Oder entfernen Sie die DS-Einträge bei Ihrem Registrar.",
-        ),
-        Code::ResolverFailed => (
-            "Die DNS-Resolver des Portals antworten nicht.",
-            "Sie müssen nichts ändern. Der Betreiber des Portals muss das Problem beheben. Die Prüfung wird wiederholt.",
-        ),
-        Code::CnameFlattened => (
-            "Die Domain führt nur durch ihre Adressen zum Portal. Kein Eintrag weist nach, dass sie Ihnen gehört.",
-            "Tragen Sie den TXT-Eintrag ein, und behalten Sie ihn bei.",
-        ),
-        Code::Contested => (
-            "Auch der Eintrag eines anderen Kontos steht im DNS.",
-            "Behalten Sie Ihren eigenen Eintrag bei. Entfernen Sie jeden anderen Eintrag mit dem Namen des TXT-Eintrags.",
-        ),
-        Code::LeftoverAddress => (
-            "Manche Besucher erreichen das Portal nicht: Neben den Adressen des Portals gibt es weitere.",
-            "Entfernen Sie die A- und AAAA-Einträge mit den Adressen, die nicht die des Portals sind.",
-        ),
-        Code::CaaForbids => (
-            "Die CAA-Einträge erlauben keiner Zertifizierungsstelle des Portals, ein Zertifikat auszustellen.",
-            "Tragen Sie den erwarteten CAA-Eintrag ein, oder ändern Sie den vorhandenen. Liegt der Eintrag beim Betreiber des Portals, bitten Sie ihn darum.",
-        ),
-        Code::CaaUnanswered => (
-            "Das DNS antwortet nicht auf die Frage nach CAA-Einträgen. Ohne Antwort wird kein Zertifikat ausgestellt.",
-            "Bitten Sie Ihren DNS-Anbieter, Fragen nach CAA-Einträgen zu beantworten.",
-        ),
-        Code::WildcardShadowed => (
-            "Ein Wildcard-Eintrag antwortet für den Namen. Er antwortet nicht mehr, sobald es einen Eintrag unterhalb des Namens gibt.",
-            "Tragen Sie für den Namen einen eigenen Eintrag ein, bevor Sie den TXT-Eintrag eintragen.",
-        ),
-        Code::NotRouted => (
-            "Der Besitz der Domain ist nachgewiesen, aber ihr Datenverkehr geht nicht an das Portal.",
-            "Ergänzen oder ändern Sie die Einträge, die Besucher zum Portal führen. Entfernen Sie andere A- und AAAA-Einträge dieses Namens.",
-        ),
     }
 }

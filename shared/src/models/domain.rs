@@ -330,7 +330,23 @@ pub struct Finding {
     pub observed: Vec<ServerAnswer>,
 }
 
+/// The texts of a finding in a language other than English.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // As in `Finding`.
+pub struct FindingText {
+    pub detail: String,
+    pub fix: String,
+}
+
 impl Finding {
+    /// The texts alone.
+    pub fn into_text(self) -> FindingText {
+        FindingText {
+            detail: self.detail,
+            fix: self.fix,
+        }
+    }
+
     /// Adds an expected name or value.
     #[must_use]
     pub fn with_expected(self, expected: impl Into<String>) -> Self {
@@ -521,6 +537,9 @@ pub struct Domain {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apex: Option<ApexAddresses>,
     pub check: Option<Check>,
+    /// The German texts of the check's findings, in their order. Not in the API: the setup page shows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub german_findings: Vec<FindingText>,
     pub verified_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -626,6 +645,7 @@ impl Domain {
             route: RecordState::Unchecked,
             apex: None,
             check: None,
+            german_findings: Vec::new(),
             verified_at: Some(now),
             created_at: now,
             updated_at: now,

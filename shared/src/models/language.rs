@@ -1,6 +1,6 @@
 //! Languages.
 
-use std::str::FromStr;
+use std::{cmp::Reverse, str::FromStr};
 
 use oxilangtag::LanguageTag;
 use utoipa::ToSchema;
@@ -46,6 +46,54 @@ impl FromStr for Language {
     }
 }
 
+/// The languages that the product itself speaks: on the setup page, and in the findings that it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locale {
+    /// The language of the API.
+    English,
+    /// German.
+    German,
+}
+
+impl Locale {
+    /// The better of the two by an `Accept-Language` header (RFC 9110, section 12.5.4). English if neither is better, or neither is
+    /// accepted. Of two languages with the same quality the first one counts.
+    pub fn from_accept(header: Option<&str>) -> Self {
+        let ranges = header.unwrap_or_default().split(',').filter_map(language_range);
+        let ranges: Vec<_> = ranges.collect();
+        // A reader of any variant (`de-AT`) can read German.
+        let rank = |wanted: &str| {
+            let ranked = |name: &str| {
+                let ranges = ranges.iter().enumerate();
+                ranges
+                    .filter(|(_, (language, _))| language.eq_ignore_ascii_case(name))
+                    .map(|(position, (_, quality))| (*quality, Reverse(position)))
+                    .max()
+            };
+            ranked(wanted).or_else(|| ranked("*"))
+        };
+        match rank("de") {
+            german @ Some((1.., _)) if german > rank("en") => Self::German,
+            _ => Self::English,
+        }
+    }
+}
+
+/// The primary subtag of a language range, and its quality in thousandths. `None` if the quality is malformed.
+fn language_range(range: &str) -> Option<(&str, u16)> {
+    let mut parts = range.split(';').map(str::trim);
+    let language = parts.next()?.split('-').next()?;
+    let quality = match parts.next() {
+        None => 1.0,
+        Some(weight) => {
+            let (name, value) = weight.split_once('=')?;
+            let value: f32 = value.parse().ok()?;
+            Some(value).filter(|value| name.eq_ignore_ascii_case("q") && (0.0..=1.0).contains(value))?
+        }
+    };
+    Some((language, (quality * 1000.0).round() as u16))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -54,6 +102,38 @@ mod tests {
 
     fn code(text: &str) -> Option<Code> {
         Language::from_str(text).err().map(|invalid| invalid.code)
+    }
+
+    #[test]
+    fn the_better_language_of_the_header_is_taken() {
+        use Locale::{English, German};
+        for (header, language) in [
+            ("de", German),
+            ("DE-at", German),
+            ("de-CH, en;q=0.9", German),
+            ("en;q=0.8, de;q=0.9", German),
+            ("fr, de;q=0.3", German),
+            ("de, en", German),
+            ("en, de", English),
+            ("en;q=0.9,de;q=0.8", English),
+            ("en;q=0, *", German),
+            ("en;q=0, *;q=0.1", German),
+            ("de;q=0", English),
+            ("de;q=0, *", English),
+            ("de;q=0, en;q=0", English),
+            ("de ; Q=0.001", German),
+            ("de;q=2", English),
+            ("de;q=NaN", English),
+            ("de;q", English),
+            ("den", English),
+            ("*", English),
+            ("fr", English),
+            (",;,=", English),
+            ("", English),
+        ] {
+            assert_eq!(Locale::from_accept(Some(header)), language, "{header:?}");
+        }
+        assert_eq!(Locale::from_accept(None), English);
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use std::net::IpAddr;
 
 use shared::models::{
-    domain::{Check, Domain, RecordState, Routing, Status},
+    domain::{Check, Domain, Finding, RecordState, Routing, Status},
     hostname::{HostPolicy, Hostname},
+    language::Locale,
     time::Timestamp,
 };
 
@@ -61,13 +62,14 @@ pub(crate) fn outcome(input: &CheckInput<'_>, names: &HostPolicy, addresses: &[I
         domain.verified_at = Some(now);
     }
     let is_held = matches!(decision.holder, HolderChange::Keeps { .. });
-    let findings = explain(&Facts {
+    let (findings, german_findings) = explain(&Facts {
         domain: &domain,
         evidence,
         holder: holder.filter(|_| is_held),
         names,
         now,
     });
+    domain.german_findings = german_findings;
     let last = before.check.as_ref();
     let mut nameservers: Vec<_> = evidence.nameservers().take(MAX_NAMESERVERS).collect();
     if let (true, Some(last)) = (nameservers.is_empty(), last) {
@@ -122,7 +124,7 @@ fn holder_after(before: &Domain, decision: &Decision, now: Timestamp) -> Option<
         HolderChange::Keeps { history, due } => {
             domain.history = history.clone();
             if let Some(check) = &mut domain.check {
-                warn_of_contest(before, &mut check.findings);
+                warn_of_contest(before, &mut check.findings, &mut domain.german_findings);
                 // Never later than before: a newcomer must not delay the holder's own checks.
                 check.next_check_at = Some(check.next_check_at.map_or(*due, |next| next.min(*due)));
             }
@@ -135,11 +137,13 @@ fn holder_after(before: &Domain, decision: &Decision, now: Timestamp) -> Option<
             domain.tls = None;
             domain.updated_at = now;
             domain.history = history.clone();
-            let finding = history.cause.map(|cause| ended(before, cause));
+            let finding = |locale| history.cause.map(|cause| ended(before, cause, locale));
+            let german = finding(Locale::German).map(Finding::into_text);
+            domain.german_findings = german.into_iter().collect();
             if let Some(check) = &mut domain.check {
                 check.next_check_at = Some(*next_check_at);
-                check.findings = finding.iter().cloned().collect();
-                check.problem = finding;
+                check.problem = finding(Locale::English);
+                check.findings = check.problem.iter().cloned().collect();
             }
         }
     }
@@ -153,7 +157,7 @@ mod tests {
     use hickory_proto::rr::Name;
     use proptest::prelude::*;
     use shared::models::{
-        domain::{Finding, FindingCode, Token},
+        domain::{FindingCode, Token},
         hostname::Hostname,
         id::{DomainId, OrgId},
     };

@@ -108,15 +108,17 @@ async fn a_link_does_not_tell_whether_another_portal_is_the_same_agencys() {
                 .post(&format!("{page}/verify"), json!(null))
                 .await
                 .expect(200);
-            let html = api
-                .visitor()
-                .call(Method::GET, &page, &[("accept", "text/html")], None)
-                .await;
+            let mut pages = Vec::new();
+            for language in ["en", "de"] {
+                let headers = [("accept", "text/html"), ("accept-language", language)];
+                let html = api.visitor().call(Method::GET, &page, &headers, None).await;
+                pages.push(html.text.replace(token(other), "TOKEN"));
+            }
             for time in ["checkedAt", "nextCheckAt", "attempts"] {
                 json["check"][time] = json!(null);
             }
-            let times = html.text.lines().filter(|line| !line.contains("<time"));
-            let html = times.collect::<String>().replace(token(other), "TOKEN");
+            let pages = pages.iter().flat_map(|html| html.lines());
+            let html: String = pages.filter(|line| !line.contains("<time")).collect();
             told.push(
                 api.now(&domain).await["check"]["findings"]
                     .to_string()

@@ -321,7 +321,7 @@ pub fn seen(domain: &Domain, evidence: &Evidence) -> Seen {
         ownership: evidence.txt_state,
         route: evidence.route_state(),
         apex: evidence.apex_addresses(),
-        findings: explain(&facts),
+        findings: explain(&facts).0,
         packets: evidence.packets,
     }
 }
