@@ -3,7 +3,9 @@
 use askama::Template;
 use shared::models::{
     color::Color,
-    domain::{Check, DnsRecord, Domain, Finding, FindingText, Level, RecordState, ServerAnswer, Status},
+    domain::{
+        Check, DnsRecord, Domain, Finding, FindingText, Level, RecordState, RecordType, ServerAnswer, Status,
+    },
     language::Locale,
     portal::PublicBranding,
     time::Timestamp,
@@ -41,7 +43,7 @@ pub fn render(view: &SetupView<'_>, locale: Locale) -> Result<String, askama::Er
         records: view
             .records
             .iter()
-            .map(|record| RecordView::new(record, check, words))
+            .map(|record| RecordView::new(record, view.domain, words))
             .collect(),
     };
     page.render()
@@ -150,12 +152,13 @@ struct RecordView<'a> {
     purpose: &'static str,
     /// What a person must know of the record's type.
     note: &'static str,
-    /// What the name servers answered instead of a record that is wrong.
-    found_instead: Vec<&'a ServerAnswer>,
+    /// What the name servers answered, if the record is wrong or the answers are no definite ones.
+    answers: Vec<&'a ServerAnswer>,
+    answers_heading: &'static str,
 }
 
 impl<'a> RecordView<'a> {
-    fn new(record: &'a DnsRecord, check: &'a Check, words: &Words) -> Self {
+    fn new(record: &'a DnsRecord, domain: &'a Domain, words: &Words) -> Self {
         Self {
             record,
             state: words.record_state(record.state),
@@ -167,23 +170,38 @@ impl<'a> RecordView<'a> {
             },
             purpose: words.purpose(record.purpose),
             note: words.type_note(record.kind),
-            found_instead: match record.state {
-                RecordState::Wrong => found_instead(record, check),
+            answers: match record.state {
+                RecordState::Wrong | RecordState::Unreachable => answers(record, domain),
                 _ => Vec::new(),
+            },
+            answers_heading: match record.state {
+                RecordState::Wrong => words.found_instead,
+                _ => words.observed,
             },
         }
     }
 }
 
-/// The answers of the findings about a record.
-fn found_instead<'a>(record: &DnsRecord, check: &'a Check) -> Vec<&'a ServerAnswer> {
+/// What the name servers answered for a record: the answers of the findings about it, and for an apex those with addresses.
+fn answers<'a>(record: &DnsRecord, domain: &'a Domain) -> Vec<&'a ServerAnswer> {
     let is_about = |finding: &&Finding| {
         let expected = finding.expected.as_deref();
         expected == Some(&record.value) || expected == Some(&record.name)
     };
-    let findings = check.findings.iter().filter(is_about);
+    let check = domain.check.iter();
+    let findings = check.flat_map(|check| &check.findings).filter(is_about);
+    let (a, aaaa): (&[_], &[_]) = match (&domain.apex, record.kind) {
+        (Some(apex), RecordType::A) => (&apex.a_answers, &[]),
+        (Some(apex), RecordType::Aaaa) => (&[], &apex.aaaa_answers),
+        (Some(apex), RecordType::Alias) => (&apex.a_answers, &apex.aaaa_answers),
+        _ => (&[], &[]),
+    };
     let mut answers = Vec::new();
-    for answer in findings.flat_map(|finding| &finding.observed) {
+    for answer in findings
+        .flat_map(|finding| &finding.observed)
+        .chain(a)
+        .chain(aaaa)
+    {
         if !answers.contains(&answer) {
             answers.push(answer);
         }

@@ -558,6 +558,7 @@ pub struct Redirect {
 
 /// What the last check found of the addresses of an apex. Not in the API: the states of `A` and `AAAA` records follow from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ApexAddresses {
     /// The addresses that are the edge's.
     pub found: Vec<IpAddr>,
@@ -565,6 +566,12 @@ pub struct ApexAddresses {
     pub a: RecordState,
     /// The state of every other `AAAA` record.
     pub aaaa: RecordState,
+    /// What the servers answered to the question for `A` records, if that is wrong or undecided. The setup page shows it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub a_answers: Vec<ServerAnswer>,
+    /// The same for `AAAA` records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aaaa_answers: Vec<ServerAnswer>,
 }
 
 /// The counters and times of earlier checks that decide what the next one means. Not in the API.

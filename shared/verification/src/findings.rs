@@ -23,7 +23,7 @@ use crate::{
         caa::{CaaProblem, Forbidden, Reason},
         delegation::{registrable, text},
         evidence::{Probes, txt_bytes},
-        lookup::{Lookup, Response, Step, Unresolved},
+        lookup::{Lookup, Response, Step, Unresolved, shorten},
         wire::Failure,
     },
 };
@@ -96,11 +96,6 @@ pub fn redact_ownership(domain: &mut Domain) {
 const MAX_FINDINGS: usize = 16;
 /// Octets of all findings of a check: they share the domain's item with everything else, and names may be long.
 const MAX_OCTETS: usize = 16_000;
-/// Servers shown in one finding.
-const MAX_SERVERS: usize = 4;
-/// Characters of one server's answer.
-const MAX_ANSWER: usize = 255;
-
 /// What the findings of a check follow from.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
@@ -660,7 +655,7 @@ impl<'a> Explainer<'a> {
             }
         };
         let finding = finding(code, detail, fix).with_expected(self.value);
-        Some(finding.with_observed(observed(lookup.steps.last()?)))
+        Some(finding.with_observed(lookup.steps.last()?.answers()))
     }
 
     /// What the `TXT` records have instead of the value. In the German accusative.
@@ -948,7 +943,7 @@ impl<'a> Explainer<'a> {
             "Geben Sie den Namen des Eintrags in {zone} als {host} ein."
         );
         let finding = finding(Code::NameDoubled, detail, fix).with_expected(text(right));
-        finding.with_observed(observed(step))
+        finding.with_observed(step.answers())
     }
 
     /// A `TXT` record with one of the two values at a name where it proves nothing.
@@ -991,7 +986,7 @@ impl<'a> Explainer<'a> {
                 finding(code, detail, self.add_txt() + ".").with_expected(text(&expected.challenge))
             }
         };
-        Some(finding.with_observed(observed(step)))
+        Some(finding.with_observed(step.answers()))
     }
 
     /// Other records beside the `CNAME`.
@@ -1018,7 +1013,7 @@ impl<'a> Explainer<'a> {
                 (beside, fix)
             }
             Some(step) => {
-                shown.extend(observed(step));
+                shown.extend(step.answers());
                 let (kind, host, zone) = (step.kind, self.host(), self.zone());
                 let beside = say!(
                     self.locale,
@@ -1064,7 +1059,7 @@ impl<'a> Explainer<'a> {
             );
             found.push(finding(Code::WildcardShadowed, detail, fix));
         }
-        let observed = |finding: Finding| finding.with_observed(observed(sibling));
+        let observed = |finding: Finding| finding.with_observed(sibling.answers());
         found.into_iter().map(observed).collect()
     }
 
@@ -1072,7 +1067,7 @@ impl<'a> Explainer<'a> {
     fn wildcard_txt(&self, sibling: &Step) -> Finding {
         let name = text(&self.evidence.expected.challenge);
         let finding = self.wildcard_answer(&name, &self.add_txt());
-        finding.with_expected(self.value).with_observed(observed(sibling))
+        finding.with_expected(self.value).with_observed(sibling.answers())
     }
 
     fn wildcard_answer(&self, name: &str, add: &str) -> Finding {
@@ -1108,7 +1103,7 @@ impl<'a> Explainer<'a> {
                 finding(Code::CaaUnanswered, detail, fix)
             }
         };
-        Some(finding.with_observed(problem.step.as_ref().map(observed).unwrap_or_default()))
+        Some(finding.with_observed(problem.step.as_ref().map(Step::answers).unwrap_or_default()))
     }
 
     fn caa_forbids(&self, problem: &CaaProblem, forbidden: &Forbidden) -> Finding {
@@ -1243,7 +1238,7 @@ impl<'a> Explainer<'a> {
     }
 
     fn at_hostname(&self) -> Vec<ServerAnswer> {
-        self.evidence.at_hostname().map(observed).unwrap_or_default()
+        self.evidence.at_hostname().map(Step::answers).unwrap_or_default()
     }
 
     /// The hostname's addresses, shown as the answer of its first server.
@@ -1294,7 +1289,7 @@ impl<'a> Explainer<'a> {
             "Warten Sie, bis Ihr DNS-Anbieter alle seine Nameserver aktualisiert hat. Dauert das Stunden, fragen Sie den Anbieter."
         );
         let finding = finding(Code::NotEverywhereYet, detail, fix).with_expected(expected);
-        Some(finding.with_observed(observed(step)))
+        Some(finding.with_observed(step.answers()))
     }
 
     fn only_one_server(&self, lookup: &Lookup, expected: &str) -> Option<Finding> {
@@ -1311,7 +1306,7 @@ impl<'a> Explainer<'a> {
             "Warten Sie, bis auch die anderen Nameserver antworten. Dauert das Stunden, fragen Sie Ihren DNS-Anbieter."
         );
         let finding = finding(Code::NotEverywhereYet, detail, fix).with_expected(expected);
-        Some(finding.with_observed(observed(step)))
+        Some(finding.with_observed(step.answers()))
     }
 
     /// Why the last step of the lookup failed.
@@ -1457,36 +1452,8 @@ impl<'a> Explainer<'a> {
                 ),
             ),
         };
-        Some(finding(code, detail, fix).with_observed(observed(step)))
+        Some(finding(code, detail, fix).with_observed(step.answers()))
     }
-}
-
-/// What each server answered; without any server, why none was found. The servers of another domain are not named.
-fn observed(step: &Step) -> Vec<ServerAnswer> {
-    if let (true, Err(Unresolved::Failed(failure))) = (step.replies.is_empty(), &step.result) {
-        let server = match step.is_foreign {
-            true => "delegation of another domain".to_owned(),
-            false => format!("delegation of {}", text(&registrable(&step.name))),
-        };
-        let answer = failure.to_string();
-        return vec![ServerAnswer { server, answer }];
-    }
-    let replies = step.replies.iter().take(MAX_SERVERS);
-    let replies = replies.map(|reply| ServerAnswer {
-        server: match step.is_foreign && step.delegation.is_some() {
-            true => "name server of another domain".to_owned(),
-            false => reply.server.clone(),
-        },
-        answer: shorten(&match &reply.response {
-            Ok(response) => step.shown(response),
-            Err(failure) => failure.to_string(),
-        }),
-    });
-    replies.collect()
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(MAX_ANSWER).collect()
 }
 
 /// Characters without a width, which people paste without seeing them.

@@ -1,7 +1,8 @@
 use http::Method;
+use local::system::System;
 use serde_json::json;
 
-use crate::harness::{Api, BRANDING, DOMAINS, cname, id, path, property, setup_token};
+use crate::harness::{Api, BRANDING, DOMAINS, START, cname, id, path, property, setup_token};
 
 #[tokio::test]
 async fn a_link_shows_one_domain_and_the_branding_of_its_portal() {
@@ -181,5 +182,50 @@ async fn a_browser_gets_a_page_in_its_language_under_a_strict_policy() {
             .call(Method::GET, &page, &[("accept", accept)], None)
             .await;
         assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_record_of_an_apex_says_what_was_found_where() {
+    let (v4, v6) = ("192.0.2.9", "2001:db8::9");
+    for (addresses, records, expected) in [
+        (
+            "192.0.2.1,192.0.2.2,2001:db8::1",
+            "acme.test. A 192.0.2.1\nacme.test. A 192.0.2.9\nacme.test. AAAA 2001:db8::9\n",
+            vec![vec![], vec!["192.0.2.1, 192.0.2.9"], vec![v6]],
+        ),
+        (
+            "192.0.2.1,2001:db8::1",
+            "acme.test. CNAME other.test.\n",
+            vec![vec!["other.test."], vec!["other.test."]],
+        ),
+        (
+            "",
+            "acme.test. A 192.0.2.9\nacme.test. AAAA 2001:db8::9\n*.cname.portal.localhost. A 192.0.2.1\n",
+            vec![vec![v4, v6]],
+        ),
+    ] {
+        let system = System::builder().at(START).set("PORTAL_ADDRESSES", addresses);
+        let api = Api::build(system).await;
+        let owner = api.agency("org_acme").await;
+        let domain = owner.custom_domain("acme.test").await;
+        let link = owner
+            .post(&format!("{}/setup-link", path(&domain)), json!({}))
+            .await
+            .expect(201);
+        api.dns.set_zone(records).unwrap();
+        owner.verify(&domain).await.expect(200);
+        let page = format!("/portal/setup/{}", setup_token(&link));
+        let answer = api.visitor().call(Method::GET, &page, &HTML, None).await;
+        let rows: Vec<_> = answer.text.split("<article class=\"record ").skip(1).collect();
+        // The first one is the TXT record.
+        assert_eq!(rows.len(), 1 + expected.len(), "{}", answer.text);
+        for (row, found) in rows[1..].iter().zip(&expected) {
+            let (_, answers) = row.split_once("Found instead").unwrap_or_default();
+            assert_eq!(answers.is_empty(), found.is_empty(), "{row}");
+            for found in found {
+                assert!(answers.contains(&format!(">{found}</code>")), "{found}: {row}");
+            }
+        }
     }
 }

@@ -113,6 +113,8 @@ pub(crate) struct Traffic {
     pub is_edge_known: bool,
     /// The types of address records that DNS gave no definite answer for.
     pub unknown: Vec<RecordType>,
+    /// The questions for address records of the hostname, or of what its `CNAME` leads to.
+    pub questions: Vec<Step>,
 }
 
 /// The addresses of the operator's edge.
@@ -134,6 +136,7 @@ impl From<Routing> for Traffic {
                 Routing::Unknown => ADDRESS_TYPES.to_vec(),
                 _ => Vec::new(),
             },
+            questions: Vec::new(),
         }
     }
 }
@@ -265,6 +268,20 @@ impl Evidence {
                 RecordState::Missing
             }
         };
+        let (a, aaaa) = (
+            state(RecordType::A, IpAddr::is_ipv4),
+            state(RecordType::AAAA, IpAddr::is_ipv6),
+        );
+        let answers = |kind, state| {
+            let question = match state {
+                RecordState::Wrong if is_alias => self.at_hostname(),
+                RecordState::Wrong | RecordState::Unreachable => {
+                    traffic.questions.iter().find(|question| question.kind == kind)
+                }
+                _ => None,
+            };
+            question.map(Step::answers).unwrap_or_default()
+        };
         self.is_apex().then(|| ApexAddresses {
             // The addresses behind a CNAME record are not the hostname's own.
             found: if is_alias {
@@ -272,8 +289,10 @@ impl Evidence {
             } else {
                 traffic.ours.clone()
             },
-            a: state(RecordType::A, IpAddr::is_ipv4),
-            aaaa: state(RecordType::AAAA, IpAddr::is_ipv6),
+            a,
+            aaaa,
+            a_answers: answers(RecordType::A, a),
+            aaaa_answers: answers(RecordType::AAAA, aaaa),
         })
     }
 
@@ -646,6 +665,10 @@ impl Gatherer<'_> {
             ours,
             is_edge_known,
             unknown,
+            questions: [v4, v6]
+                .into_iter()
+                .filter_map(|lookup| lookup.steps.into_iter().next())
+                .collect(),
         }
     }
 

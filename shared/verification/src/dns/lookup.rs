@@ -11,17 +11,21 @@ use hickory_proto::{
     rr::{DNSClass, Name, RData, RecordType},
     serialize::binary::{BinDecodable, BinDecoder},
 };
-use shared::config::DnsMode;
+use shared::{config::DnsMode, models::domain::ServerAnswer};
 
 use super::{
     client::Client,
-    delegation::{self, Delegation, MAX_REFERRALS, Server, text},
+    delegation::{self, Delegation, MAX_REFERRALS, Server, registrable, text},
     public,
     wire::{Failure, Question},
 };
 
 /// Aliases (`CNAME` and `DNAME`) followed from one name.
 const MAX_ALIASES: usize = 8;
+/// Servers whose answers a domain shows.
+const MAX_SERVERS: usize = 4;
+/// Characters of one server's answer.
+const MAX_ANSWER: usize = 255;
 /// The resolver's name in the list of servers.
 const RESOLVER: &str = "resolver";
 
@@ -241,12 +245,41 @@ impl Step {
         }
     }
 
+    /// What each server answered, as a domain shows it; without any server, why none was found. The servers of another domain are
+    /// not named.
+    pub fn answers(&self) -> Vec<ServerAnswer> {
+        if let (true, Err(Unresolved::Failed(failure))) = (self.replies.is_empty(), &self.result) {
+            let server = match self.is_foreign {
+                true => "delegation of another domain".to_owned(),
+                false => format!("delegation of {}", text(&registrable(&self.name))),
+            };
+            let answer = failure.to_string();
+            return vec![ServerAnswer { server, answer }];
+        }
+        let replies = self.replies.iter().take(MAX_SERVERS);
+        let replies = replies.map(|reply| ServerAnswer {
+            server: match self.is_foreign && self.delegation.is_some() {
+                true => "name server of another domain".to_owned(),
+                false => reply.server.clone(),
+            },
+            answer: shorten(&match &reply.response {
+                Ok(response) => self.shown(response),
+                Err(failure) => failure.to_string(),
+            }),
+        });
+        replies.collect()
+    }
+
     /// The usable responses.
     pub fn responses(&self) -> impl Iterator<Item = &Response> {
         self.replies
             .iter()
             .filter_map(|reply| reply.response.as_ref().ok())
     }
+}
+
+pub(crate) fn shorten(text: &str) -> String {
+    text.chars().take(MAX_ANSWER).collect()
 }
 
 /// A lookup of one name and type.
