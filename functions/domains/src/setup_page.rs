@@ -4,14 +4,15 @@ use askama::Template;
 use shared::models::{
     color::Color,
     domain::{
-        Check, DnsRecord, Domain, Finding, FindingText, Level, RecordState, RecordType, ServerAnswer, Status,
+        Certificate, CertificateState, Check, DnsRecord, Domain, FindingCode, FindingText, Level,
+        RecordState, RecordType, ServerAnswer, Status,
     },
     language::Locale,
     portal::PublicBranding,
     time::Timestamp,
 };
 
-use crate::setup_words::{Summary, Words};
+use crate::setup_words::{Mark, Summary, Words};
 
 /// What the page shows.
 #[derive(Clone, Copy)]
@@ -34,17 +35,28 @@ pub fn render(view: &SetupView<'_>, locale: Locale) -> Result<String, askama::Er
     let words = Words::of(locale);
     let unchecked = Check::default();
     let check = view.domain.check.as_ref().unwrap_or(&unchecked);
+    let findings = findings(check, &view.domain.german_findings, words);
+    let is_about_a_record =
+        |finding: &&FindingView<'_>| view.records.iter().any(|record| finding.is_about(record));
+    let others = findings.iter().filter(|finding| !is_about_a_record(finding));
+    let (warnings, problems) = others.copied().partition(|finding| finding.mark == Mark::Warning);
     let page = Page {
         view,
         words,
         summary: words.summary(view.domain.status, view.domain.routing),
         check,
-        findings: findings(check, &view.domain.german_findings, words),
+        certificate: view
+            .domain
+            .tls
+            .as_ref()
+            .map(|tls| CertificateView::new(tls, words)),
         records: view
             .records
             .iter()
-            .map(|record| RecordView::new(record, view.domain, words))
+            .map(|record| RecordView::new(record, view.domain, &findings, words))
             .collect(),
+        problems,
+        warnings,
     };
     page.render()
 }
@@ -58,13 +70,16 @@ fn findings<'a>(check: &'a Check, german: &'a [FindingText], words: &Words) -> V
     };
     let findings = check.findings.iter().enumerate();
     findings
+        // The state of each record says so.
+        .filter(|(_, finding)| finding.code != FindingCode::RecordMissing)
         .map(|(index, finding)| {
             let german = german.get(index);
             FindingView {
                 level: words.level(finding.level),
-                class: match finding.level {
-                    Level::Error => "bad",
-                    Level::Unknown | Level::Warning => "open",
+                mark: match finding.level {
+                    Level::Error => Mark::Bad,
+                    Level::Unknown => Mark::Waiting,
+                    Level::Warning => Mark::Warning,
                 },
                 detail: german.map_or(&finding.detail, |german| &german.detail),
                 fix: german.map_or(&finding.fix, |german| &german.fix),
@@ -132,81 +147,132 @@ struct Page<'a> {
     words: &'static Words,
     summary: Summary,
     check: &'a Check,
-    findings: Vec<FindingView<'a>>,
+    certificate: Option<CertificateView<'a>>,
     records: Vec<RecordView<'a>>,
+    /// The findings that are about no record.
+    problems: Vec<FindingView<'a>>,
+    warnings: Vec<FindingView<'a>>,
 }
 
+struct CertificateView<'a> {
+    mark: Mark,
+    state: &'static str,
+    detail: String,
+    issuer: Option<&'a str>,
+}
+
+impl<'a> CertificateView<'a> {
+    fn new(certificate: &'a Certificate, words: &Words) -> Self {
+        Self {
+            mark: match certificate.state {
+                CertificateState::Ready => Mark::Good,
+                CertificateState::Pending => Mark::Waiting,
+                CertificateState::Failing => Mark::Bad,
+                CertificateState::Unknown => Mark::Unchecked,
+            },
+            state: words.certificate_state(certificate.state),
+            detail: words.certificate(certificate),
+            issuer: certificate.issuer.as_deref(),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 struct FindingView<'a> {
     level: &'static str,
-    class: &'static str,
+    mark: Mark,
     detail: &'a str,
     fix: &'a str,
     expected: Option<&'a str>,
     observed: &'a [ServerAnswer],
 }
 
+impl FindingView<'_> {
+    fn is_about(&self, record: &DnsRecord) -> bool {
+        self.expected == Some(&record.value) || self.expected == Some(&record.name)
+    }
+}
+
 struct RecordView<'a> {
     record: &'a DnsRecord,
+    mark: Mark,
     state: &'static str,
-    class: &'static str,
     purpose: &'static str,
     /// What a person must know of the record's type.
     note: &'static str,
+    /// What is wrong with the record.
+    findings: Vec<FindingView<'a>>,
     /// What the name servers answered, if the record is wrong or the answers are no definite ones.
     answers: Vec<&'a ServerAnswer>,
     answers_heading: &'static str,
 }
 
 impl<'a> RecordView<'a> {
-    fn new(record: &'a DnsRecord, domain: &'a Domain, words: &Words) -> Self {
+    fn new(record: &'a DnsRecord, domain: &'a Domain, findings: &[FindingView<'a>], words: &Words) -> Self {
+        let findings = findings.iter().filter(|finding| finding.is_about(record));
+        let findings: Vec<_> = findings.copied().collect();
         Self {
             record,
-            state: words.record_state(record.state),
-            class: match record.state {
-                RecordState::Found => "good",
-                RecordState::Missing | RecordState::Wrong => "bad",
-                RecordState::Unreachable => "open",
-                RecordState::Unchecked => "unchecked",
+            mark: match record.state {
+                RecordState::Found => Mark::Good,
+                // One of the records is enough.
+                RecordState::Missing if domain.status == Status::Verified => Mark::Warning,
+                RecordState::Missing | RecordState::Wrong => Mark::Bad,
+                RecordState::Unreachable => Mark::Waiting,
+                RecordState::Unchecked => Mark::Unchecked,
             },
+            state: words.record_state(record.state),
             purpose: words.purpose(record.purpose),
             note: words.type_note(record.kind),
             answers: match record.state {
-                RecordState::Wrong | RecordState::Unreachable => answers(record, domain),
+                RecordState::Wrong | RecordState::Unreachable => answers(record, domain, &findings),
                 _ => Vec::new(),
             },
             answers_heading: match record.state {
                 RecordState::Wrong => words.found_instead,
                 _ => words.observed,
             },
+            findings: without_repetitions(findings),
         }
     }
 }
 
 /// What the name servers answered for a record: the answers of the findings about it, and for an apex those with addresses.
-fn answers<'a>(record: &DnsRecord, domain: &'a Domain) -> Vec<&'a ServerAnswer> {
-    let is_about = |finding: &&Finding| {
-        let expected = finding.expected.as_deref();
-        expected == Some(&record.value) || expected == Some(&record.name)
-    };
-    let check = domain.check.iter();
-    let findings = check.flat_map(|check| &check.findings).filter(is_about);
+fn answers<'a>(
+    record: &DnsRecord,
+    domain: &'a Domain,
+    findings: &[FindingView<'a>],
+) -> Vec<&'a ServerAnswer> {
     let (a, aaaa): (&[_], &[_]) = match (&domain.apex, record.kind) {
         (Some(apex), RecordType::A) => (&apex.a_answers, &[]),
         (Some(apex), RecordType::Aaaa) => (&[], &apex.aaaa_answers),
         (Some(apex), RecordType::Alias) => (&apex.a_answers, &apex.aaaa_answers),
         _ => (&[], &[]),
     };
+    let observed = findings.iter().flat_map(|finding| finding.observed);
     let mut answers = Vec::new();
-    for answer in findings
-        .flat_map(|finding| &finding.observed)
-        .chain(a)
-        .chain(aaaa)
-    {
+    for answer in observed.chain(a).chain(aaaa) {
         if !answers.contains(&answer) {
             answers.push(answer);
         }
     }
     answers
+}
+
+/// Of findings that ask for the same, the one that says most.
+fn without_repetitions(findings: Vec<FindingView<'_>>) -> Vec<FindingView<'_>> {
+    let is_repeated = |finding: &FindingView<'_>| {
+        let says_more = |other: &FindingView<'_>| {
+            let is_longer = other.detail.len() > finding.detail.len();
+            is_longer && other.fix == finding.fix && other.detail.starts_with(finding.detail)
+        };
+        findings.iter().any(says_more)
+    };
+    findings
+        .iter()
+        .filter(|finding| !is_repeated(finding))
+        .copied()
+        .collect()
 }
 
 impl Page<'_> {
@@ -230,7 +296,7 @@ mod tests {
 
     use shared::models::{
         branding::BrandingSettings,
-        domain::{FindingCode, Routing, Token},
+        domain::{CertificateProblem, Finding, Routing, Token},
         hostname::{HostPolicy, Hostname},
         id::{DomainId, OrgId},
     };
@@ -387,6 +453,59 @@ mod tests {
     }
 
     #[test]
+    fn each_state_of_the_certificate_is_in_both_languages() {
+        let mut domain = domain(Status::Verified, Routing::Routed, Vec::new());
+        let mut seen = BTreeSet::new();
+        let problems =
+            CertificateProblem::iter().map(|problem| (problem.state(Certificate::ISSUANCE), Some(problem)));
+        let others = [
+            (CertificateState::Ready, None),
+            (CertificateState::Pending, Some(CertificateProblem::NoCertificate)),
+        ];
+        for (state, problem) in problems.chain(others) {
+            domain.tls = Some(Certificate {
+                state,
+                issuer: Some("<i>TestCA".to_owned()),
+                not_after: Some(NOW),
+                problem,
+                checked_at: NOW,
+            });
+            let [german, english] = pages(&domain);
+            for (page, heading) in [(&german, ">Zertifikat<"), (&english, ">Certificate<")] {
+                let (_, line) = page.split_once(heading).unwrap();
+                let (line, _) = line.split_once("</dd>").unwrap();
+                assert!(line.contains(">&#60;i&#62;TestCA</bdi>"), "{line}");
+                assert!(seen.insert(line.to_owned()), "{state:?}, {problem:?}: {line}");
+            }
+            let common: Vec<_> = sentences(&german)
+                .intersection(&sentences(&english))
+                .cloned()
+                .collect();
+            assert!(common.is_empty(), "{state:?}, {problem:?}: {common:?}");
+        }
+        domain.tls = None;
+        assert!(!pages(&domain)[1].contains("Certificate"));
+    }
+
+    #[test]
+    fn of_findings_that_ask_for_the_same_the_page_shows_one() {
+        let mut first = finding(FindingCode::WrongValue, Level::Error);
+        first.expected = None;
+        let mut second = first.clone();
+        second.detail += " More of it.";
+        let mut other = first.clone();
+        other.detail = "Another detail.".to_owned();
+        let mut domain = domain(Status::Pending, Routing::Unknown, vec![first, second, other]);
+        let value = records(&domain)[0].value.clone();
+        for finding in &mut domain.check.as_mut().unwrap().findings {
+            finding.expected = Some(value.clone());
+        }
+        let page = &pages(&domain)[1];
+        assert_eq!(page.matches("An English detail.").count(), 1);
+        assert!(page.contains("An English detail. More of it.") && page.contains("Another detail."));
+    }
+
+    #[test]
     fn a_wrong_record_shows_what_was_found_where() {
         let mut domain = domain(Status::Pending, Routing::Unknown, Vec::new());
         (domain.ownership, domain.route) = (RecordState::Missing, RecordState::Wrong);
@@ -493,7 +612,7 @@ mod tests {
         domain.check = None;
         let plain = PublicBranding::new(&"org_acme".parse().unwrap(), None, BrandingSettings::default());
         let html = page(&domain, &plain, &records(&domain), Locale::German);
-        assert!(html.contains("Das DNS wurde noch nicht geprüft."));
+        assert!(html.contains(">Noch keine<"));
         assert!(!html.contains("<img") && html.contains(">Portal</strong>"));
         assert!(stylesheet(&plain).starts_with(":root { }"));
     }

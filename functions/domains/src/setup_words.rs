@@ -1,7 +1,10 @@
 //! The words of the setup page in each language, except for those of the findings, which a check stores in both.
 
 use shared::models::{
-    domain::{Level, Purpose, RecordState, RecordType, Routing, Status},
+    domain::{
+        Certificate, CertificateProblem, CertificateState, Level, Purpose, RecordState, RecordType, Routing,
+        Status,
+    },
     language::Locale,
     time::Timestamp,
 };
@@ -19,11 +22,15 @@ pub struct Words {
     pub last_check: &'static str,
     pub never_checked: &'static str,
     pub next_check: &'static str,
+    pub certificate: &'static str,
+    /// In front of the issuer of the certificate.
+    pub issuer: &'static str,
     pub reloads: &'static str,
     pub reload: &'static str,
     pub stop_reloading: &'static str,
     pub what_to_do: &'static str,
     pub findings: &'static str,
+    pub warnings: &'static str,
     pub expected: &'static str,
     pub observed: &'static str,
     pub zone: &'static str,
@@ -33,13 +40,11 @@ pub struct Words {
     pub records: &'static str,
     pub record: &'static str,
     pub records_intro: &'static str,
-    pub state: &'static str,
     pub host: &'static str,
     pub full_name: &'static str,
     pub value: &'static str,
     pub found_instead: &'static str,
     pub copy: &'static str,
-    pub copy_intro: &'static str,
     pub as_text: &'static str,
     pub as_zone: &'static str,
     pub valid_until: &'static str,
@@ -58,32 +63,33 @@ const ENGLISH: Words = Words {
     portal: "Portal",
     heading: "DNS setup for",
     check_again: "Check again",
-    last_check: "Last check:",
-    never_checked: "DNS has not been checked yet.",
-    next_check: "Next check:",
+    last_check: "Last check",
+    never_checked: "Not yet",
+    next_check: "Next check",
+    certificate: "Certificate",
+    issuer: "Issued by",
     reloads: "This page reloads itself every minute until the domain is verified.",
     reload: "Reload this page every minute",
     stop_reloading: "Stop reloading",
     what_to_do: "What to do next",
     findings: "What the last check found",
+    warnings: "What else the last check found",
     expected: "Expected",
-    observed: "Answers of the name servers",
+    observed: "Answers",
     zone: "Zone",
     provider: "DNS provider",
     open_provider: "Open the DNS settings",
     name_servers: "Name servers",
     records: "DNS records",
     record: "record",
-    records_intro: "The host is the name as the form of the DNS provider expects it: relative to the zone. If your form asks for the whole name, enter the full name.",
-    state: "State",
+    records_intro: "Enter the host in the form of your DNS provider. If the form asks for the whole name, enter the full name. A click selects a value.",
     host: "Host",
     full_name: "Full name",
     value: "Value",
     found_instead: "Found instead",
-    copy: "Copy all records",
-    copy_intro: "For an email, a ticket or a zone file:",
-    as_text: "All records as text",
-    as_zone: "All records as a zone file",
+    copy: "To copy all records at once:",
+    as_text: "as text",
+    as_zone: "as a zone file",
     valid_until: "This link is valid until",
     safety: "This page reads public DNS only. It never asks for a password.",
     support: "Support",
@@ -99,32 +105,33 @@ const GERMAN: Words = Words {
     portal: "Portal",
     heading: "DNS-Einrichtung für",
     check_again: "Erneut prüfen",
-    last_check: "Letzte Prüfung:",
-    never_checked: "Das DNS wurde noch nicht geprüft.",
-    next_check: "Nächste Prüfung:",
+    last_check: "Letzte Prüfung",
+    never_checked: "Noch keine",
+    next_check: "Nächste Prüfung",
+    certificate: "Zertifikat",
+    issuer: "Ausgestellt von",
     reloads: "Diese Seite lädt sich jede Minute neu, bis die Domain bestätigt ist.",
     reload: "Diese Seite jede Minute neu laden",
     stop_reloading: "Nicht mehr neu laden",
     what_to_do: "Was jetzt zu tun ist",
     findings: "Ergebnis der letzten Prüfung",
+    warnings: "Weitere Ergebnisse der letzten Prüfung",
     expected: "Erwartet",
-    observed: "Antworten der Nameserver",
+    observed: "Antworten",
     zone: "Zone",
     provider: "DNS-Anbieter",
     open_provider: "DNS-Einstellungen öffnen",
     name_servers: "Nameserver",
     records: "DNS-Einträge",
     record: "Eintrag",
-    records_intro: "Der Host ist der Name, wie ihn das Formular des DNS-Anbieters erwartet: relativ zur Zone. Verlangt Ihr Formular den ganzen Namen, geben Sie den vollständigen Namen ein.",
-    state: "Zustand",
+    records_intro: "Geben Sie im Formular Ihres DNS-Anbieters den Host ein. Verlangt das Formular den ganzen Namen, geben Sie den vollständigen Namen ein. Ein Klick wählt einen Wert aus.",
     host: "Host",
     full_name: "Vollständiger Name",
     value: "Wert",
     found_instead: "Stattdessen gefunden",
-    copy: "Alle Einträge kopieren",
-    copy_intro: "Für eine E-Mail, ein Ticket oder eine Zonendatei:",
-    as_text: "Alle Einträge als Text",
-    as_zone: "Alle Einträge als Zonendatei",
+    copy: "Um alle Einträge auf einmal zu kopieren:",
+    as_text: "als Text",
+    as_zone: "als Zonendatei",
     valid_until: "Dieser Link gilt bis zum",
     safety: "Diese Seite liest nur öffentliches DNS. Sie fragt nie nach einem Passwort.",
     support: "Hilfe",
@@ -134,10 +141,42 @@ const GERMAN: Words = Words {
     ask_for_a_link: "Er kann abgelaufen sein. Bitten Sie seinen Absender um einen neuen Link.",
 };
 
+/// How a state looks. Its words say the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    Good,
+    Waiting,
+    Warning,
+    Bad,
+    Unchecked,
+}
+
+impl Mark {
+    /// The class of the style sheet.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Waiting | Self::Warning => "open",
+            Self::Bad => "bad",
+            Self::Unchecked => "unchecked",
+        }
+    }
+
+    /// The path of the icon, in a square of 16 units.
+    pub fn icon(self) -> &'static str {
+        match self {
+            Self::Good => "M3 8.5 6.5 12 13 4.5",
+            Self::Waiting => "M8 4v4l2.5 2M14.5 8a6.5 6.5 0 1 1-13 0 6.5 6.5 0 0 1 13 0",
+            Self::Warning => "M8 2.5v7M8 13v.5",
+            Self::Bad => "m4 4 8 8m0-8-8 8",
+            Self::Unchecked => "M4 8h8",
+        }
+    }
+}
+
 /// The state of a domain, and what to do in it.
 pub struct Summary {
-    /// The class of the style sheet: `good`, `open` or `bad`.
-    pub class: &'static str,
+    pub mark: Mark,
     pub title: &'static str,
     pub sentence: &'static str,
     pub steps: &'static [&'static str],
@@ -204,20 +243,99 @@ impl Words {
         }
     }
 
-    /// A time as people write it, in UTC.
-    pub fn time(&self, time: &Timestamp) -> String {
-        // A timestamp is between 1970 and 9999, which the calendar has.
-        let time = OffsetDateTime::from_unix_timestamp(time.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let month = usize::from(u8::from(time.month()) - 1);
-        let (day, year, hour, minute) = (time.day(), time.year(), time.hour(), time.minute());
-        match self.locale {
-            Locale::German => {
-                let month = GERMAN_MONTHS.get(month).copied().unwrap_or_default();
-                format!("{day}. {month} {year}, {hour:02}:{minute:02} Uhr (UTC)")
-            }
-            Locale::English => format!("{day} {} {year}, {hour:02}:{minute:02} (UTC)", time.month()),
+    pub fn certificate_state(&self, state: CertificateState) -> &'static str {
+        match state {
+            CertificateState::Ready => self.either("Valid", "Gültig"),
+            CertificateState::Pending => self.either("Being issued", "Wird ausgestellt"),
+            CertificateState::Failing => self.either("Not valid", "Ungültig"),
+            CertificateState::Unknown => self.either("Not checked", "Nicht geprüft"),
         }
     }
+
+    /// What the state of the certificate means, and what to do. The reader of the page cannot change the certificate.
+    pub fn certificate(&self, certificate: &Certificate) -> String {
+        use CertificateProblem as Problem;
+        let date = certificate
+            .not_after
+            .map(|time| self.date(&time))
+            .unwrap_or_default();
+        let tell = self.either(
+            "Tell the sender of this link.",
+            "Sagen Sie es dem Absender dieses Links.",
+        );
+        let repeated = self.either("The check is repeated.", "Die Prüfung wird wiederholt.");
+        let failing =
+            |english: &'static str, german: &'static str| format!("{} {tell}", self.either(english, german));
+        let unknown = |english: &'static str, german: &'static str| {
+            format!("{} {repeated}", self.either(english, german))
+        };
+        match (certificate.state, certificate.problem) {
+            (CertificateState::Pending, _) => {
+                let text = self.either("This can take a few minutes.", "Das kann einige Minuten dauern.");
+                text.to_owned()
+            }
+            (_, None) => match self.locale {
+                Locale::English => format!("Until {date}."),
+                Locale::German => format!("Bis {date}."),
+            },
+            (_, Some(Problem::NoCertificate)) => failing(
+                "The portal has no certificate for this domain.",
+                "Das Portal hat kein Zertifikat für diese Domain.",
+            ),
+            (_, Some(Problem::WrongName)) => {
+                failing("It is for another name.", "Es gilt für einen anderen Namen.")
+            }
+            (_, Some(Problem::Expired)) => match self.locale {
+                Locale::English => format!("It expired on {date}. {tell}"),
+                Locale::German => format!("Es ist am {date} abgelaufen. {tell}"),
+            },
+            (_, Some(Problem::NotYetValid)) => failing("It is not valid yet.", "Es gilt noch nicht."),
+            (_, Some(Problem::Untrusted)) => failing(
+                "Browsers do not trust its issuer.",
+                "Browser vertrauen seinem Aussteller nicht.",
+            ),
+            (_, Some(Problem::Unreachable)) => unknown(
+                "The portal accepted no connection.",
+                "Das Portal hat keine Verbindung angenommen.",
+            ),
+            (_, Some(Problem::TimedOut)) => unknown(
+                "The portal did not respond in time.",
+                "Das Portal hat nicht rechtzeitig geantwortet.",
+            ),
+            (_, Some(Problem::HandshakeFailed)) => unknown(
+                "The portal ended the connection.",
+                "Das Portal hat die Verbindung beendet.",
+            ),
+        }
+    }
+
+    /// A time as people write it, in UTC.
+    pub fn time(&self, time: &Timestamp) -> String {
+        let (hour, minute, _) = calendar(time).to_hms();
+        let date = self.date(time);
+        match self.locale {
+            Locale::German => format!("{date}, {hour:02}:{minute:02} Uhr (UTC)"),
+            Locale::English => format!("{date}, {hour:02}:{minute:02} (UTC)"),
+        }
+    }
+
+    /// The day of a time, in UTC.
+    fn date(&self, time: &Timestamp) -> String {
+        let time = calendar(time);
+        let (year, month, day) = (time.year(), time.month(), time.day());
+        match self.locale {
+            Locale::German => {
+                let month = GERMAN_MONTHS.get(usize::from(u8::from(month) - 1));
+                format!("{day}. {} {year}", month.copied().unwrap_or_default())
+            }
+            Locale::English => format!("{day} {month} {year}"),
+        }
+    }
+}
+
+/// A timestamp is between 1970 and 9999, which the calendar has.
+fn calendar(time: &Timestamp) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(time.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 const GERMAN_MONTHS: [&str; 12] = [
@@ -238,29 +356,29 @@ const GERMAN_MONTHS: [&str; 12] = [
 fn english_summary(status: Status, routing: Routing) -> Summary {
     match (status, routing) {
         (Status::Pending, _) => Summary {
-            class: "open",
+            mark: Mark::Waiting,
             title: "Not verified yet",
             sentence: "This domain is not verified yet. The portal serves it as soon as a check finds its DNS records.",
             steps: &[
                 "Open the DNS settings of the zone at your DNS provider.",
-                "Add every record of this page that is not found yet, exactly as it is shown.",
-                "Then choose “Check again”. Some DNS providers need a few minutes until all their name servers answer.",
+                "Add the records below, exactly as they are shown. Change those that have a wrong value.",
+                "Choose “Check again”. Some DNS providers need a few minutes until all their name servers answer.",
             ],
         },
         (Status::Verified, Routing::Routed) => Summary {
-            class: "good",
+            mark: Mark::Good,
             title: "Verified and connected",
             sentence: "This domain is verified, and its visitors reach the portal.",
             steps: &["Keep the records. They are checked regularly."],
         },
         (Status::Verified, Routing::Proxied) => Summary {
-            class: "good",
+            mark: Mark::Good,
             title: "Verified, behind a proxy",
             sentence: "This domain is verified. A proxy receives its traffic and hides where it leads.",
             steps: &["Keep the records. Let the proxy send its visitors to the portal."],
         },
         (Status::Verified, Routing::Elsewhere) => Summary {
-            class: "open",
+            mark: Mark::Warning,
             title: "Verified, but not connected",
             sentence: "This domain is verified, but its visitors do not reach the portal: its traffic goes elsewhere.",
             steps: &[
@@ -269,27 +387,27 @@ fn english_summary(status: Status, routing: Routing) -> Summary {
             ],
         },
         (Status::Verified, Routing::Unknown) => Summary {
-            class: "open",
+            mark: Mark::Warning,
             title: "Verified, connection unknown",
             sentence: "This domain is verified, but DNS gave no definite answer about where its traffic goes.",
             steps: &["Keep the records. The check is repeated."],
         },
         (Status::Failing, _) => Summary {
-            class: "bad",
+            mark: Mark::Bad,
             title: "The proof is missing",
             sentence: "The portal still serves this domain, but the records that prove it are no longer found.",
             steps: &[
                 "Restore the records soon. If they stay missing, the portal stops serving the domain.",
-                "Then choose “Check again”.",
+                "Choose “Check again”.",
             ],
         },
         (Status::Failed, _) => Summary {
-            class: "bad",
+            mark: Mark::Bad,
             title: "Not connected",
             sentence: "The portal does not serve this domain. The result of the last check says why.",
             steps: &[
-                "Add every record of this page that is not found, exactly as it is shown.",
-                "Then choose “Check again”. Without that, the domain is checked rarely or no longer at all.",
+                "Add the records below, exactly as they are shown. Change those that have a wrong value.",
+                "Choose “Check again”. Without that, the domain is checked rarely or no longer at all.",
             ],
         },
     }
@@ -298,29 +416,29 @@ fn english_summary(status: Status, routing: Routing) -> Summary {
 fn german_summary(status: Status, routing: Routing) -> Summary {
     match (status, routing) {
         (Status::Pending, _) => Summary {
-            class: "open",
+            mark: Mark::Waiting,
             title: "Noch nicht bestätigt",
             sentence: "Diese Domain ist noch nicht bestätigt. Das Portal bedient sie, sobald eine Prüfung ihre DNS-Einträge findet.",
             steps: &[
                 "Öffnen Sie bei Ihrem DNS-Anbieter die DNS-Einstellungen der Zone.",
-                "Tragen Sie jeden Eintrag dieser Seite ein, der noch nicht gefunden wurde, genau so, wie er hier steht.",
-                "Wählen Sie dann „Erneut prüfen“. Manche DNS-Anbieter brauchen einige Minuten, bis alle ihre Nameserver antworten.",
+                "Tragen Sie die Einträge unten genau so ein, wie sie hier stehen. Ändern Sie die, die einen falschen Wert haben.",
+                "Wählen Sie „Erneut prüfen“. Manche DNS-Anbieter brauchen einige Minuten, bis alle ihre Nameserver antworten.",
             ],
         },
         (Status::Verified, Routing::Routed) => Summary {
-            class: "good",
+            mark: Mark::Good,
             title: "Bestätigt und verbunden",
             sentence: "Diese Domain ist bestätigt, und ihre Besucher erreichen das Portal.",
             steps: &["Behalten Sie die Einträge bei. Sie werden regelmäßig geprüft."],
         },
         (Status::Verified, Routing::Proxied) => Summary {
-            class: "good",
+            mark: Mark::Good,
             title: "Bestätigt, hinter einem Proxy",
             sentence: "Diese Domain ist bestätigt. Ein Proxy empfängt ihren Datenverkehr und verdeckt, wohin er führt.",
             steps: &["Behalten Sie die Einträge bei. Lassen Sie den Proxy die Besucher zum Portal leiten."],
         },
         (Status::Verified, Routing::Elsewhere) => Summary {
-            class: "open",
+            mark: Mark::Warning,
             title: "Bestätigt, aber nicht verbunden",
             sentence: "Diese Domain ist bestätigt, aber ihre Besucher erreichen das Portal nicht. Der Datenverkehr der Domain geht an ein anderes Ziel.",
             steps: &[
@@ -329,27 +447,27 @@ fn german_summary(status: Status, routing: Routing) -> Summary {
             ],
         },
         (Status::Verified, Routing::Unknown) => Summary {
-            class: "open",
+            mark: Mark::Warning,
             title: "Bestätigt, Verbindung unbekannt",
             sentence: "Diese Domain ist bestätigt, aber das DNS hat nicht eindeutig beantwortet, wohin ihr Datenverkehr geht.",
             steps: &["Behalten Sie die Einträge bei. Die Prüfung wird wiederholt."],
         },
         (Status::Failing, _) => Summary {
-            class: "bad",
+            mark: Mark::Bad,
             title: "Der Nachweis fehlt",
             sentence: "Das Portal bedient diese Domain noch, aber die Einträge, die den Besitz nachweisen, sind nicht mehr zu finden.",
             steps: &[
                 "Stellen Sie die Einträge bald wieder her. Fehlen sie weiter, bedient das Portal die Domain nicht mehr.",
-                "Wählen Sie dann „Erneut prüfen“.",
+                "Wählen Sie „Erneut prüfen“.",
             ],
         },
         (Status::Failed, _) => Summary {
-            class: "bad",
+            mark: Mark::Bad,
             title: "Nicht verbunden",
             sentence: "Das Portal bedient diese Domain nicht. Das Ergebnis der letzten Prüfung nennt den Grund.",
             steps: &[
-                "Tragen Sie jeden Eintrag dieser Seite ein, der nicht gefunden wurde, genau so, wie er hier steht.",
-                "Wählen Sie dann „Erneut prüfen“. Sonst wird die Domain nur noch selten oder gar nicht mehr geprüft.",
+                "Tragen Sie die Einträge unten genau so ein, wie sie hier stehen. Ändern Sie die, die einen falschen Wert haben.",
+                "Wählen Sie „Erneut prüfen“. Sonst wird die Domain nur noch selten oder gar nicht mehr geprüft.",
             ],
         },
     }
