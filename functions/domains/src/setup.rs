@@ -17,6 +17,7 @@ use http::{
 };
 use shared::{
     app::App,
+    hash::sha256_base64,
     http::{
         Problem, ProblemCode,
         body::Body,
@@ -39,9 +40,7 @@ use verification::{Network, findings};
 use crate::setup_page::{self, SetupView};
 
 /// The page has no script and no inline style. Its images are the agency's.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; img-src https:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-);
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src https:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
@@ -179,7 +178,7 @@ async fn get_setup(
     let setup = match link.open(&app).await {
         Err(problem) if problem.code == ProblemCode::NotFound && prefers_html(&headers) => {
             let html = setup_page::render_ended(locale);
-            return Ok((StatusCode::NOT_FOUND, page(html)?).into_response());
+            return Ok((StatusCode::NOT_FOUND, page(html, &ended_policy())?).into_response());
         }
         setup => setup?,
     };
@@ -197,7 +196,7 @@ async fn get_setup(
         path: &link.path(&app),
         reload,
     };
-    let mut response = page(setup_page::render(&view, locale))?.into_response();
+    let mut response = page(setup_page::render(&view, locale), POLICY)?.into_response();
     if reload && domain.status == Status::Pending {
         response
             .headers_mut()
@@ -206,12 +205,21 @@ async fn get_setup(
     Ok(response)
 }
 
+/// The page of a link that is not valid has one inline style, and nothing else.
+fn ended_policy() -> String {
+    let hash = sha256_base64(setup_page::ENDED_STYLE);
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    )
+}
+
 /// A rendered page with its policy.
-fn page(html: Result<String, askama::Error>) -> Result<impl IntoResponse, Problem> {
+fn page(html: Result<String, askama::Error>, policy: &str) -> Result<impl IntoResponse + use<>, Problem> {
     let html = html.map_err(|_| ProblemCode::Internal)?;
+    let policy = HeaderValue::from_str(policy).map_err(|_| ProblemCode::Internal)?;
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (CONTENT_SECURITY_POLICY, POLICY),
+        (CONTENT_SECURITY_POLICY, policy),
     ];
     Ok((headers, html))
 }

@@ -90,13 +90,18 @@ fn findings<'a>(check: &'a Check, german: &'a [FindingText], words: &Words) -> V
         .collect()
 }
 
-/// The page of a link that does not exist, has expired or was deleted. It has no style sheet, because no portal is known.
+/// The style of the page of a link that is not valid. The page has it inline: a style sheet of its own would need a path without a
+/// token, and no portal is known.
+pub const ENDED_STYLE: &str = include_str!("../templates/setup_ended.css");
+
+/// The page of a link that does not exist, has expired or was deleted.
 ///
 /// # Errors
 /// As those of [`render`].
 pub fn render_ended(locale: Locale) -> Result<String, askama::Error> {
     let words = Words::of(locale);
-    EndedPage { words }.render()
+    let style = ENDED_STYLE;
+    EndedPage { words, style }.render()
 }
 
 /// The style sheet of the page: the colours and the font of the agency or client as custom properties, then the page's own rules.
@@ -138,6 +143,7 @@ fn declarations(values: impl IntoIterator<Item = (&'static str, Option<String>)>
 #[template(path = "setup_ended.html", whitespace = "minimize")]
 struct EndedPage {
     words: &'static Words,
+    style: &'static str,
 }
 
 #[derive(Template)]

@@ -1,6 +1,7 @@
 use http::Method;
 use local::system::System;
 use serde_json::json;
+use shared::hash::sha256_base64;
 
 use crate::harness::{Api, BRANDING, DOMAINS, START, cname, id, path, property, setup_token};
 
@@ -175,6 +176,14 @@ async fn a_browser_gets_a_page_in_its_language_under_a_strict_policy() {
         answer.text
     );
     assert_eq!(get("/portal/setup/guess", "de").await.text, answer.text);
+    // Its policy allows its one inline style.
+    let (_, style) = answer.text.split_once("<style>").unwrap();
+    let (style, _) = style.split_once("</style>").unwrap();
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+        sha256_base64(style)
+    );
+    assert_eq!(answer.header("content-security-policy"), Some(&*policy));
     // A program gets JSON, whatever else it accepts.
     for accept in ["*/*", "application/json", "application/json, text/html"] {
         let answer = api
