@@ -4,15 +4,12 @@ use std::{convert::Infallible, time::Instant};
 
 use axum::{
     Extension,
-    extract::{FromRequestParts, Path, Request, State},
-    middleware::{Next, from_fn},
+    extract::{FromRequestParts, Path, State},
     response::{IntoResponse, Response},
 };
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{
-        ACCEPT, ACCEPT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, REFRESH,
-    },
+    header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFRESH},
     request::Parts,
 };
 use shared::{
@@ -42,18 +39,13 @@ use crate::setup_page::{self, SetupView};
 /// The page has no script and no inline style. Its images are the agency's.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src https:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
-
 pub fn router() -> OpenApiRouter<App> {
-    let public = OpenApiRouter::new()
+    OpenApiRouter::new()
+        .routes(routes!(create_setup_link, delete_setup_link))
         .routes(routes!(get_setup))
         .routes(routes!(verify_setup))
         .routes(routes!(get_setup_records))
         .routes(routes!(get_setup_style))
-        .layer(from_fn(keep_secret));
-    OpenApiRouter::new()
-        .routes(routes!(create_setup_link, delete_setup_link))
-        .merge(public)
 }
 
 problems!(CreateProblems: USER ADMIN AGENCY BODY, [NotFound]);
@@ -61,15 +53,6 @@ problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
 problems!(SetupProblems: , [NotFound, Internal, Unavailable, Timeout]);
 problems!(RecordsProblems: , [InvalidParameter, NotFound, Internal, Unavailable, Timeout]);
 problems!(VerifyProblems: , [NotFound, TooManyRequests, Internal, Unavailable, Timeout]);
-
-/// The token is in the path: it must not get into a referrer or a search engine. Responses are `no-store` by default.
-async fn keep_secret(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
-    response
-}
 
 /// Create the setup link of a custom domain
 ///

@@ -16,7 +16,10 @@ use axum::{
 use futures_util::FutureExt;
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
@@ -42,6 +45,11 @@ pub struct RequestId(pub String);
 
 /// The response header with the request's id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
+/// The paths of setup links. Their token must not get into a referrer or a search engine, whatever the response is.
+const SECRET_PATHS: &str = "/portal/setup/";
 
 /// The time after which the response is `504`. Lambda ends the function after 15 s.
 const TIME_LIMIT: Duration = Duration::from_secs(14);
@@ -123,6 +131,8 @@ async fn measure(mut request: Request, next: Next) -> Response {
 
 async fn add_default_headers(request: Request, next: Next) -> Response {
     let request_id = request_id(request.extensions());
+    // In front of it may be the base path.
+    let has_secret_path = request.uri().path().contains(SECRET_PATHS);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(request_id) {
@@ -132,6 +142,10 @@ async fn add_default_headers(request: Request, next: Next) -> Response {
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if has_secret_path {
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
+    }
     response
 }
 

@@ -1,16 +1,20 @@
 //! Headers of responses.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, future::pending};
 
-use axum::{Router, body::Body};
-use http::{HeaderMap, Request};
+use aws_sdk_dynamodb::types::AttributeValue;
+use axum::{Router, body::Body, routing::get};
+use http::{HeaderMap, Method, Request};
 use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequestContext, request::RequestContext};
+use local::{fault::Fault, system::System};
+use serde_json::json;
 use tower::ServiceExt;
 
 use super::{Convention, assert_departures};
 use crate::harness::{
     Answer, Api, DOMAINS,
     operations::{Names, Operation, SampleTenant, operations},
+    path, setup_token,
 };
 
 /// What caches may do with a public response that has an `ETag`.
@@ -106,6 +110,73 @@ async fn every_response_says_what_caches_may_do_and_has_a_request_id_of_its_own(
     assert_common(&options, "no-store");
     note(&options);
     assert_eq!(ids.len(), count);
+}
+
+/// The token of a setup link is in the path. It must not get into a referrer or a search engine.
+#[tokio::test]
+async fn every_response_below_a_setup_link_has_the_headers_that_keep_its_token() {
+    let mut seen = BTreeSet::new();
+    let mut note = |answer: &Answer| {
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("x-robots-tag", "noindex"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{answer:?}");
+        }
+        seen.insert(answer.status.as_u16());
+    };
+    let api = Api::build(System::builder().counted().set("API_BASE_PATH", "/v1")).await;
+    let owner = api.agency("org_acme").await;
+    let domain = owner.custom_domain("portal.acme.test").await;
+    let link = owner
+        .post(&format!("{}/setup-link", path(&domain)), json!({}))
+        .await
+        .expect(201);
+    let page = format!("/v1/portal/setup/{}", setup_token(&link));
+    let unknown = format!("/portal/setup/{}", "A".repeat(43));
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let visitor = api.visitor();
+    for (method, path, headers) in [
+        (Method::GET, page.clone(), &[][..]),
+        (Method::HEAD, page.clone(), &[]),
+        (Method::GET, page.clone(), &[("accept", "text/html")]),
+        (Method::GET, format!("{page}/style.css"), &[]),
+        (Method::GET, format!("{page}/records?format=text"), &[]),
+        (Method::GET, format!("{page}/records"), &[]),
+        (Method::GET, format!("{page}/nowhere"), &[]),
+        (Method::GET, unknown.clone(), &[]),
+        (Method::GET, unknown, &[("accept", "text/html")]),
+        (Method::GET, "/portal/setup/guess".to_owned(), &[]),
+        (Method::OPTIONS, page.clone(), &[]),
+        (Method::DELETE, page.clone(), &[]),
+        (Method::GET, format!("{page}/verify"), &[]),
+        (Method::POST, format!("{page}/verify"), &[form]),
+        (Method::POST, format!("{page}/verify"), &[]),
+    ] {
+        note(&visitor.raw(method, &path, headers, "").await);
+    }
+    api.inject(Fault::throttle().times(4));
+    note(&visitor.get(&page).await);
+    let unreadable = AttributeValue::S("red;}".to_owned());
+    api.set_attribute("org_acme", "#2BRANDING", "primaryColor", unreadable)
+        .await;
+    note(&visitor.get(&page).await);
+    let secret = "x".repeat(32);
+    let closed = Api::with(&[("ORIGIN_SECRET", &secret)]).await;
+    note(&closed.visitor().get("/portal/setup/guess").await);
+    // Nothing here waits for a socket, so that the time can be paused.
+    tokio::time::pause();
+    let handlers = Router::new().route("/portal/setup/{token}", get(pending::<&str>));
+    let edge = shared::http::service(handlers, api.app.clone());
+    let request = Request::get(&page).body(Body::empty()).unwrap();
+    note(&Answer::read(page, edge.oneshot(request).await.unwrap()).await);
+    assert_eq!(
+        seen.into_iter().collect::<Vec<_>>(),
+        [200, 204, 303, 400, 403, 404, 405, 429, 500, 503, 504]
+    );
+    let answer = api.visitor().get("/portal/branding?host=acme.test").await;
+    assert_eq!(answer.header("x-robots-tag"), None);
 }
 
 /// So that a terminal shows its prompt on a line of its own.
