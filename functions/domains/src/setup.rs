@@ -344,7 +344,7 @@ fn as_table(domain: &PortalDomain) -> String {
     rows.iter().map(line).collect()
 }
 
-/// The records as lines of a zone file. An `ALIAS` is not a type of the DNS, so it is a comment.
+/// The records as lines of a zone file. `ALIAS` is not a type of the DNS, so such a record is a comment.
 fn as_zone(domain: &PortalDomain) -> String {
     let line = |record: &DnsRecord| {
         let (name, value, kind) = (&record.name, &record.value, record.kind.as_str());
@@ -353,7 +353,9 @@ fn as_zone(domain: &PortalDomain) -> String {
             RecordType::Cname => format!("{name}. 300 IN CNAME {value}.\n"),
             RecordType::A | RecordType::Aaaa => format!("{name}. 300 IN {kind} {value}\n"),
             RecordType::Alias => {
-                format!("; {name}. ALIAS {value}. (not a standard type: see your provider)\n")
+                format!(
+                    "; Zone files have no ALIAS record. Add it at your DNS provider: {name}. ALIAS {value}.\n"
+                )
             }
         }
     };
