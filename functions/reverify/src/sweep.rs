@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// No check starts with less time than this: the queries for its domain and for the holder take 6 s each at most, and then
-/// the result is written. A check that waits for others in addition is cancelled at the end, and stays due.
+/// the result is written. The handshake with the edge takes what remains before that, and 3 s at most. A check that waits for others in addition is cancelled at the end, and stays due.
 const CHECK_TIME: Duration = Duration::from_secs(15);
 /// The end of the sweep's time, in which checks are cancelled and the report is made.
 const REPORT_RESERVE: Duration = Duration::from_millis(1500);

@@ -176,11 +176,11 @@ pub enum CertificateProblem {
     NotYetValid,
     /// No public certificate authority vouches for it.
     Untrusted,
-    /// The edge does not accept connections.
+    /// The edge does not accept connections, or has no address.
     Unreachable,
     /// The handshake took more than 3 seconds.
     TimedOut,
-    /// The edge ended the handshake without a certificate, for another reason than that it has none.
+    /// The handshake failed for another reason.
     HandshakeFailed,
 }
 

@@ -90,12 +90,19 @@ impl DomainRecord {
 
     /// The update that makes this record `after`.
     pub(super) fn update_to(&self, after: &Self) -> Result<AttributeUpdate> {
-        Ok(AttributeUpdate::between(&self.item()?, &after.item()?))
+        // The keys of the indexes follow from the domain, but an item that was stored before an index lacks its keys.
+        let keys = [keys::DUE, keys::DUE_AT, keys::HOSTS, keys::HOST];
+        Ok(AttributeUpdate::between(&self.item()?, &after.item()?, &keys))
     }
 
     /// The domain.
     pub fn domain(&self) -> &Domain {
         &self.stored.value
+    }
+
+    /// The domain alone.
+    pub fn into_domain(self) -> Domain {
+        self.stored.value
     }
 
     /// Whether another domain of this client may redirect to this one.
@@ -157,8 +164,8 @@ struct VerifyTimes {
 /// How the write of a check's result ended.
 #[derive(Debug)]
 pub enum Checked {
-    /// It took effect.
-    Written(Box<Domain>),
+    /// It took effect. This is the domain as it is stored now.
+    Written(Box<DomainRecord>),
     /// Another write came first. This is the domain as that write left it.
     Superseded(Box<Domain>),
     /// The holder of the hostname changed since it was read. Nothing was written.
@@ -369,7 +376,7 @@ impl<'a> Rewrite<'a> {
     }
 
     fn written(&self) -> Checked {
-        Checked::Written(Box::new(self.after().clone()))
+        Checked::Written(Box::new(self.record.clone()))
     }
 
     /// How the write ended whose condition failed on this item, which is empty if the domain was deleted.

@@ -1,7 +1,7 @@
 //! One DynamoDB transaction: its writes, their conditions, and the conditions that failed.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -333,17 +333,17 @@ pub(super) struct AttributeUpdate {
 }
 
 impl AttributeUpdate {
-    /// Sets the attributes that `after` has and `before` has not, and removes those that only `before` has. What is equal in both is
-    /// left as it is, because another write may change it meanwhile.
-    pub(super) fn between(before: &Item, after: &Item) -> Self {
-        let changed = before
-            .keys()
-            .chain(after.keys().filter(|name| !before.contains_key(*name)));
-        let changed: Vec<_> = changed
-            .filter(|name| before.get(*name) != after.get(*name))
-            .map(String::as_str)
+    /// Sets or removes the attributes that differ between the items, and those of `always`. Another write may change the others
+    /// meanwhile.
+    pub(super) fn between(before: &Item, after: &Item, always: &[&str]) -> Self {
+        let names: BTreeSet<_> = before.keys().chain(after.keys()).map(String::as_str).collect();
+        let differ = |name: &&str| !always.contains(name) && before.get(*name) != after.get(*name);
+        let names: Vec<_> = names
+            .into_iter()
+            .filter(differ)
+            .chain(always.iter().copied())
             .collect();
-        Self::from_item(&changed, after)
+        Self::from_item(&names, after)
     }
 
     /// Sets each of `names` to its value in `item`, and removes the attributes that `item` does not have.

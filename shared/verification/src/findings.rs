@@ -180,8 +180,11 @@ pub(crate) fn problem(findings: &[Finding]) -> Option<&Finding> {
 pub(crate) fn warn_of_contest(domain: &Domain, findings: &mut Vec<Finding>, german: &mut Vec<FindingText>) {
     let warned = findings.iter().any(|finding| finding.code == Code::Contested);
     if !warned && findings.len() < MAX_FINDINGS {
+        // A check of an earlier version has no German texts.
+        if german.len() == findings.len() {
+            german.push(contest_warning(domain, Locale::German).into_text());
+        }
         findings.push(contest_warning(domain, Locale::English));
-        german.push(contest_warning(domain, Locale::German).into_text());
     }
 }
 
@@ -1268,7 +1271,7 @@ impl<'a> Explainer<'a> {
                 say!(
                     self.locale,
                     "a name that {alias} leads to",
-                    "einem Namen, zu dem {alias} führt"
+                    "einem Ziel von {alias}"
                 )
             }
             _ => text(&step.name),
@@ -1404,7 +1407,7 @@ impl<'a> Explainer<'a> {
                 say!(
                     locale,
                     "The name servers that {name} is delegated to do not exist, or do not have its zone.",
-                    "Die Nameserver, an die {name} delegiert ist, gibt es nicht, oder sie haben die Zone nicht."
+                    "Die Nameserver der Delegation von {name} gibt es nicht, oder sie haben die Zone nicht."
                 ),
                 say!(
                     locale,
@@ -1443,7 +1446,7 @@ impl<'a> Explainer<'a> {
                 say!(
                     locale,
                     "The DNS resolvers of the portal do not answer, so {name} could not be checked.",
-                    "Die DNS-Resolver des Portals antworten nicht, also konnte {name} nicht geprüft werden."
+                    "Die DNS-Resolver des Portals antworten nicht, also war die Prüfung von {name} nicht möglich."
                 ),
                 say!(
                     locale,

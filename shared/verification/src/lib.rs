@@ -181,6 +181,14 @@ impl Settled {
     }
 }
 
+fn with_certificate(domain: Domain, presented: Presented, now: Timestamp) -> Domain {
+    let routed = now.since(domain.history.routed_at.unwrap_or(now));
+    Domain {
+        tls: Some(presented.certificate(routed, now)),
+        ..domain
+    }
+}
+
 impl<'a> Checker<'a> {
     pub fn new(app: &'a App, network: &'a Network) -> Self {
         Self {
@@ -248,13 +256,14 @@ impl<'a> Checker<'a> {
                 moves,
                 decided,
             } = self.outcome(&observed, holder.as_ref(), now);
-            if domain.needs_certificate() {
+            // A domain that begins to be served has its handshake after this write: an edge that gets certificates on demand asks
+            // whether the host is served.
+            if domain.needs_certificate() && before.serves() {
                 if presented.is_none() {
                     presented = self.presented(&domain, &observed.evidence, now, deadline).await;
                 }
                 if let Some(presented) = presented.clone() {
-                    let routed = now.since(domain.history.routed_at.unwrap_or(now));
-                    domain.tls = Some(presented.certificate(routed, now));
+                    domain = with_certificate(domain, presented, now);
                 }
             }
             let mut agencies = Vec::new();
@@ -275,10 +284,19 @@ impl<'a> Checker<'a> {
                 .finish_check(author, now, change, holder_change, &mut retry)
                 .await?;
             match written {
-                Checked::Written(domain) => {
+                Checked::Written(record) => {
+                    drop(permits);
+                    let evidence = &observed.evidence;
+                    let domain = match record.domain().needs_certificate() && !before.serves() {
+                        true => {
+                            self.add_certificate(*record, evidence, author, deadline, turns)
+                                .await
+                        }
+                        false => record.into_domain(),
+                    };
                     return Ok(Settled::Written {
                         before,
-                        domain,
+                        domain: Box::new(domain),
                         decided,
                         moved: moves,
                     });
@@ -291,6 +309,40 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// The domain with the certificate that the edge presents. If it cannot be written, the next check finds it.
+    async fn add_certificate(
+        &self,
+        record: DomainRecord,
+        evidence: &Evidence,
+        author: Author<'_>,
+        deadline: Instant,
+        turns: &Turns,
+    ) -> Domain {
+        let (now, domain) = (self.app.clock.now(), record.domain());
+        let Some(presented) = self.presented(domain, evidence, now, deadline).await else {
+            return record.into_domain();
+        };
+        let after = with_certificate(domain.clone(), presented, now);
+        let agency = after.agency_id.clone();
+        let changed = store::changes_counters(domain, &after).then_some(agency);
+        let _permits = turns.take(changed.into_iter().collect()).await;
+        let change = Change {
+            before: &record,
+            after,
+        };
+        let mut retry = Retry::until(deadline).up_to(SCHEDULED_ATTEMPTS);
+        let written = self
+            .app
+            .store
+            .finish_check(author, now, change, None, &mut retry)
+            .await;
+        match written {
+            Ok(Checked::Written(record)) => record.into_domain(),
+            Ok(Checked::Superseded(domain)) => *domain,
+            Ok(Checked::HolderChanged) | Err(_) => record.into_domain(),
+        }
+    }
+
     /// What the edge presents for the hostname. `None`: it was not asked.
     async fn presented(
         &self,
@@ -299,7 +351,7 @@ impl<'a> Checker<'a> {
         now: Timestamp,
         deadline: Instant,
     ) -> Option<Presented> {
-        if self.handshakes.is_unreachable() {
+        if self.handshakes.is_unresponsive() {
             return None;
         }
         let deadline = deadline.checked_sub(WRITE_RESERVE)?;
@@ -307,7 +359,7 @@ impl<'a> Checker<'a> {
         let operator = Operator::from(&*self.app.config);
         let packets = dns.limits.packets.saturating_sub(evidence.packets);
         let addresses = dns.edge_addresses(domain, &operator, &self.session, packets);
-        let addresses = timeout_at(deadline.into(), addresses).await.ok()?;
+        let addresses = timeout_at(deadline.into(), addresses).await.ok()??;
         edge.presented(&domain.hostname, &addresses, &self.handshakes, now, deadline)
             .await
     }

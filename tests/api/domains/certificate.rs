@@ -1,13 +1,17 @@
 //! The certificate that the edge presents for a domain.
 
+use std::sync::Arc;
+
+use futures::{future::join_all, join};
 use local::system::Builder;
 use serde_json::{Value, json};
+use tokio::{sync::Notify, task::yield_now};
 
 use super::system;
 use crate::harness::{
     Api, DAY, MINUTE, START, cname,
     edge::{Authority, NO_CERTIFICATE, PROTOCOL_VERSION, Presented, TlsEdge, self_signed},
-    path, txt,
+    txt,
 };
 
 const NAME: &str = "portal.acme.test";
@@ -191,8 +195,6 @@ async fn a_sweep_asks_the_edge_too() {
     let seen = api.sweep_when_due(&domain).await;
     assert_eq!(tls(&seen), ("ready", None));
     assert_eq!((edge.take_asked().len(), not_ready(&api).await), (1, json!(0)));
-    // The last write wins over one of the same version.
-    assert_eq!(api.owner_of(&domain).get(&path(&domain)).await.expect(200), seen);
 }
 
 #[tokio::test]
@@ -208,22 +210,76 @@ async fn an_apex_is_asked_for_at_the_configured_addresses() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_public_is_not_asked() {
+async fn a_host_is_served_before_its_first_handshake() {
+    let authority = Authority::new(None);
+    let end = Arc::new(Notify::new());
+    let edge = TlsEdge::start(Presented::NothingUntil(Arc::clone(&end))).await;
+    let api = Api::build(behind(&edge, &authority)).await;
+    let domain = api.agency("org_acme").await.custom_domain(NAME).await;
+    serve(&api, &[cname(&domain)]);
+    let handshake = async {
+        while edge.take_asked().is_empty() {
+            yield_now().await;
+        }
+        // An edge that gets certificates on demand asks this.
+        assert!(api.serves(NAME).await);
+        end.notify_one();
+    };
+    let (domain, ()) = join!(api.verify(&domain), handshake);
+    assert_eq!(tls(&domain), ("unknown", Some("handshake-failed")));
+    assert_eq!(api.now(&domain).await, domain);
+}
+
+#[tokio::test]
+async fn the_count_is_exact_with_checks_at_once() {
+    let authority = Authority::new(None);
+    let edge = TlsEdge::start(Presented::Alert(NO_CERTIFICATE[0])).await;
+    let api = Api::build(behind(&edge, &authority)).await;
+    let acme = api.agency("org_acme").await;
+    let mut domains = Vec::new();
+    for label in ["a", "b", "c", "d", "e", "f"] {
+        domains.push(acme.custom_domain(&format!("{label}.acme.test")).await);
+    }
+    let records: Vec<_> = domains.iter().map(cname).collect();
+    serve(&api, &records);
+    api.advance(MINUTE + MINUTE);
+    join!(api.reverify(), api.reverify());
+    assert_eq!(not_ready(&api).await, 6);
+
+    edge.present(Presented::Nothing);
+    api.advance(DAY + DAY);
+    let acme = api.user("org_acme", "owner");
+    let verify = join_all(domains[..3].iter().map(|domain| acme.verify(domain)));
+    join!(api.reverify(), api.reverify(), verify);
+    assert_eq!(not_ready(&api).await, 0);
+    for domain in &domains {
+        assert_eq!(tls(&api.now(domain).await).0, "unknown");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_public_is_asked_only_if_it_is_configured() {
+    for (addresses, expected) in [
+        ("127.0.0.1", ("ready", None)),
+        ("127.0.0.80", ("unknown", Some("unreachable"))),
+    ] {
+        check_without_private_addresses(addresses, expected).await;
+    }
+}
+
+async fn check_without_private_addresses(addresses: &str, expected: (&str, Option<&str>)) {
     let authority = Authority::new(None);
     let edge = TlsEdge::start(authority.certificate(NAME, VALID)).await;
     let builder = behind(&edge, &authority);
     let api = Api::build(
         builder
+            .set("PORTAL_ADDRESSES", addresses)
             .set("DNS_MODE", "recursive")
             .set("DNS_ALLOW_PRIVATE", "false"),
     )
     .await;
     let domain = api.agency("org_acme").await.custom_domain(NAME).await;
     serve(&api, &[cname(&domain)]);
-    let domain = api.verify(&domain).await;
-    assert_eq!(
-        (&domain["status"], &domain["tls"]),
-        (&json!("verified"), &Value::Null)
-    );
-    assert!(edge.take_asked().is_empty());
+    assert_eq!(tls(&api.verify(&domain).await), expected);
+    assert_eq!(edge.take_asked().len(), usize::from(addresses == "127.0.0.1"));
 }

@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinHandle,
 };
 use tokio_rustls::LazyConfigAcceptor;
@@ -36,6 +37,8 @@ pub enum Presented {
     Alert(u8),
     /// The connection is closed.
     Nothing,
+    /// The same when this is notified.
+    NothingUntil(Arc<Notify>),
 }
 
 /// Dropping it stops it.
@@ -153,5 +156,6 @@ async fn serve(stream: TcpStream, presented: Presented, asked: Arc<Mutex<Vec<Str
             _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await;
         }
         Presented::Nothing => {}
+        Presented::NothingUntil(end) => end.notified().await,
     }
 }

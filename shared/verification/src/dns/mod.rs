@@ -38,6 +38,8 @@ pub use evidence::{Evidence, Proof};
 pub use session::Session;
 pub use wire::Limits;
 
+/// Messages for the look-up of the target's addresses: two types, two resolvers.
+const EDGE_PACKETS: u32 = 4;
 /// The port of the system's resolvers.
 const PORT: u16 = 53;
 
@@ -144,47 +146,44 @@ impl Dns {
         has_address(v4) || has_address(v6)
     }
 
-    /// The addresses of the domain's target, which are those of the edge, within `packets` and the time of one query. They
-    /// are looked up once in a session.
-    /// For an apex name they are the configured ones, if there are any.
+    /// The addresses of the edge: for an apex name the configured ones, otherwise those of the domain's target, which are looked up
+    /// once in a session, in the time of one query. `None`: the check has too few `packets` left.
     pub(crate) async fn edge_addresses(
         &self,
         domain: &Domain,
         operator: &Operator<'_>,
         session: &Session,
         packets: u32,
-    ) -> Vec<IpAddr> {
+    ) -> Option<Vec<IpAddr>> {
+        let configured = || operator.addresses.to_vec();
         if domain.apex.is_some() && !operator.addresses.is_empty() {
-            return operator.addresses.to_vec();
+            return Some(configured());
+        }
+        if packets < EDGE_PACKETS {
+            return None;
         }
         let find = async || {
-            let target = domain
-                .token
-                .as_ref()
-                .map(|token| token.cname_target(operator.names));
-            let target = target.as_deref().and_then(fqdn)?;
-            let limits = Limits {
-                packets,
+            let token = domain.token.as_ref()?;
+            let target = fqdn(&token.cname_target(operator.names))?;
+            let dns = self.clone().with_limits(Limits {
+                packets: EDGE_PACKETS,
                 check: self.limits.query,
                 ..self.limits
-            };
-            let dns = self.clone().with_limits(limits);
+            });
             let client = Client::new(&dns, session, operator, None);
             let (v4, v6) = join!(
                 client.resolve_kind(&target, RecordType::A),
                 client.resolve_kind(&target, RecordType::AAAA),
             );
+            let is_ours =
+                |address: &IpAddr| client.may_query(*address) || operator.addresses.contains(address);
             let addresses = v4.into_iter().chain(v6).flatten();
-            let addresses: Vec<_> = addresses.filter(|address| client.may_query(*address)).collect();
+            let addresses: Vec<_> = addresses.filter(is_ours).collect();
             (!addresses.is_empty()).then_some(addresses)
         };
-        let found = session
-            .edge_addresses
-            .get_or_try_init(async || find().await.ok_or(()));
-        match found.await {
-            Ok(addresses) => addresses.clone(),
-            Err(()) => Vec::new(),
-        }
+        // A failure is kept too: otherwise each check of a sweep would wait for the resolvers, one after another.
+        let find = async || find().await.unwrap_or_else(configured);
+        Some(session.edge_addresses.get_or_init(find).await.clone())
     }
 
     #[must_use]
