@@ -87,9 +87,17 @@ pub async fn replay(system: &System, mut each: impl FnMut(&Value, &Value, &Retur
         if let Some(from) = step["id"].as_str() {
             event = with_id(event, &ids[from]);
         }
+        if let Some(request) = step.get("request") {
+            let references = ids.iter().map(|(name, id)| (format!("${name}"), id));
+            let body = references.fold(request.to_string(), |body, (name, id)| body.replace(&name, id));
+            event["body"] = body.into();
+        }
         let returned = invoke(&system.app, function(step), event.clone()).await;
         let body: Value = serde_json::from_str(&returned.body).unwrap_or_default();
-        if let Some(id) = body["id"].as_str() {
+        // Of a setup link it is the token, at the end of its address.
+        if let (201, Some(id)) = (returned.status, body["id"].as_str().or(body["url"].as_str())) {
+            let name = step["as"].as_str().unwrap_or(name);
+            let (_, id) = id.rsplit_once('/').unwrap_or(("", id));
             ids.insert(name.to_owned(), id.to_owned());
         }
         each(step, &event, &returned);
