@@ -1,9 +1,8 @@
 // The preview of `cargo local`: what a portal's login page and dashboard show.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { API, FILES, accessibilityFaults, agency, differentPixels, launch, open, preview, token } from "./world.js";
+import { API, FILES, accessibilityFaults, agency, assertPicture, launch, open, preview, token } from "./world.js";
 
 const HOST = "acme.portal.localhost";
 const SCHEMES = ["light", "dark"];
@@ -67,12 +66,7 @@ async function look(page, scheme, name) {
     ],
   });
   assert.deepEqual(await accessibilityFaults(page), []);
-  const file = `${name}-${scheme}.png`;
-  const picture = await page.screenshot({ path: `${process.env.PICTURES}/${file}`, animations: "disabled" });
-  if (!process.env.UPDATE_PICTURES) {
-    const count = await differentPixels(browser, picture, readFileSync(`tests/browser/pictures/${file}`));
-    assert.ok(count <= 50, `${count} pixels differ from README.md's ${file}: if they should, run UPDATE_PICTURES=1 .ci/browser`);
-  }
+  await assertPicture(browser, `${name}-${scheme}.png`, await page.screenshot({ animations: "disabled" }));
   await assertNarrow(page);
 }
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import axe from "axe-core";
 import { chromium } from "playwright-core";
@@ -126,9 +126,50 @@ export async function accessibilityFaults(page) {
   return [...violations, ...incomplete].map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
 }
 
+// Pictures beside each other, scaled and cut at this height, as WebP: a tenth of a PNG's size.
+export async function webp(browser, pictures, { scale, height: limit = Infinity }) {
+  const page = await browser.newPage();
+  const encoded = await page.evaluate(
+    async ([pictures, scale, limit]) => {
+      const images = await Promise.all(
+        pictures.map(async (base64) => createImageBitmap(await (await fetch(`data:image/png;base64,${base64}`)).blob())),
+      );
+      const gap = 16;
+      const height = Math.min(limit, Math.max(...images.map((image) => image.height)));
+      const width = images.reduce((sum, image) => sum + image.width + gap, -gap);
+      const canvas = new OffscreenCanvas(Math.round(width * scale), Math.round(height * scale));
+      const context = canvas.getContext("2d");
+      context.imageSmoothingQuality = "high";
+      context.scale(scale, scale);
+      let left = 0;
+      for (const image of images) {
+        context.drawImage(image, left, 0);
+        left += image.width + gap;
+      }
+      const blob = await canvas.convertToBlob({ type: "image/webp", quality: 0.7 });
+      return new Promise((resolve) => {
+        const reader = new FileReader();
+        reader.onload = () => resolve(reader.result.split(",")[1]);
+        reader.readAsDataURL(blob);
+      });
+    },
+    [pictures.map((picture) => picture.toString("base64")), scale, limit],
+  );
+  await page.close();
+  return Buffer.from(encoded, "base64");
+}
+
+// Compares a picture with that of README.md, unless it is to be replaced.
+export async function assertPicture(browser, file, picture) {
+  writeFileSync(`${process.env.PICTURES}/${file}`, picture);
+  if (process.env.UPDATE_PICTURES) return;
+  const count = await differentPixels(browser, picture, readFileSync(`tests/browser/pictures/${file}`));
+  assert.ok(count <= 50, `${count} pixels differ from README.md's ${file}: if they should, run UPDATE_PICTURES=1 .ci/browser`);
+}
+
 // How many pixels differ between two pictures of the same size. The tolerance is for the edges of letters, which differ between
 // versions of Chromium.
-export async function differentPixels(browser, ...pictures) {
+async function differentPixels(browser, ...pictures) {
   const page = await browser.newPage();
   const count = await page.evaluate(async (pictures) => {
     const decode = async (base64) => {
