@@ -107,6 +107,31 @@ async fn guessed_tokens_are_the_same_404_and_most_cost_nothing() {
     }
 }
 
+#[tokio::test]
+async fn a_page_costs_two_requests_to_the_table_and_a_clients_three() {
+    let api = Api::counted().await;
+    let owner = api.agency("org_acme").await;
+    let client = owner.client("Client").await;
+    let domain = owner.custom_domain("portal.acme.com").await;
+    let link = owner
+        .post(&format!("{}/setup-link", path(&domain)), json!({}))
+        .await
+        .expect(201);
+    let page = format!("/portal/setup/{}", setup_token(&link));
+    for requests in [2, 3] {
+        for rest in ["", "/style.css", "/records?format=text"] {
+            api.proxy().take_requests();
+            let answer = api.visitor().get(&format!("{page}{rest}")).await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(api.proxy().take_requests().len(), requests, "{rest}");
+        }
+        owner
+            .patch(&path(&domain), property("clientOrgId", id(&client)))
+            .await
+            .expect(200);
+    }
+}
+
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src https:; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
 
