@@ -217,10 +217,10 @@ mod tests {
                 .to_owned()
         };
         let all = tokens(text);
-        // The name of a class is not a property.
+        // The name of a class is not a property, nor is that of an element after its namespace: `*|behavior:hover`.
         let runs = all.windows(3).any(|three| {
             matches!(three, [before, Token::Ident(name), Token::Colon]
-                if *before != Token::Delim('.')
+                if !matches!(before, Token::Delim('.' | '|'))
                     && matches!(name.to_ascii_lowercase().as_str(), "-moz-binding" | "behavior" | "progid"))
         });
         runs || text.contains("</")
@@ -1014,6 +1014,15 @@ mod tests {
             assert_eq!(tokens(css.as_str()), tokens(without_charset(text)));
             passes(css.as_str());
         }
+    }
+
+    #[test]
+    fn an_element_may_have_the_name_of_a_dangerous_property_after_its_namespace() {
+        for sheet in ["*|behavior:a{b:c}", "svg:not(:root) *|behavior:a, b{c:d}"] {
+            passes(sheet);
+            check(sheet);
+        }
+        malformed("a{*|behavior:x}");
     }
 
     proptest! {
