@@ -318,6 +318,34 @@ async fn an_event_that_is_refused_makes_no_request_and_is_not_in_the_log() {
 }
 
 #[tokio::test]
+async fn an_entry_with_values_of_a_later_version_is_in_the_list_as_it_is() {
+    let api = Api::stopped().await;
+    let owner = api.agency("org_a").await;
+    let domain = owner.subdomain("one").await;
+    owner.subdomain("two").await;
+    let sk = format!("DOMAIN#{}", id(&domain));
+    for (name, value) in [
+        ("clientOrgId", "sub/7"),
+        ("status", "paused"),
+        ("routing", "sideways"),
+    ] {
+        let value = AttributeValue::S(value.to_owned());
+        api.set_attribute("org_a", &sk, name, value).await;
+    }
+    let hosts = api.hosts(10).await;
+    assert_eq!(names(&hosts), ["one.portal.localhost", "two.portal.localhost"]);
+    assert_eq!(
+        hosts[0],
+        json!({
+            "hostname": "one.portal.localhost",
+            "clientOrgId": "sub/7",
+            "status": "paused",
+            "routing": "sideways",
+        })
+    );
+}
+
+#[tokio::test]
 async fn a_fault_of_the_table_and_an_unreadable_entry_are_errors_with_their_cause_in_the_log() {
     let api = counted().await;
     let domain = api.agency("org_a").await.subdomain("one").await;
@@ -332,8 +360,8 @@ async fn a_fault_of_the_table_and_an_unreadable_entry_are_errors_with_their_caus
     );
     api.assert_faults_met();
     let sk = format!("DOMAIN#{}", id(&domain));
-    let other = AttributeValue::S("sideways".to_owned());
-    api.set_attribute("org_a", &sk, "routing", other).await;
+    let other = AttributeValue::S("one_portal".to_owned());
+    api.set_attribute("org_a", &sk, "HOST", other).await;
     let internal = api.list_hosts(json!({})).await.unwrap_err();
     assert_eq!(internal, "internal: The server had an internal error.");
     let lines = lines.end();
@@ -343,5 +371,5 @@ async fn a_fault_of_the_table_and_an_unreadable_entry_are_errors_with_their_caus
     };
     assert_eq!(first["message"], "DynamoDB is unavailable");
     let cause = second["error"].as_str().unwrap();
-    assert!(cause.contains("one.portal.localhost"), "{cause}");
+    assert!(cause.contains("one_portal"), "{cause}");
 }

@@ -2,11 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{
-    domain::{Routing, Status},
-    hostname::Hostname,
-    id::ClientOrgId,
-};
+use crate::models::hostname::Hostname;
 
 use super::{Cursor, Error, Page, PageRequest, Result, Store, keys, rows, transaction::text};
 
@@ -16,7 +12,8 @@ const SCOPE: &str = "hosts";
 /// Below every host name, which begins with a letter or a digit. DynamoDB rejects an empty text in the condition on a key.
 const BELOW_ALL: &str = "-";
 
-/// A host that is served. The index has exactly this.
+/// A host that is served. The index has exactly this. All but the host name is as it is in the index, so that a value of a later
+/// version does not end the list for all agencies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServingHost {
@@ -24,11 +21,11 @@ pub struct ServingHost {
     #[serde(rename(deserialize = "HOST"))]
     pub hostname: Hostname,
     /// The client whose portal the host shows. `null` if it is the agency's own.
-    pub client_org_id: Option<ClientOrgId>,
+    pub client_org_id: Option<String>,
     /// `verified` or `failing`.
-    pub status: Status,
-    /// Where the traffic of the host goes.
-    pub routing: Routing,
+    pub status: String,
+    /// Where the traffic of the host goes: a [`Routing`](crate::models::domain::Routing).
+    pub routing: String,
 }
 
 impl Store {
