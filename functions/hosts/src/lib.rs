@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use lambda_runtime::{Diagnostic, LambdaEvent};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::{
     app::App,
     http::Problem,
@@ -28,6 +28,11 @@ impl HostsError {
             detail: detail.into(),
         }
     }
+
+    /// Whether the event is at fault, and not the function or the table.
+    pub fn is_invalid(&self) -> bool {
+        self.code.starts_with("invalid-")
+    }
 }
 
 impl From<Problem> for HostsError {
@@ -39,7 +44,7 @@ impl From<Problem> for HostsError {
     }
 }
 
-/// What the caller of the function gets as `errorType` and `errorMessage`.
+/// What the invoker of the function gets as `errorType` and `errorMessage`.
 impl From<HostsError> for Diagnostic {
     fn from(error: HostsError) -> Self {
         Self {
@@ -101,6 +106,19 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Page<Serving
     scope.run(listed).await
 }
 
+/// The response to the invoker. An error about the event has the form of the others, but for Lambda the invocation succeeds: Lambda's
+/// metric `Errors`, which rings the alarm and ends a canary, counts faults alone.
+///
+/// # Errors
+/// `unavailable`, `internal`
+pub fn respond(listed: Result<Page<ServingHost>, HostsError>) -> Result<Value, HostsError> {
+    match listed {
+        Ok(page) => Ok(json!(page)),
+        Err(error) if error.is_invalid() => Ok(json!(Diagnostic::from(error))),
+        Err(error) => Err(error),
+    }
+}
+
 async fn list(app: &App, event: Value, request_id: &str) -> Result<Page<ServingHost>, HostsError> {
     let page = app.store.hosts(&request(event)?).await;
     page.map_err(|error| {
@@ -112,8 +130,6 @@ async fn list(app: &App, event: Value, request_id: &str) -> Result<Page<ServingH
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn refused(event: Value) -> String {
@@ -169,9 +185,22 @@ mod tests {
     }
 
     #[test]
-    fn lambda_reports_the_code_as_the_type_of_the_error() {
-        let error = Diagnostic::from(request(json!([])).unwrap_err());
-        assert_eq!(error.error_type, "invalid-event");
-        assert!(error.error_message.starts_with("invalid-event: "));
+    fn an_error_has_its_code_as_its_type_and_lambda_counts_it_unless_the_event_is_invalid() {
+        for (code, counts) in [
+            ("invalid-event", false),
+            ("invalid-cursor", false),
+            ("unavailable", true),
+            ("internal", true),
+        ] {
+            let error = HostsError {
+                code: code.to_owned(),
+                detail: "A detail.".into(),
+            };
+            let responded = respond(Err(error));
+            assert_eq!(responded.is_err(), counts, "{code}");
+            let response = responded.unwrap_or_else(|error| json!(Diagnostic::from(error)));
+            let message = format!("{code}: A detail.");
+            assert_eq!(response, json!({"errorType": code, "errorMessage": message}));
+        }
     }
 }

@@ -8,6 +8,7 @@ use shared::{app::App, config::Config, telemetry};
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let app = App::new(Config::from_env()?).await;
-    let handle = |event: LambdaEvent<Value>| hosts::handle(&app, event);
+    // The box keeps the type of the future within the compiler's limit of depth.
+    let handle = async |event: LambdaEvent<Value>| hosts::respond(Box::pin(hosts::handle(&app, event)).await);
     lambda_runtime::run(service_fn(handle)).await
 }

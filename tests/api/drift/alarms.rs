@@ -265,6 +265,19 @@ async fn every_metric_of_an_alarm_or_widget_exists() {
 }
 
 #[test]
+fn the_alarm_of_hosts_rings_if_an_edge_polls_every_five_minutes_and_each_poll_fails() {
+    let template = template();
+    let alarm = alarms(&template)["HostsFaults"];
+    let number = |value: &Value| value.as_u64().unwrap();
+    let seconds = number(&alarm["EvaluationPeriods"]) * number(&alarm["Metrics"][0]["MetricStat"]["Period"]);
+    assert!(seconds / 300 >= number(&alarm["DatapointsToAlarm"]));
+    assert_eq!(
+        alarm["Threshold"], 0,
+        "one failed invocation is enough in a period"
+    );
+}
+
+#[test]
 fn every_alarm_has_an_action_and_is_on_the_operators_page() {
     let template = template();
     let page = fs::read_to_string(root().join("OPERATIONS.md")).unwrap();

@@ -19,7 +19,7 @@ pub(crate) fn routes(app: App) -> Router {
         async move {
             let event = serde_json::from_str(&event).unwrap_or_default();
             match handle(&app, LambdaEvent::new(event, Context::default())).await {
-                Err(error) if error.code.starts_with("invalid-") => {
+                Err(error) if error.is_invalid() => {
                     (StatusCode::BAD_REQUEST, error.to_string()).into_response()
                 }
                 page => invocation::render(page.map_err(|error| error.to_string())),
