@@ -304,7 +304,7 @@ async fn every_operation_sends_the_table_as_few_requests_as_it_can_and_for_its_o
     costs!(meter, owner, "verifyPortalDomain", id(label) => 200, 3);
     costs!(meter, owner, "verifyPortalDomain", id(label) => 429, 1);
     api.dns.set_zone(&cname(&domain)).unwrap();
-    let checked = costs!(meter, owner, "verifyPortalDomain", id(domain_id) => 200, 5);
+    let checked = costs!(meter, owner, "verifyPortalDomain", id(domain_id) => 200, 6);
     assert_eq!(checked.json()["status"], "verified");
     costs!(meter, owner, "verifyPortalDomain", id(domain_id) => 429, 1);
 
@@ -457,7 +457,7 @@ async fn a_check_reads_the_holder_of_the_name_only_if_its_domain_is_proven() {
     };
     assert_eq!(count(&holder).await, 4, "a miss");
     api.dns.set_zone(&cname(&holder)).unwrap();
-    assert_eq!(count(&holder).await, 5, "a first proof");
+    assert_eq!(count(&holder).await, 6, "a first proof, and its certificate");
     assert_eq!(count(&holder).await, 4, "a renewal");
     let newcomer = agencies[1].custom_domain("portal.acme.test").await;
     let both = [txt(&holder), txt(&newcomer)].concat();
@@ -468,5 +468,5 @@ async fn a_check_reads_the_holder_of_the_name_only_if_its_domain_is_proven() {
     api.dns.set_zone(&both).unwrap();
     assert_eq!(count(&newcomer).await, 7, "and one more for the token");
     api.dns.set_zone(&cname(&newcomer)).unwrap();
-    assert_eq!(count(&newcomer).await, 6, "a move");
+    assert_eq!(count(&newcomer).await, 7, "a move, and its certificate");
 }

@@ -715,11 +715,15 @@ async fn two_checks_that_overlap_take_effect_once_and_agree() {
             relay.release();
         })
     });
-    let domain = api.now(&claim).await;
+    let [mut domain, mut first, mut second] = [api.now(&claim).await, first.expect(200), second.expect(200)];
     assert_eq!(domain["check"]["attempts"], 1);
     assert_eq!(domain["status"], "verified");
-    assert_eq!(first.expect(200), domain);
-    assert_eq!(second.expect(200), domain);
+    for domain in [&mut domain, &mut first, &mut second] {
+        // The certificate follows in a write of its own.
+        domain["tls"].take();
+    }
+    assert_eq!(first, domain);
+    assert_eq!(second, domain);
     assert_eq!(
         acme.actions().await,
         ["domain.verified", "domain.created", "agency.enabled"]
