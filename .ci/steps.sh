@@ -33,7 +33,8 @@ free_port() {
 }
 
 # isolated COMMAND…: runs the command in namespaces of its own and with a temporary $TMPDIR. No packet reaches the machine's
-# network, and the kernel ends the command's processes with this script. Needs ip:iproute2 and unshare:util-linux.
+# network, and the kernel ends the command's processes with this script, however it ends. Needs ip:iproute2, setpriv:util-linux
+# and unshare:util-linux.
 isolated() {
     local namespaces=(--net --pid --fork --kill-child)
     [ "$(id -u)" = 0 ] || namespaces+=(--user --map-root-user)
@@ -42,8 +43,9 @@ isolated() {
     TMPDIR=$(mktemp -d)
     export TMPDIR
     trap 'rm -rf "$TMPDIR"' EXIT
+    # The end of this script ends unshare, and that ends its child, the init process of the namespace.
     # shellcheck disable=SC2016 # the inner shell expands $@
-    unshare "${namespaces[@]}" bash -euc 'ip link set lo up; exec "$@"' bash "$@"
+    setpriv --pdeathsig KILL unshare "${namespaces[@]}" bash -euc 'ip link set lo up; exec "$@"' bash "$@"
 }
 
 # Installs the Python tools, with the versions of requirements.txt, into $VENV.
