@@ -29,6 +29,7 @@ API = "http://127.0.0.1:3000"
 TEST_OPTIONS = "\tlocal_certs\n\tskip_install_trust\n"
 SETTINGS = {"PORTAL_DOMAIN": "portal.localhost", "PORTAL": "127.0.0.1:8080", "WILDCARD": f"{WILDCARD} {WILDCARD_KEY}"}
 CREDENTIALS = ["session=visitor", "Bearer visitor"]
+UPGRADE = {"connection": "Upgrade", "upgrade": "websocket"}
 # How long to wait for what needs some attempts. A domain is checked once in 5 s, and its zone file is read once a second.
 PATIENCE = 30
 
@@ -63,19 +64,23 @@ class Visitor(http.client.HTTPSConnection):
     def names(self) -> list:
         return [name for _, name in self.sock.getpeercert()["subjectAltName"]]
 
-    def visit(self, path: str, method: str = "GET", body: str | None = None) -> Response:
-        self.request(method, path, body, {"cookie": CREDENTIALS[0], "authorization": CREDENTIALS[1]})
+    def visit(self, path: str, method: str = "GET", body: str | None = None, **headers: str) -> Response:
+        self.request(method, path, body, {"cookie": CREDENTIALS[0], "authorization": CREDENTIALS[1]} | headers)
         return Response(f"{method} https://{self.host}{path}", self.getresponse())
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
     """Answers with what it got."""
 
+    paths = []  # of all requests
+
     def respond(self) -> None:
+        self.paths.append(self.path)
         body = self.rfile.read(int(self.headers["content-length"] or 0)).decode()
         seen = {"method": self.command, "host": self.headers["host"], "path": self.path, "body": body}
         credentials = [self.headers["cookie"], self.headers["authorization"]]
-        answer = json.dumps(seen | {"credentials": credentials}).encode()
+        upgrade = [self.headers["connection"], self.headers["upgrade"]]
+        answer = json.dumps(seen | {"credentials": credentials, "upgrade": upgrade}).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
@@ -231,7 +236,10 @@ def walk() -> None:
     see("the certificate of portal.acme.test", visitor.names(), ["portal.acme.test"])
     response = visitor.visit("/invoices?page=2")
     expected = {"method": "GET", "host": "portal.acme.test", "path": "/invoices?page=2", "body": "", "credentials": CREDENTIALS}
+    expected |= {"upgrade": [None, None]}
     see("the front end gets the request", response.json(), expected, response)
+    response = visitor.visit("/invoices?page=2", **UPGRADE)
+    see("with its wish for a WebSocket", response.json(), expected | {"upgrade": list(UPGRADE.values())}, response)
     response = visitor.visit("/login", "POST", "user=1")
     expected |= {"method": "POST", "path": "/login", "body": "user=1"}
     see("with its method and body", response.json(), expected, response)
@@ -284,10 +292,17 @@ def walk() -> None:
     see("the edge's response if the API does not respond", response.status, 502, response)
     # In place of the API, a server that answers with what it got. The edge passes an answer on that is neither 308 nor 404.
     echo(3000)
-    response = again.visit("/", "POST", "user=1")
+    response = again.visit("/", "POST", "user=1", **UPGRADE)
     path = "/portal/redirect?host=portal.acme.test"
     expected = {"method": "GET", "host": "127.0.0.1", "path": path, "body": "", "credentials": [None, None]}
+    expected |= {"upgrade": [None, None]}
     see("a question to the API", response.json(), expected, response)
+
+    reload(config, API=API, BASE="/base")
+    Echo.paths.clear()
+    response = Visitor("new.acme.test").visit("/")
+    paths = [f"/base/portal/{question}=new.acme.test" for question in ["tls-check?domain", "tls-check?domain", "redirect?host"]]
+    see("the questions to an API below a path", Echo.paths, paths, response)
 
 
 if __name__ == "__main__":
