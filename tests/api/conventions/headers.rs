@@ -7,14 +7,13 @@ use axum::{Router, body::Body, routing::get};
 use http::{HeaderMap, Method, Request};
 use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequestContext, request::RequestContext};
 use local::{fault::Fault, system::System};
-use serde_json::json;
 use tower::ServiceExt;
 
 use super::{Convention, assert_departures};
 use crate::harness::{
     Answer, Api, DOMAINS,
     operations::{Names, Operation, SampleTenant, operations},
-    path, setup_token,
+    setup_token,
 };
 
 /// What caches may do with a public response that has an `ETag`.
@@ -129,10 +128,7 @@ async fn every_response_below_a_setup_link_has_the_headers_that_keep_its_token()
     let api = Api::build(System::builder().counted().set("API_BASE_PATH", "/v1")).await;
     let owner = api.agency("org_acme").await;
     let domain = owner.custom_domain("portal.acme.test").await;
-    let link = owner
-        .post(&format!("{}/setup-link", path(&domain)), json!({}))
-        .await
-        .expect(201);
+    let link = owner.setup_link(&domain).await;
     let page = format!("/v1/portal/setup/{}", setup_token(&link));
     let unknown = format!("/portal/setup/{}", "A".repeat(43));
     let form = ("content-type", "application/x-www-form-urlencoded");

@@ -360,6 +360,12 @@ impl User<'_> {
         self.post(CLIENTS, body).await.expect(201)
     }
 
+    /// Creates a setup link of a domain and returns it.
+    pub async fn setup_link(&self, domain: &Value) -> Value {
+        let link = format!("{}/setup-link", path(domain));
+        self.post(&link, json!({})).await.expect(201)
+    }
+
     /// Creates a custom domain and returns it.
     pub async fn custom_domain(&self, hostname: &str) -> Value {
         let body = json!({"customDomain": hostname});

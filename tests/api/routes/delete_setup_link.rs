@@ -30,10 +30,7 @@ async fn a_link_ends_with_its_domain() {
     let api = Api::start().await;
     let owner = api.agency("org_acme").await;
     let domain = owner.custom_domain("portal.acme.com").await;
-    let link = owner
-        .post(&format!("{}/setup-link", path(&domain)), json!({}))
-        .await
-        .expect(201);
+    let link = owner.setup_link(&domain).await;
     let stored = async || {
         let items = api.all_items().await;
         items

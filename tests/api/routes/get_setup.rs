@@ -23,10 +23,7 @@ async fn a_link_shows_one_domain_and_the_branding_of_its_portal() {
         .await
         .expect(200);
     let domain = owner.custom_domain("portal.acme.com").await;
-    let link = owner
-        .post(&format!("{}/setup-link", path(&domain)), json!({}))
-        .await
-        .expect(201);
+    let link = owner.setup_link(&domain).await;
     let page = format!("/portal/setup/{}", setup_token(&link));
     let answer = api.visitor().get(&page).await;
     for (name, value) in [
@@ -113,10 +110,7 @@ async fn a_page_costs_two_requests_to_the_table_and_a_clients_three() {
     let owner = api.agency("org_acme").await;
     let client = owner.client("Client").await;
     let domain = owner.custom_domain("portal.acme.com").await;
-    let link = owner
-        .post(&format!("{}/setup-link", path(&domain)), json!({}))
-        .await
-        .expect(201);
+    let link = owner.setup_link(&domain).await;
     let page = format!("/portal/setup/{}", setup_token(&link));
     for requests in [2, 3] {
         for rest in ["", "/style.css", "/records?format=text"] {
@@ -146,10 +140,7 @@ async fn a_browser_gets_a_page_in_its_language_under_a_strict_policy() {
         .await
         .expect(200);
     let domain = owner.custom_domain("portal.acme.com").await;
-    let link = owner
-        .post(&format!("{}/setup-link", path(&domain)), json!({}))
-        .await
-        .expect(201);
+    let link = owner.setup_link(&domain).await;
     let page = format!("/portal/setup/{}", setup_token(&link));
     let get = async |path: &str, language: &str| {
         let headers = [HTML[0], ("accept-language", language)];
@@ -243,10 +234,7 @@ async fn a_wrong_record_of_an_apex_says_what_was_found_where() {
         let api = Api::build(system).await;
         let owner = api.agency("org_acme").await;
         let domain = owner.custom_domain("acme.test").await;
-        let link = owner
-            .post(&format!("{}/setup-link", path(&domain)), json!({}))
-            .await
-            .expect(201);
+        let link = owner.setup_link(&domain).await;
         api.dns.set_zone(records).unwrap();
         owner.verify(&domain).await.expect(200);
         let page = format!("/portal/setup/{}", setup_token(&link));

@@ -3,9 +3,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::json;
-
-use crate::harness::{Api, path, setup_token};
+use crate::harness::{Api, setup_token};
 
 #[tokio::test]
 async fn the_records_are_a_table_or_lines_of_a_zone_file() {
@@ -14,10 +12,7 @@ async fn the_records_are_a_table_or_lines_of_a_zone_file() {
     let mut texts = Vec::new();
     for hostname in ["portal.acme.com", "acme.com"] {
         let domain = owner.custom_domain(hostname).await;
-        let link = owner
-            .post(&format!("{}/setup-link", path(&domain)), json!({}))
-            .await
-            .expect(201);
+        let link = owner.setup_link(&domain).await;
         let records = format!("/portal/setup/{}/records", setup_token(&link));
         let token = crate::harness::token(&domain).to_owned();
         for format in ["text", "zone"] {
@@ -61,10 +56,7 @@ acme.com. 300 IN AAAA 2001:db8::1
 async fn zone_file(api: &Api, hostname: &str) -> (String, String) {
     let owner = api.agency("org_acme").await;
     let domain = owner.custom_domain(hostname).await;
-    let link = owner
-        .post(&format!("{}/setup-link", path(&domain)), json!({}))
-        .await
-        .expect(201);
+    let link = owner.setup_link(&domain).await;
     let records = format!("/portal/setup/{}/records?format=zone", setup_token(&link));
     let answer = api.visitor().get(&records).await;
     (answer.text, crate::harness::token(&domain).to_owned())

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::harness::{Api, BRANDING, path, setup_token};
+use crate::harness::{Api, BRANDING, setup_token};
 
 #[tokio::test]
 async fn the_style_sheet_has_the_colours_of_the_portal_and_no_url() {
@@ -12,10 +12,7 @@ async fn the_style_sheet_has_the_colours_of_the_portal_and_no_url() {
     });
     owner.put(BRANDING, branding).await.expect(200);
     let domain = owner.custom_domain("portal.acme.com").await;
-    let link = owner
-        .post(&format!("{}/setup-link", path(&domain)), json!({}))
-        .await
-        .expect(201);
+    let link = owner.setup_link(&domain).await;
     let answer = api
         .visitor()
         .get(&format!("/portal/setup/{}/style.css", setup_token(&link)))

@@ -2,17 +2,14 @@ use http::Method;
 use local::system::System;
 use serde_json::json;
 
-use crate::harness::{Api, START, cname, path, setup_token, token, txt};
+use crate::harness::{Api, START, cname, setup_token, token, txt};
 
 #[tokio::test]
 async fn the_reader_of_a_link_checks_the_domain_as_the_agency_does() {
     let api = Api::build(System::builder().at(START)).await;
     let owner = api.agency("org_acme").await;
     let domain = owner.custom_domain("portal.acme.test").await;
-    let link = owner
-        .post(&format!("{}/setup-link", path(&domain)), json!({}))
-        .await
-        .expect(201);
+    let link = owner.setup_link(&domain).await;
     let verify = format!("/portal/setup/{}/verify", setup_token(&link));
     let check = async || api.visitor().post(&verify, json!(null)).await;
     let missing = check().await.expect(200);
@@ -47,10 +44,7 @@ async fn a_form_gets_back_to_the_page_also_within_the_limit() {
     let api = Api::with(&[("API_BASE_PATH", "/api")]).await;
     let owner = api.agency("org_acme").await;
     let domain = owner.custom_domain("portal.acme.test").await;
-    let link = owner
-        .post(&format!("{}/setup-link", path(&domain)), json!({}))
-        .await
-        .expect(201);
+    let link = owner.setup_link(&domain).await;
     let page = format!("/api/portal/setup/{}", setup_token(&link));
     let form = [("content-type", "application/x-www-form-urlencoded")];
     for _ in 0..2 {
@@ -91,10 +85,7 @@ async fn a_link_does_not_tell_whether_another_portal_is_the_same_agencys() {
         acme.custom_domain("own.acme.test").await,
         globex.custom_domain("foreign.acme.test").await,
     ];
-    let link = acme
-        .post(&format!("{}/setup-link", path(&domain)), json!({}))
-        .await
-        .expect(201);
+    let link = acme.setup_link(&domain).await;
     let page = format!("/portal/setup/{}", setup_token(&link));
     for proof in [String::new(), txt(&domain)] {
         let (mut seen, mut told) = (Vec::new(), Vec::new());
