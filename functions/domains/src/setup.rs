@@ -1,6 +1,6 @@
 //! Setup links and the setup page, for the person who runs the DNS of a custom domain.
 
-use std::{convert::Infallible, time::Instant};
+use std::{convert::Infallible, sync::LazyLock, time::Instant};
 
 use axum::{
     Extension,
@@ -23,7 +23,7 @@ use shared::{
         reply::Json,
     },
     models::{
-        domain::{DnsRecord, PortalDomain, RecordType, Status},
+        domain::{DnsRecord, Domain, PortalDomain, RecordType, Status},
         id::DomainKind,
         language::Locale,
         setup::{Setup, SetupLink, SetupLinkCreate, SetupToken},
@@ -158,19 +158,19 @@ async fn get_setup(
 ) -> Result<Response, Problem> {
     let reload = query.optional("reload")? != Some("false");
     let locale = Locale::from_accept(text(&headers, ACCEPT_LANGUAGE));
+    let html = prefers_html(&headers);
     let setup = match link.open(&app).await {
-        Err(problem) if problem.code == ProblemCode::NotFound && prefers_html(&headers) => {
+        Err(problem) if problem.code == ProblemCode::NotFound && html => {
             let html = setup_page::render_ended(locale);
-            return Ok((StatusCode::NOT_FOUND, page(html, &ended_policy())?).into_response());
+            return Ok((StatusCode::NOT_FOUND, page(html, &ENDED_POLICY)?).into_response());
         }
         setup => setup?,
     };
     let mut domain = setup.record.domain().clone();
-    findings::redact_ownership(&mut domain);
-    if !prefers_html(&headers) {
-        let shown = app.config.show(domain);
-        return Ok(Json(Setup::new(shown, setup.branding, setup.expires_at)).into_response());
+    if !html {
+        return Ok(as_json(&app, setup, domain));
     }
+    findings::redact_ownership(&mut domain);
     let view = SetupView {
         domain: &domain,
         records: &domain.records(&app.config.names, &app.config.addresses),
@@ -188,13 +188,20 @@ async fn get_setup(
     Ok(response)
 }
 
+/// What the link shows of the domain, which a check may have changed since the link was opened.
+fn as_json(app: &App, setup: SetupDomain, mut domain: Domain) -> Response {
+    findings::redact_ownership(&mut domain);
+    let shown = app.config.show(domain);
+    Json(Setup::new(shown, setup.branding, setup.expires_at)).into_response()
+}
+
 /// The page of a link that is not valid has one inline style, and nothing else.
-fn ended_policy() -> String {
+static ENDED_POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = sha256_base64(setup_page::ENDED_STYLE);
     format!(
         "default-src 'none'; style-src 'sha256-{hash}'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     )
-}
+});
 
 /// A rendered page with its policy.
 fn page(html: Result<String, askama::Error>, policy: &str) -> Result<impl IntoResponse + use<>, Problem> {
@@ -269,10 +276,7 @@ async fn verify_setup(
         let location = link.path(&app) + reload;
         return Ok((StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response());
     }
-    let mut domain = checked?;
-    findings::redact_ownership(&mut domain);
-    let shown = app.config.show(domain);
-    Ok(Json(Setup::new(shown, setup.branding, setup.expires_at)).into_response())
+    Ok(as_json(&app, setup, checked?))
 }
 
 /// Get the style sheet of the setup page
