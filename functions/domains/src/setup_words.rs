@@ -177,9 +177,7 @@ impl Mark {
 /// The state of a domain, and what to do in it.
 pub struct Summary {
     pub mark: Mark,
-    pub title: &'static str,
-    pub sentence: &'static str,
-    pub steps: &'static [&'static str],
+    pub text: SummaryText,
 }
 
 impl Words {
@@ -198,10 +196,12 @@ impl Words {
     }
 
     pub fn summary(&self, status: Status, routing: Routing) -> Summary {
-        match self.locale {
-            Locale::English => english_summary(status, routing),
-            Locale::German => german_summary(status, routing),
-        }
+        let (mark, [english, german]) = summary_texts(status, routing);
+        let text = match self.locale {
+            Locale::English => english,
+            Locale::German => german,
+        };
+        Summary { mark, text }
     }
 
     pub fn purpose(&self, purpose: Purpose) -> &'static str {
@@ -353,122 +353,148 @@ const GERMAN_MONTHS: [&str; 12] = [
     "Dezember",
 ];
 
-fn english_summary(status: Status, routing: Routing) -> Summary {
-    match (status, routing) {
-        (Status::Pending, _) => Summary {
-            mark: Mark::Waiting,
-            title: "Not verified yet",
-            sentence: "This domain is not verified yet. The portal serves it as soon as a check finds its DNS records.",
-            steps: &[
-                "Open the DNS settings of the zone at your DNS provider.",
-                "Add the records below, exactly as they are shown. Change those that have a wrong value.",
-                "Choose “Check again”. Some DNS providers need a few minutes until all their name servers answer.",
-            ],
-        },
-        (Status::Verified, Routing::Routed) => Summary {
-            mark: Mark::Good,
-            title: "Verified and connected",
-            sentence: "This domain is verified, and its visitors reach the portal.",
-            steps: &["Keep the records. They are checked regularly."],
-        },
-        (Status::Verified, Routing::Proxied) => Summary {
-            mark: Mark::Good,
-            title: "Verified, behind a proxy",
-            sentence: "This domain is verified. A proxy receives its traffic and hides where it leads.",
-            steps: &["Keep the records. Let the proxy send its visitors to the portal."],
-        },
-        (Status::Verified, Routing::Elsewhere) => Summary {
-            mark: Mark::Warning,
-            title: "Verified, but not connected",
-            sentence: "This domain is verified, but its visitors do not reach the portal: its traffic goes elsewhere.",
-            steps: &[
-                "To connect the domain, add or change the records that lead visitors to the portal.",
-                "Keep the other records. They are checked regularly.",
-            ],
-        },
-        (Status::Verified, Routing::Unknown) => Summary {
-            mark: Mark::Warning,
-            title: "Verified, connection unknown",
-            sentence: "This domain is verified, but DNS gave no definite answer about where its traffic goes.",
-            steps: &["Keep the records. The check is repeated."],
-        },
-        (Status::Failing, _) => Summary {
-            mark: Mark::Bad,
-            title: "The proof is missing",
-            sentence: "The portal still serves this domain, but the records that prove it are no longer found.",
-            steps: &[
-                "Restore the records soon. If they stay missing, the portal stops serving the domain.",
-                "Choose “Check again”.",
-            ],
-        },
-        (Status::Failed, _) => Summary {
-            mark: Mark::Bad,
-            title: "Not connected",
-            sentence: "The portal does not serve this domain. The result of the last check says why.",
-            steps: &[
-                "Add the records below, exactly as they are shown. Change those that have a wrong value.",
-                "Choose “Check again”. Without that, the domain is checked rarely or no longer at all.",
-            ],
-        },
-    }
+/// The words of a summary in one language.
+pub struct SummaryText {
+    pub title: &'static str,
+    pub sentence: &'static str,
+    pub steps: &'static [&'static str],
 }
 
-fn german_summary(status: Status, routing: Routing) -> Summary {
+/// The English and the German text of a state.
+fn summary_texts(status: Status, routing: Routing) -> (Mark, [SummaryText; 2]) {
     match (status, routing) {
-        (Status::Pending, _) => Summary {
-            mark: Mark::Waiting,
-            title: "Noch nicht bestätigt",
-            sentence: "Diese Domain ist noch nicht bestätigt. Das Portal bedient sie, sobald eine Prüfung ihre DNS-Einträge findet.",
-            steps: &[
-                "Öffnen Sie bei Ihrem DNS-Anbieter die DNS-Einstellungen der Zone.",
-                "Tragen Sie die Einträge unten genau so ein, wie sie hier stehen. Ändern Sie die, die einen falschen Wert haben.",
-                "Wählen Sie „Erneut prüfen“. Manche DNS-Anbieter brauchen einige Minuten, bis alle ihre Nameserver antworten.",
+        (Status::Pending, _) => (
+            Mark::Waiting,
+            [
+                SummaryText {
+                    title: "Not verified yet",
+                    sentence: "This domain is not verified yet. The portal serves it as soon as a check finds its DNS records.",
+                    steps: &[
+                        "Open the DNS settings of the zone at your DNS provider.",
+                        "Add the records below, exactly as they are shown. Change those that have a wrong value.",
+                        "Choose “Check again”. Some DNS providers need a few minutes until all their name servers answer.",
+                    ],
+                },
+                SummaryText {
+                    title: "Noch nicht bestätigt",
+                    sentence: "Diese Domain ist noch nicht bestätigt. Das Portal bedient sie, sobald eine Prüfung ihre DNS-Einträge findet.",
+                    steps: &[
+                        "Öffnen Sie bei Ihrem DNS-Anbieter die DNS-Einstellungen der Zone.",
+                        "Tragen Sie die Einträge unten genau so ein, wie sie hier stehen. Ändern Sie die, die einen falschen Wert haben.",
+                        "Wählen Sie „Erneut prüfen“. Manche DNS-Anbieter brauchen einige Minuten, bis alle ihre Nameserver antworten.",
+                    ],
+                },
             ],
-        },
-        (Status::Verified, Routing::Routed) => Summary {
-            mark: Mark::Good,
-            title: "Bestätigt und verbunden",
-            sentence: "Diese Domain ist bestätigt, und ihre Besucher erreichen das Portal.",
-            steps: &["Behalten Sie die Einträge bei. Sie werden regelmäßig geprüft."],
-        },
-        (Status::Verified, Routing::Proxied) => Summary {
-            mark: Mark::Good,
-            title: "Bestätigt, hinter einem Proxy",
-            sentence: "Diese Domain ist bestätigt. Ein Proxy empfängt ihren Datenverkehr und verdeckt, wohin er führt.",
-            steps: &["Behalten Sie die Einträge bei. Lassen Sie den Proxy die Besucher zum Portal leiten."],
-        },
-        (Status::Verified, Routing::Elsewhere) => Summary {
-            mark: Mark::Warning,
-            title: "Bestätigt, aber nicht verbunden",
-            sentence: "Diese Domain ist bestätigt, aber ihre Besucher erreichen das Portal nicht. Der Datenverkehr der Domain geht an ein anderes Ziel.",
-            steps: &[
-                "Um die Domain zu verbinden, ergänzen oder ändern Sie die Einträge, die Besucher zum Portal führen.",
-                "Behalten Sie die übrigen Einträge bei. Sie werden regelmäßig geprüft.",
+        ),
+        (Status::Verified, Routing::Routed) => (
+            Mark::Good,
+            [
+                SummaryText {
+                    title: "Verified and connected",
+                    sentence: "This domain is verified, and its visitors reach the portal.",
+                    steps: &["Keep the records. They are checked regularly."],
+                },
+                SummaryText {
+                    title: "Bestätigt und verbunden",
+                    sentence: "Diese Domain ist bestätigt, und ihre Besucher erreichen das Portal.",
+                    steps: &["Behalten Sie die Einträge bei. Sie werden regelmäßig geprüft."],
+                },
             ],
-        },
-        (Status::Verified, Routing::Unknown) => Summary {
-            mark: Mark::Warning,
-            title: "Bestätigt, Verbindung unbekannt",
-            sentence: "Diese Domain ist bestätigt, aber das DNS hat nicht eindeutig beantwortet, wohin ihr Datenverkehr geht.",
-            steps: &["Behalten Sie die Einträge bei. Die Prüfung wird wiederholt."],
-        },
-        (Status::Failing, _) => Summary {
-            mark: Mark::Bad,
-            title: "Der Nachweis fehlt",
-            sentence: "Das Portal bedient diese Domain noch, aber die Einträge, die den Besitz nachweisen, sind nicht mehr zu finden.",
-            steps: &[
-                "Stellen Sie die Einträge bald wieder her. Fehlen sie weiter, bedient das Portal die Domain nicht mehr.",
-                "Wählen Sie „Erneut prüfen“.",
+        ),
+        (Status::Verified, Routing::Proxied) => (
+            Mark::Good,
+            [
+                SummaryText {
+                    title: "Verified, behind a proxy",
+                    sentence: "This domain is verified. A proxy receives its traffic and hides where it leads.",
+                    steps: &["Keep the records. Let the proxy send its visitors to the portal."],
+                },
+                SummaryText {
+                    title: "Bestätigt, hinter einem Proxy",
+                    sentence: "Diese Domain ist bestätigt. Ein Proxy empfängt ihren Datenverkehr und verdeckt, wohin er führt.",
+                    steps: &[
+                        "Behalten Sie die Einträge bei. Lassen Sie den Proxy die Besucher zum Portal leiten.",
+                    ],
+                },
             ],
-        },
-        (Status::Failed, _) => Summary {
-            mark: Mark::Bad,
-            title: "Nicht verbunden",
-            sentence: "Das Portal bedient diese Domain nicht. Das Ergebnis der letzten Prüfung nennt den Grund.",
-            steps: &[
-                "Tragen Sie die Einträge unten genau so ein, wie sie hier stehen. Ändern Sie die, die einen falschen Wert haben.",
-                "Wählen Sie „Erneut prüfen“. Sonst wird die Domain nur noch selten oder gar nicht mehr geprüft.",
+        ),
+        (Status::Verified, Routing::Elsewhere) => (
+            Mark::Warning,
+            [
+                SummaryText {
+                    title: "Verified, but not connected",
+                    sentence: "This domain is verified, but its visitors do not reach the portal: its traffic goes elsewhere.",
+                    steps: &[
+                        "To connect the domain, add or change the records that lead visitors to the portal.",
+                        "Keep the other records. They are checked regularly.",
+                    ],
+                },
+                SummaryText {
+                    title: "Bestätigt, aber nicht verbunden",
+                    sentence: "Diese Domain ist bestätigt, aber ihre Besucher erreichen das Portal nicht. Der Datenverkehr der Domain geht an ein anderes Ziel.",
+                    steps: &[
+                        "Um die Domain zu verbinden, ergänzen oder ändern Sie die Einträge, die Besucher zum Portal führen.",
+                        "Behalten Sie die übrigen Einträge bei. Sie werden regelmäßig geprüft.",
+                    ],
+                },
             ],
-        },
+        ),
+        (Status::Verified, Routing::Unknown) => (
+            Mark::Warning,
+            [
+                SummaryText {
+                    title: "Verified, connection unknown",
+                    sentence: "This domain is verified, but DNS gave no definite answer about where its traffic goes.",
+                    steps: &["Keep the records. The check is repeated."],
+                },
+                SummaryText {
+                    title: "Bestätigt, Verbindung unbekannt",
+                    sentence: "Diese Domain ist bestätigt, aber das DNS hat nicht eindeutig beantwortet, wohin ihr Datenverkehr geht.",
+                    steps: &["Behalten Sie die Einträge bei. Die Prüfung wird wiederholt."],
+                },
+            ],
+        ),
+        (Status::Failing, _) => (
+            Mark::Bad,
+            [
+                SummaryText {
+                    title: "The proof is missing",
+                    sentence: "The portal still serves this domain, but the records that prove it are no longer found.",
+                    steps: &[
+                        "Restore the records soon. If they stay missing, the portal stops serving the domain.",
+                        "Choose “Check again”.",
+                    ],
+                },
+                SummaryText {
+                    title: "Der Nachweis fehlt",
+                    sentence: "Das Portal bedient diese Domain noch, aber die Einträge, die den Besitz nachweisen, sind nicht mehr zu finden.",
+                    steps: &[
+                        "Stellen Sie die Einträge bald wieder her. Fehlen sie weiter, bedient das Portal die Domain nicht mehr.",
+                        "Wählen Sie „Erneut prüfen“.",
+                    ],
+                },
+            ],
+        ),
+        (Status::Failed, _) => (
+            Mark::Bad,
+            [
+                SummaryText {
+                    title: "Not connected",
+                    sentence: "The portal does not serve this domain. The result of the last check says why.",
+                    steps: &[
+                        "Add the records below, exactly as they are shown. Change those that have a wrong value.",
+                        "Choose “Check again”. Without that, the domain is checked rarely or no longer at all.",
+                    ],
+                },
+                SummaryText {
+                    title: "Nicht verbunden",
+                    sentence: "Das Portal bedient diese Domain nicht. Das Ergebnis der letzten Prüfung nennt den Grund.",
+                    steps: &[
+                        "Tragen Sie die Einträge unten genau so ein, wie sie hier stehen. Ändern Sie die, die einen falschen Wert haben.",
+                        "Wählen Sie „Erneut prüfen“. Sonst wird die Domain nur noch selten oder gar nicht mehr geprüft.",
+                    ],
+                },
+            ],
+        ),
     }
 }
