@@ -6,7 +6,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, EcdsaVerificationAlgorithm, ParsedPublicKey,
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ pub struct Secret(DecodingKey);
 pub(super) struct VerificationKey {
     kid: Option<String>,
     pub(super) algorithm: Algorithm,
-    pub(super) key: DecodingKey,
+    key: DecodingKey,
 }
 
 impl Jwks {
@@ -87,15 +87,22 @@ impl FromStr for Jwks {
     }
 }
 
-/// At least 32 bytes (RFC 7518, section 3.2), including white space.
+impl Secret {
+    /// At least 32 bytes (RFC 7518, section 3.2).
+    pub(super) fn new(octets: &[u8]) -> Result<Self, String> {
+        if octets.len() < 32 {
+            return Err(format!("{} bytes; HS256 needs at least 32", octets.len()));
+        }
+        Ok(Self(DecodingKey::from_secret(octets)))
+    }
+}
+
+/// The bytes of the text, including white space.
 impl FromStr for Secret {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.len() < 32 {
-            return Err(format!("{} bytes; HS256 needs at least 32", text.len()));
-        }
-        Ok(Self(DecodingKey::from_secret(text.as_bytes())))
+        Self::new(text.as_bytes())
     }
 }
 
@@ -146,6 +153,14 @@ impl PrivateParts {
         ]
         .into_iter()
         .any(Option::is_some)
+    }
+}
+
+impl VerificationKey {
+    /// Whether this is a signature of the message, in base64url.
+    pub(super) fn verifies(&self, message: &[u8], signature: &str) -> bool {
+        // An error is a signature that cannot be decoded.
+        crypto::verify(signature, message, &self.key, self.algorithm).unwrap_or(false)
     }
 }
 
@@ -307,7 +322,7 @@ fn has_small_order(point: &[u8]) -> bool {
 }
 
 /// Padding is ignored, because some issuers write it.
-fn octets(text: Option<String>) -> Result<Vec<u8>, &'static str> {
+pub(super) fn octets(text: Option<String>) -> Result<Vec<u8>, &'static str> {
     let text = text.ok_or("a member is missing")?;
     let octets = BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
     octets.map_err(|_| "a member is not base64url")

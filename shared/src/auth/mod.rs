@@ -25,6 +25,8 @@ mod fixtures;
 mod jwks_url;
 mod jws;
 mod keys;
+#[cfg(test)]
+mod wycheproof;
 
 /// The longest token, in bytes.
 const MAX_TOKEN: usize = 8192;
@@ -189,7 +191,7 @@ mod tests {
     const ISSUER: &str = "https://id.example.com/";
     const CLIENT: &str = "cli_01890a5d-ac96-774b-bcce-b302099a8057";
 
-    fn config(keys: KeySource) -> AuthConfig {
+    pub(super) fn config(keys: KeySource) -> AuthConfig {
         AuthConfig {
             issuer: ISSUER.to_owned(),
             audience: "https://api.example.com".to_owned(),
