@@ -188,6 +188,35 @@ async fn servers_of_another_domain_that_disagree_or_fail_are_not_named() {
 }
 
 #[tokio::test]
+async fn txt_records_on_which_the_servers_of_another_domain_disagree_are_not_shown() {
+    const HOSTNAME: &str = "portal.acme.test. CNAME split.corp.com.";
+    const CHALLENGE: &str = "_agency-challenge.portal.acme.test. CNAME split.corp.com.";
+    let servers = [70, 71];
+    let mut com = String::new();
+    for server in servers {
+        com += &format!(
+            "corp.com. NS ns{server}.corp.com.\nns{server}.corp.com. A {}\n",
+            address(server)
+        );
+    }
+    for records in [HOSTNAME, CHALLENGE, &format!("{HOSTNAME}\n{CHALLENGE}")] {
+        let world = world(records, &com).await;
+        for server in servers {
+            let records =
+                format!("split.corp.com. TXT \"secret-value-{server}\"\nsplit.corp.com. A 10.1.2.3");
+            world.zone("corp.com.", &records, &[server]).await;
+        }
+        let split = "split.corp.com. TXT \"secret-value\"\nsplit.corp.com. A 10.1.2.3";
+        world.resolver(&format!("{split}\n{records}")).await;
+        for mode in MODES {
+            let seen = check(&world, mode).await;
+            assert!(!seen.proof.is_given() && !seen.findings.is_empty(), "{seen:?}");
+            assert_hidden(&seen);
+        }
+    }
+}
+
+#[tokio::test]
 async fn caa_records_behind_a_parents_alias_are_another_domains_whatever_the_hostname_leads_to() {
     let records = format!("portal.sub.acme.test. CNAME {TARGET}\nsub.acme.test. CNAME files.corp.com.");
     for mode in MODES {
