@@ -3,7 +3,7 @@
 use std::{
     env, fmt, fs,
     net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
+    num::{NonZeroU16, NonZeroU32},
     str::FromStr,
 };
 
@@ -173,14 +173,14 @@ impl Config {
             dns: DnsConfig {
                 resolvers: variables.list_by("DNS_RESOLVERS", resolver)?,
                 mode: variables.or("DNS_MODE", "authoritative")?,
-                authority_port: variables.or("DNS_AUTHORITY_PORT", "53")?,
+                authority_port: variables.or::<NonZeroU16>("DNS_AUTHORITY_PORT", "53")?.get(),
                 allow_private: variables.or("DNS_ALLOW_PRIVATE", "false")?,
             },
             edge: EdgeConfig {
                 roots: variables
                     .optional_by("EDGE_ROOTS", edge_roots)?
                     .unwrap_or_default(),
-                port: variables.or("EDGE_PORT", "443")?,
+                port: variables.or::<NonZeroU16>("EDGE_PORT", "443")?.get(),
             },
             base_path: variables.optional_by("API_BASE_PATH", base_path)?,
             public_url: variables.optional_by("PUBLIC_URL", public_url)?,
@@ -314,7 +314,7 @@ fn table_name(text: &str) -> Result<String, &'static str> {
 /// The domain of a certificate authority, as in a CAA record (RFC 8659, section 4.2).
 fn certificate_authority(text: &str) -> Result<String, String> {
     match Hostname::parse(text) {
-        Ok(name) if !name.is_single_label() => Ok(name.to_string()),
+        Ok(name) if !name.is_registry_suffix() => Ok(name.to_string()),
         _ => Err(format!("`{text}` is not a domain such as letsencrypt.org")),
     }
 }
@@ -344,10 +344,10 @@ fn edge_roots(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 /// The URL of a DynamoDB endpoint.
 ///
 /// # Errors
-/// The text is not an `http` or `https` URL.
+/// The text is not an `http` or `https` URL, or its port is 0.
 pub fn endpoint(text: &str) -> Result<String, &'static str> {
     match Url::parse(text) {
-        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => Ok(text.to_owned()),
+        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.port() != Some(0) => Ok(text.to_owned()),
         _ => Err("must be a URL such as http://127.0.0.1:8000"),
     }
 }
@@ -373,7 +373,8 @@ fn log_level(text: &str) -> Result<(), &'static str> {
 
 fn public_url(text: &str) -> Result<String, &'static str> {
     let url = Url::parse(text).map_err(|_| PUBLIC_URL)?;
-    let is_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let is_origin =
+        url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.port() != Some(0);
     match url.scheme() {
         "https" | "http" if is_origin && url.username().is_empty() && url.password().is_none() => {
             Ok(url.as_str().trim_end_matches('/').to_owned())
@@ -460,6 +461,9 @@ mod tests {
             ("AWS_REGION", "x y"),
             ("AWS_ENDPOINT_URL_DYNAMODB", "127.0.0.1:8000"),
             ("AWS_ENDPOINT_URL_DYNAMODB", "ftp://127.0.0.1"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:0"),
+            ("AWS_ENDPOINT_URL", "http://:8000"),
+            ("PUBLIC_URL", "https://api.example.com:0"),
             ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
             ("AUTH_ISSUER", " "),
             ("AUTH_HS256_SECRET", "short"),
@@ -468,8 +472,10 @@ mod tests {
             ("PORTAL_DOMAIN", "com"),
             ("PORTAL_DOMAIN", "co.uk"),
             ("PORTAL_DOMAIN_TARGET", "com"),
+            ("PORTAL_DOMAIN_TARGET", "co.uk"),
             ("CERTIFICATE_AUTHORITIES", "http://letsencrypt.org"),
             ("CERTIFICATE_AUTHORITIES", "letsencrypt"),
+            ("CERTIFICATE_AUTHORITIES", "letsencrypt.org,co.uk"),
             ("CERTIFICATE_AUTHORITIES", "letsencrypt.org pki.goog"),
             ("PORTAL_ADDRESSES", ","),
             ("PORTAL_DOMAIN_TARGET", "portal.example.com"),
@@ -489,6 +495,7 @@ mod tests {
             ("DNS_RESOLVERS", ","),
             ("DNS_MODE", "both"),
             ("DNS_AUTHORITY_PORT", "65536"),
+            ("DNS_AUTHORITY_PORT", "0"),
             ("DNS_ALLOW_PRIVATE", "yes"),
             ("EDGE_ROOTS", "/no/such/file.pem"),
             ("EDGE_ROOTS", "-----BEGIN CERTIFICATE-----"),
@@ -497,6 +504,7 @@ mod tests {
                 "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----",
             ),
             ("EDGE_PORT", "https"),
+            ("EDGE_PORT", "0"),
             ("ALLOW_SPECIAL_USE_DOMAINS", "1"),
             ("API_BASE_PATH", "api"),
             ("API_BASE_PATH", "/"),

@@ -63,6 +63,9 @@ impl FromStr for JwksUrl {
             "http" if loopback => {}
             _ => return Err("must be https, or http to a loopback host".to_owned()),
         }
+        if url.port() == Some(0) {
+            return Err("the URL must not have the port 0".to_owned());
+        }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err("the URL must not have user information or a fragment".to_owned());
         }
@@ -278,6 +281,7 @@ mod tests {
             "http://[::2]/keys",
             "file:///keys",
             "ftp://localhost/keys",
+            "https://id.example.com:0/keys",
             "data:,{}",
             "https://user@id.example.com/keys",
             "https://:secret@id.example.com/keys",

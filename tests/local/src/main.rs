@@ -62,7 +62,7 @@ struct TokenArgs {
 #[derive(Args)]
 struct ReverifyArgs {
     /// The address of the running server's API
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = run::address)]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = run::server_address)]
     addr: String,
     /// The time that the function takes as the present (2026-11-23T17:00:00Z), instead of now
     #[arg(long, value_name = "TIME")]
@@ -75,7 +75,7 @@ struct ReverifyArgs {
 #[derive(Args)]
 struct HostsArgs {
     /// The address of the running server's API
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = run::address)]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = run::server_address)]
     addr: String,
     /// The maximum number of hosts, from 1 to 1000 (default: 1000)
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=i64::from(PageRequest::MAX)))]

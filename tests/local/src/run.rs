@@ -74,6 +74,18 @@ pub fn address(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// Checks the form of the address of a running server.
+///
+/// # Errors
+/// The text is not a host and a port, or the port is 0.
+pub fn server_address(text: &str) -> Result<String, &'static str> {
+    let address = address(text)?;
+    match address.rsplit_once(':') {
+        Some((_, port)) if port.parse() == Ok(0_u16) => Err("must not have the port 0"),
+        _ => Ok(address),
+    }
+}
+
 /// Runs until SIGINT or SIGTERM.
 ///
 /// # Errors

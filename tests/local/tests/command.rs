@@ -559,10 +559,17 @@ async fn an_argument_of_the_wrong_form_is_one_line_that_names_the_option_and_the
             "--dynamodb-endpoint",
             "http://127.0.0.1:8000",
         ),
+        (
+            &["--dynamodb-endpoint", "ftp://127.0.0.1:8000"],
+            "--dynamodb-endpoint",
+            "http://127.0.0.1:8000",
+        ),
         (&["reverify", "--addr", "here"], "--addr", "127.0.0.1:3000"),
+        (&["reverify", "--addr", "127.0.0.1:0"], "--addr", "port 0"),
         (&["reverify", "--at", "tomorrow"], "--at", "<TIME>"),
         (&["reverify", "--in", "-1"], "-1", "unexpected"),
         (&["hosts", "--addr", "here"], "--addr", "127.0.0.1:3000"),
+        (&["hosts", "--addr", "localhost:0"], "--addr", "port 0"),
         (&["hosts", "--limit", "0"], "--limit", "1..=1000"),
         (&["token", "--role", "owner"], "--org", "required"),
         (
