@@ -189,30 +189,124 @@ pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use http::Request;
+    use http::{Request, header::AUTHORIZATION};
+    use serde_json::json;
 
-    use crate::{app::Clock, models::time::Timestamp};
+    use crate::{app::Clock, config::Config, models::time::Timestamp};
 
     use super::*;
 
-    async fn limit(query: &str) -> Result<u16, ProblemCode> {
-        let caller = Caller {
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn caller(tenant: Tenant) -> Caller {
+        Caller {
             principal: Principal {
                 user: "user_1".to_owned(),
                 role: Role::Member,
-                tenant: Tenant::Agency("org_1".parse().unwrap()),
+                tenant,
             },
             request_id: String::new(),
             now: Timestamp::from_seconds(1_800_000_000),
             clock: Clock::System,
             since: Instant::now(),
-        };
+        }
+    }
+
+    fn agency() -> Caller {
+        caller(Tenant::Agency("org_1".parse().unwrap()))
+    }
+
+    async fn query(query: &str) -> Query {
         let request = Request::get(format!("/agency/clients{query}")).body(()).unwrap();
         let (mut parts, ()) = request.into_parts();
         let Ok(query) = Query::from_request_parts(&mut parts, &()).await;
-        let page = query.page(&caller, &[]).map_err(|problem| problem.code)?;
-        Ok(page.limit)
+        query
+    }
+
+    async fn limit(text: &str) -> Result<u16, ProblemCode> {
+        let page = query(text).await.page(&agency(), &[]);
+        page.map(|page| page.limit).map_err(|problem| problem.code)
+    }
+
+    #[tokio::test]
+    async fn members_read_and_only_admins_and_owners_pass_as_admins() {
+        let config = Config::parse(&|name| match name {
+            "TABLE_NAME" | "AUTH_ISSUER" | "AUTH_AUDIENCE" => Some("agency".to_owned()),
+            "PORTAL_DOMAIN" => Some("portal.example.com".to_owned()),
+            "AUTH_HS256_SECRET" => Some(SECRET.to_owned()),
+            _ => None,
+        });
+        let app = App::new(config.unwrap()).await;
+        for (role, is_admin) in [("member", false), ("admin", true), ("owner", true)] {
+            let claims = json!({
+                "iss": "agency",
+                "aud": "agency",
+                "sub": "user_1",
+                "org_id": "org_1",
+                "role": role,
+                "exp": app.clock.now().seconds() + 60,
+            });
+            let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+            let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+            let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            let Member(member) = Member::from_request_parts(&mut parts, &app).await.unwrap();
+            assert_eq!(member.principal.role.as_str(), role);
+            let admin = Admin::from_request_parts(&mut parts, &app).await;
+            let admin = admin.map(|Admin(caller)| caller.principal.user);
+            let expected = match is_admin {
+                true => Ok("user_1".to_owned()),
+                false => Err(ProblemCode::RoleTooLow),
+            };
+            assert_eq!(admin.map_err(|problem| problem.code), expected, "{role}");
+        }
+        let (mut parts, ()) = Request::get("/").body(()).unwrap().into_parts();
+        let missing = Member::from_request_parts(&mut parts, &app).await.err();
+        assert_eq!(missing.unwrap().code, ProblemCode::MissingToken);
+    }
+
+    #[tokio::test]
+    async fn a_parameter_is_there_once_and_has_a_value() {
+        let query = query("?slug=acme&empty=&twice=1&twice=2&encoded=a%26b").await;
+        assert_eq!(query.optional("slug").unwrap(), Some("acme"));
+        assert_eq!(query.optional("encoded").unwrap(), Some("a&b"));
+        assert_eq!(query.optional("none").unwrap(), None);
+        assert_eq!(query.required("slug").unwrap(), "acme");
+        for name in ["empty", "twice"] {
+            let problem = query.optional(name).unwrap_err();
+            assert_eq!(problem.code, ProblemCode::InvalidParameter, "{name}");
+        }
+        for name in ["none", "empty", "twice"] {
+            assert_eq!(
+                query.required(name).unwrap_err().code,
+                ProblemCode::InvalidParameter,
+                "{name}"
+            );
+        }
+        assert!(query.has("slug") && query.has("empty") && !query.has("none"));
+    }
+
+    #[tokio::test]
+    async fn a_list_takes_its_own_parameters_alone_and_a_cursor_only_from_an_agency() {
+        let others = ["slug"];
+        let page = query("?slug=acme&cursor=abc&limit=2")
+            .await
+            .page(&agency(), &others)
+            .unwrap();
+        assert_eq!((page.limit, page.cursor.as_deref()), (2, Some("abc")));
+        let problem = query("?name=acme").await.page(&agency(), &others).unwrap_err();
+        assert_eq!(problem.code, ProblemCode::InvalidParameter);
+        for tenant in [
+            Tenant::NoOrganization,
+            Tenant::Client("cli_01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()),
+        ] {
+            let caller = caller(tenant);
+            let problem = query("?cursor=abc").await.page(&caller, &others).unwrap_err();
+            assert_eq!(problem.code, ProblemCode::InvalidCursor);
+            assert!(query("").await.page(&caller, &others).is_ok());
+        }
     }
 
     #[tokio::test]

@@ -146,3 +146,42 @@ impl Agency<'_> {
         Ok(Page { items, next_cursor })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_valid_for_its_scope_and_its_sort_key_alone() {
+        let cursor = Cursor::encode("org_a\nclients", "CLIENT#acme");
+        assert_eq!(Cursor::decode("org_a\nclients", &cursor).unwrap(), "CLIENT#acme");
+        for scope in ["", "org_b\nclients", "org_a\naudit"] {
+            let error = Cursor::decode(scope, &cursor).unwrap_err();
+            assert!(matches!(error, Error::InvalidCursor), "{scope}");
+        }
+        for (at, character) in cursor.char_indices() {
+            let other = if character == 'A' { "B" } else { "A" };
+            let mut changed = cursor.clone();
+            changed.replace_range(at..=at, other);
+            assert!(Cursor::decode("org_a\nclients", &changed).is_err(), "{changed}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_cursor_is_refused() {
+        let not_utf_8 = BASE64_URL_SAFE_NO_PAD.encode([0xff; 20]);
+        for text in ["", "!", "AAAA", "AAAAAAAAAAAAAAAA", &not_utf_8] {
+            assert!(Cursor::decode("", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_has_512_characters_at_most() {
+        let cursor = |length| Cursor::encode("", &"a".repeat(length));
+        let (longest, longer) = (cursor(372), cursor(373));
+        assert_eq!((longest.len(), longer.len()), (512, 514));
+        assert!(Cursor::decode("", &longest).is_ok());
+        assert!(Cursor::decode("", &longer).is_err());
+    }
+}
