@@ -5,32 +5,39 @@
 //! alone. `bolero` builds libFuzzer into the target, and without the tool the target is an ordinary test that runs its corpus.
 
 use std::{
-    cell::Cell,
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Instant,
 };
 
-/// Counts the inputs that the product accepts, and prints their share once a second.
+/// Counts the inputs that the product accepts, and prints their share every second.
+#[derive(Debug)]
 pub struct Accepted {
-    accepted: Cell<u64>,
-    all: Cell<u64>,
-    printed: Cell<Instant>,
+    accepted: AtomicU64,
+    all: AtomicU64,
+    start: Instant,
+    printed: AtomicU64,
 }
 
 impl Accepted {
     /// Counts from now on.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self { accepted: Cell::new(0), all: Cell::new(0), printed: Cell::new(Instant::now()) }
+        let count = AtomicU64::default;
+        Self {
+            accepted: count(),
+            all: count(),
+            start: Instant::now(),
+            printed: count(),
+        }
     }
 
     /// Counts one input.
     pub fn count(&self, is_accepted: bool) {
-        self.all.set(self.all.get() + 1);
-        self.accepted.set(self.accepted.get() + u64::from(is_accepted));
-        if self.printed.get().elapsed() > Duration::from_secs(1) {
-            self.printed.set(Instant::now());
-            let share = self.accepted.get() as f64 / self.all.get() as f64 * 100.0;
-            eprintln!("accepted: {share:.1} %");
+        let accepted = self.accepted.fetch_add(is_accepted.into(), Relaxed) + u64::from(is_accepted);
+        let all = self.all.fetch_add(1, Relaxed) + 1;
+        let seconds = self.start.elapsed().as_secs();
+        if self.printed.swap(seconds, Relaxed) < seconds {
+            eprintln!("accepted: {:.1} %", accepted as f64 / all as f64 * 100.0);
         }
     }
 }
