@@ -341,9 +341,11 @@ fn at_rule(name: &str, at: usize, rest: &mut Siblings, context: Context) -> Acce
     }
     let body = match stop {
         Some((node, body)) if node.token == Token::CurlyBracketBlock => body,
-        _ if name == "layer" && context != Context::Style => {
+        // Without the semicolon, the rule would go on in the text after the sheet.
+        Some(_) if name == "layer" && context != Context::Style => {
             return parts(prelude).try_for_each(|part| layer(part, at));
         }
+        None if name == "layer" => return malformed(at, "the `;` after `@layer` is missing"),
         _ => return malformed(at, format!("the `{{ … }}` of `@{name}` is missing")),
     };
     match name {
@@ -584,7 +586,16 @@ fn value(nodes: &[Node], position: ValuePosition) -> Accepted {
             }
             Token::Semicolon if matches!(position.level, Branches | Custom) => {}
             Token::Function(name) => function(name, node, inside, position)?,
-            Token::ParenthesisBlock => value(inside, position.inside())?,
+            // A name before them was meant as a function, which an allow-list has not seen: `expression (…)`.
+            Token::ParenthesisBlock => match last {
+                Some(Node {
+                    token: name @ Token::Ident(_),
+                    ..
+                }) if !is_word(name, &["and", "not", "or"]) => {
+                    return unexpected(node);
+                }
+                _ => value(inside, position.inside())?,
+            },
             Token::CurlyBracketBlock | Token::SquareBracketBlock if position.level == Custom => {
                 value(inside, position)?
             }

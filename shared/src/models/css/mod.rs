@@ -429,6 +429,9 @@ mod tests {
             "@media \"x\"{}",
             "@media {color:red}",
             "@media print{color:red;}",
+            "@layer a",
+            "@layer a, b /**/ ",
+            "@media print{@layer a}",
             "@layer;",
             "@layer a,;",
             "@layer a b;",
@@ -671,6 +674,20 @@ mod tests {
             }
         }
         passes("a{b:url}");
+        for name in ["expression", "paint", "-ms-element", "calc", "unknown"] {
+            malformed(&format!("a{{b:{name} (1px)}}"));
+            malformed(&format!("a{{b:calc(1px + {name}/**/(1px))}}"));
+            malformed(&format!("a{{--x:{name} (1px)}}"));
+        }
+        for sheet in [
+            "@media screen and (color), not (hover){}",
+            "@container card (width > 1px) or (height > 1px){}",
+            "@supports not (a:b){}",
+            "a{b:if(media(color) AND (hover):c)}",
+            "a{b:calc(1px * (2 + 3)) (1px)}",
+        ] {
+            passes(sheet);
+        }
     }
 
     #[test]
