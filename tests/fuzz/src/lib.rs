@@ -4,6 +4,8 @@
 //! also work with a stable one, but need a program of their own and Debian's packages for it, and their targets run under their tool
 //! alone. `bolero` builds libFuzzer into the target, and without the tool the target is an ordinary test that runs its corpus.
 
+pub mod figures;
+
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Instant,
