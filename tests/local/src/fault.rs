@@ -27,6 +27,7 @@ enum Effect {
     ServerError(u16, &'static str),
     LoseRequest,
     LoseAnswer,
+    CutAnswer,
     Delay,
     Stall,
     Unprocessed,
@@ -48,6 +49,7 @@ pub struct Fault {
 }
 
 type Matches = Box<dyn Fn(&str, &Value) -> bool + Send>;
+type Chooser = Box<dyn FnMut(&str) -> Option<Fault> + Send>;
 
 impl Fault {
     /// Another transaction holds the item: `TransactionCanceledException` with the reason `TransactionConflict` for the
@@ -79,6 +81,11 @@ impl Fault {
     /// The request is applied, then the connection closes without a response.
     pub fn lose_answer() -> Self {
         Self::new(Effect::LoseAnswer)
+    }
+
+    /// The request is applied, then the connection closes in the middle of the response.
+    pub fn cut_answer() -> Self {
+        Self::new(Effect::CutAnswer)
     }
 
     /// The connection closes. The request is applied by [`Proxy::deliver_delayed`], as one that the network held back.
@@ -205,6 +212,7 @@ impl Request {
 struct ProxyState {
     requests: Mutex<Vec<Request>>,
     faults: Mutex<Vec<Fault>>,
+    chooser: Mutex<Option<Chooser>>,
     delayed: Mutex<Vec<HttpMessage>>,
     transactions: Mutex<Transactions>,
 }
@@ -214,6 +222,7 @@ struct ProxyState {
 struct Transactions {
     duration_ms: Option<RangeInclusive<u64>>,
     started: u64,
+    conflicts: usize,
     keys: HashSet<String>,
 }
 
@@ -273,17 +282,29 @@ impl Proxy {
         lock(&self.state.transactions).duration_ms = Some(duration_ms);
     }
 
-    /// Sends the requests with the fault [`Fault::delay`] to the database.
+    /// The number of requests that conflicted with a transaction in progress, if transactions last.
+    pub fn conflicts(&self) -> usize {
+        lock(&self.state.transactions).conflicts
+    }
+
+    /// Sends the requests with the fault [`Fault::delay`] to the database. Returns how many were applied, and not refused.
     ///
     /// # Errors
     /// The connection fails.
-    pub async fn deliver_delayed(&self) -> io::Result<()> {
+    pub async fn deliver_delayed(&self) -> io::Result<usize> {
         let delayed = std::mem::take(&mut *lock(&self.state.delayed));
+        let mut applied = 0;
         for request in delayed {
             let mut server = BufReader::new(TcpStream::connect(self.upstream).await?);
-            request.exchange(&mut server).await?;
+            let response = request.exchange(&mut server).await?;
+            applied += usize::from(response.head.split(' ').nth(1) == Some("200"));
         }
-        Ok(())
+        Ok(applied)
+    }
+
+    /// Asks `choose` for the fault of each request to which no injected fault applies, by its action.
+    pub fn choose_faults(&self, choose: impl FnMut(&str) -> Option<Fault> + Send + 'static) {
+        *lock(&self.state.chooser) = Some(Box::new(choose));
     }
 
     /// Adds a fault. If several match a request, only the oldest one counts and applies.
@@ -314,7 +335,10 @@ impl ProxyState {
             body: body.clone(),
         });
         let mut faults = lock(&self.faults);
-        let index = faults.iter().position(|fault| (fault.matches)(action, &body))?;
+        let Some(index) = faults.iter().position(|fault| (fault.matches)(action, &body)) else {
+            let chosen = lock(&self.chooser).as_mut()?(action)?;
+            return (chosen.matches)(action, &body).then_some(chosen.effect);
+        };
         let fault = faults.get_mut(index)?;
         if fault.after > 0 {
             fault.after -= 1;
@@ -341,6 +365,7 @@ impl ProxyState {
         };
         let keys = written_keys(request);
         if keys.iter().any(|key| transactions.keys.contains(key)) {
+            transactions.conflicts += 1;
             return Err(conflict(request));
         }
         if request.action() != TRANSACTION {
@@ -426,6 +451,12 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<ProxyState>
             Some(Effect::LoseAnswer) => {
                 request.exchange(&mut server).await?;
                 return Ok(());
+            }
+            Some(Effect::CutAnswer) => {
+                let response = request.exchange(&mut server).await?;
+                let bytes = [response.head.as_bytes(), &response.body].concat();
+                let (start, _) = bytes.split_at(bytes.len() / 2);
+                return client.get_mut().write_all(start).await;
             }
             Some(Effect::Stall) => {
                 // Returns when the client closes the connection.
@@ -855,5 +886,37 @@ mod tests {
         proxy.inject(Fault::stall());
         assert!(matches!(put("stalled").await, Err(SdkError::TimeoutError(_))));
         assert!(!has(&client, "fault-lost", "stalled").await);
+        proxy.inject(Fault::cut_answer());
+        put("cut").await.unwrap_err();
+        assert!(has(&client, "fault-lost", "cut").await);
+        proxy.inject(Fault::delay());
+        put("delayed").await.unwrap_err();
+        assert!(!has(&client, "fault-lost", "delayed").await);
+        assert_eq!(proxy.deliver_delayed().await.unwrap(), 1);
+        assert!(has(&client, "fault-lost", "delayed").await);
+    }
+
+    #[tokio::test]
+    async fn a_fault_is_chosen_for_each_request_to_which_no_injected_one_applies() {
+        let (client, proxy) = through("fault-chosen", 1).await;
+        let mut requests = 0;
+        proxy.choose_faults(move |action| {
+            requests += 1;
+            // The last one does not apply to this action.
+            match (action, requests) {
+                ("GetItem", 1) => Some(Fault::throttle()),
+                ("GetItem", 2) => None,
+                _ => Some(Fault::end_page(1)),
+            }
+        });
+        let get = || {
+            let get = client.get_item().table_name("fault-chosen");
+            get.key("PK", s("p")).key("SK", s("A")).send()
+        };
+        assert_eq!(get().await.unwrap_err().code(), Some("ThrottlingException"));
+        get().await.unwrap();
+        proxy.inject(Fault::internal_error());
+        assert_eq!(get().await.unwrap_err().code(), Some("InternalServerError"));
+        get().await.unwrap();
     }
 }
