@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
+use shared::store::keys;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -503,12 +504,24 @@ fn end_page(mut page: Value, rows: usize, request: &Value) -> Value {
     let mut items: Vec<Value> = serde_json::from_value(page["Items"].take()).unwrap_or_default();
     items.truncate(rows);
     page["LastEvaluatedKey"] = match items.last() {
-        Some(last) => json!({"PK": last["PK"], "SK": last["SK"]}),
-        None => json!({"PK": request["ExpressionAttributeValues"][":pk"], "SK": {"S": BEFORE_FIRST}}),
+        Some(last) => key_of(last, request["IndexName"].as_str()),
+        None => json!({"PK": {"S": BEFORE_FIRST}, "SK": {"S": BEFORE_FIRST}}),
     };
     page["Count"] = items.len().into();
     page["Items"] = items.into();
     page
+}
+
+/// The key of a row: that of the table and, in an index, that of the index too.
+fn key_of(row: &Value, index: Option<&str>) -> Value {
+    let own = match index {
+        Some(keys::DUE_INDEX) => &[keys::DUE, keys::DUE_AT][..],
+        Some(keys::HOSTS_INDEX) => &[keys::HOSTS, keys::HOST],
+        _ => &[],
+    };
+    let names = [keys::PK, keys::SK].iter().chain(own);
+    let key: Map<_, _> = names.map(|name| ((*name).to_owned(), row[*name].clone())).collect();
+    key.into()
 }
 
 /// The request without an `ExclusiveStartKey` that [`end_page`] made up.

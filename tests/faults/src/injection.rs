@@ -1,0 +1,94 @@
+//! The faults that the proxy injects: how often each kind, chosen by a seed.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use local::fault::{Fault, Proxy};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+/// A kind of faults.
+struct Kind {
+    name: &'static str,
+    /// Whether it is for this action.
+    is_for: fn(&str) -> bool,
+    /// How many of 1,000 requests of the action have it.
+    per_mille: u32,
+    fault: fn(&mut SmallRng) -> Fault,
+}
+
+const fn kind(name: &'static str, per_mille: u32, fault: fn(&mut SmallRng) -> Fault) -> Kind {
+    Kind {
+        name,
+        is_for: |_| true,
+        per_mille,
+        fault,
+    }
+}
+
+const KINDS: [Kind; 12] = [
+    kind("throttled", 8, |_| Fault::throttle()),
+    kind("500 InternalServerError", 6, |_| Fault::internal_error()),
+    kind("503 of an unlisted code", 4, |_| Fault::server_error(503, "Unlisted")),
+    Kind {
+        // Reads do not conflict with transactions.
+        is_for: |action| matches!(action, "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems"),
+        ..kind("conflict", 15, |_| Fault::conflict())
+    },
+    kind("request lost", 8, |_| Fault::lose_request()),
+    kind("response lost", 10, |_| Fault::lose_answer()),
+    kind("response cut", 6, |_| Fault::cut_answer()),
+    kind("request delivered later", 10, |_| Fault::delay()),
+    kind("no response", 1, |_| Fault::stall()),
+    Kind {
+        is_for: |action| action == "TransactWriteItems",
+        ..kind("transaction delivered later", 10, |_| Fault::delay())
+    },
+    Kind {
+        is_for: |action| action == "BatchGetItem",
+        ..kind("keys unprocessed", 30, |_| Fault::unprocessed())
+    },
+    Kind {
+        is_for: |action| action == "Query",
+        ..kind("page ended early", 100, |rng| Fault::end_page(rng.random_range(0..6)))
+    },
+];
+
+/// The number of injected faults of each kind.
+#[derive(Clone, Default)]
+pub struct Counts(Arc<Mutex<BTreeMap<&'static str, usize>>>);
+
+impl Counts {
+    pub fn get(&self) -> BTreeMap<&'static str, usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Makes the proxy inject faults. The seed and the number of a request decide which fault it gets.
+pub fn start(proxy: &Proxy, seed: u64) -> Counts {
+    let counts = Counts::default();
+    let counted = counts.clone();
+    let mut rng = SmallRng::seed_from_u64(seed);
+    proxy.choose_faults(move |action| {
+        let mut left: u32 = rng.random_range(0..1000);
+        let kinds = KINDS
+            .iter()
+            .filter(|kind| (kind.is_for)(action));
+        for kind in kinds {
+            if left < kind.per_mille {
+                let mut counts = counted.0.lock().unwrap_or_else(PoisonError::into_inner);
+                *counts.entry(kind.name).or_default() += 1;
+                return Some((kind.fault)(&mut rng));
+            }
+            left -= kind.per_mille;
+        }
+        None
+    });
+    counts
+}
+
+/// Ends the injection.
+pub fn stop(proxy: &Proxy) {
+    proxy.choose_faults(|_| None);
+}
