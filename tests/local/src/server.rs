@@ -88,6 +88,7 @@ mod tests {
         io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
         net::TcpStream,
         task::JoinHandle,
+        time::interval,
     };
 
     use super::*;
@@ -165,6 +166,60 @@ mod tests {
                 stream.write_all(&message).await.unwrap();
                 assert_eq!(status(&mut stream).await, expected, "{request} {length}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_request_whose_body_follows_its_header_later_gets_its_response_and_keeps_its_connection()
+     {
+        let (system, address, _server) = start(IDLE_TIMEOUT).await;
+        let token = system.token("org_a", "owner");
+        let mut stream = connect(address).await;
+        for (request, headers, expected) in [
+            ("POST /agency/clients", "", 401),
+            ("POST /nowhere", "", 404),
+            ("DELETE /health", "", 405),
+            (
+                "POST /agency/clients",
+                &*format!("authorization: Bearer {token}\r\n"),
+                415,
+            ),
+        ] {
+            let head = format!(
+                "{request} HTTP/1.1\r\nhost: a\r\n{headers}content-length: 2\r\nexpect: 100-continue\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // It shows that the server has the header and waits for the body.
+            assert_eq!(status(&mut stream).await, 100);
+            stream.write_all(b"{}").await.unwrap();
+            assert_eq!(status(&mut stream).await, expected, "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_header_or_a_body_that_comes_byte_by_byte_has_the_same_limit() {
+        let (_system, address, _server) = start(SHORT).await;
+        for (head, expected) in [
+            ("GET /health HTTP/1.1\r\nhost: a\r\nx-slow: ", ""),
+            (
+                "POST /agency/clients HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n",
+                "HTTP/1.1 408 Request Timeout",
+            ),
+        ] {
+            let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
+            writer.write_all(head.as_bytes()).await.unwrap();
+            // Each byte is well within the limit.
+            tokio::spawn(async move {
+                let mut between = interval(SHORT / 50);
+                while writer.write_all(b"a").await.is_ok() {
+                    between.tick().await;
+                }
+            });
+            let mut bytes = Vec::new();
+            // A byte that meets the closed connection resets it: an error after what the server has sent.
+            let _ = timeout(TIME_LIMIT, reader.read_to_end(&mut bytes)).await.unwrap();
+            let text = String::from_utf8(bytes).unwrap();
+            assert_eq!(text.lines().next().unwrap_or_default(), expected, "{head}");
         }
     }
 
