@@ -505,6 +505,7 @@ fn end_page(mut page: Value, rows: usize, request: &Value) -> Value {
     items.truncate(rows);
     page["LastEvaluatedKey"] = match items.last() {
         Some(last) => key_of(last, request["IndexName"].as_str()),
+        None if request["ExclusiveStartKey"].is_object() => request["ExclusiveStartKey"].clone(),
         None => json!({"PK": {"S": BEFORE_FIRST}, "SK": {"S": BEFORE_FIRST}}),
     };
     page["Count"] = items.len().into();
@@ -520,7 +521,9 @@ fn key_of(row: &Value, index: Option<&str>) -> Value {
         _ => &[],
     };
     let names = [keys::PK, keys::SK].iter().chain(own);
-    let key: Map<_, _> = names.map(|name| ((*name).to_owned(), row[*name].clone())).collect();
+    let key: Map<_, _> = names
+        .map(|name| ((*name).to_owned(), row[*name].clone()))
+        .collect();
     key.into()
 }
 
