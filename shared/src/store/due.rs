@@ -1,6 +1,9 @@
 //! Due domains: read from the index, oldest first, page by page.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     operation::{query::builders::QueryFluentBuilder, update_item::UpdateItemError},
@@ -131,21 +134,27 @@ impl Store {
             .expression_attribute_values(":until", text(until))
     }
 
-    /// Reads the domains of these entries, at most 100, in their order.
+    /// Reads the domains of these entries, at most 100, in their order. A domain whose due time changes while the index is read can
+    /// have several entries, of which at most one is due.
     pub async fn look_up_due(&self, keys: Vec<DueKey>) -> Result<Vec<(DueKey, DueLookup)>> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let wanted = keys.iter().map(|due| due.key.clone().item());
-        let items = self.batch(wanted.collect()).await?.into_iter();
+        // DynamoDB rejects a batch that has a key twice.
+        let wanted: HashSet<_> = keys.iter().map(|due| due.key.clone()).collect();
+        let items = self.batch(wanted.into_iter().map(Key::item).collect()).await?;
+        let items = items.into_iter();
         let mut items: HashMap<_, _> = items.filter_map(|item| Some((Key::of(&item)?, item))).collect();
         let lookups = keys.into_iter().map(|due| {
-            let lookup = match items.remove(&due.key) {
-                Some(item) if item.get(keys::DUE_AT) == Some(&text(&due.due_at)) => match parse(item) {
-                    Ok(record) => DueLookup::Due(Box::new(record)),
-                    Err(error) => DueLookup::Unreadable(error),
-                },
-                _ => DueLookup::Gone,
+            let is_due = |item: &Item| item.get(keys::DUE_AT) == Some(&text(&due.due_at));
+            let item = match items.get(&due.key).is_some_and(is_due) {
+                true => items.remove(&due.key),
+                false => None,
+            };
+            let lookup = match item.map(parse).transpose() {
+                Ok(Some(record)) => DueLookup::Due(Box::new(record)),
+                Ok(None) => DueLookup::Gone,
+                Err(error) => DueLookup::Unreadable(error),
             };
             (due, lookup)
         });

@@ -6,7 +6,10 @@ use ::reverify::{Report, Selection, sweep};
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::fault::Fault;
 use serde_json::{Value, json};
-use shared::models::time::Timestamp;
+use shared::{
+    models::time::Timestamp,
+    store::{DueLookup, keys::DUE_SHARDS},
+};
 use uuid::Uuid;
 
 use super::{LONG, counts, domains, entries, network, serve, statuses, system};
@@ -64,6 +67,35 @@ async fn every_id_has_the_time_of_its_entry_also_after_a_run_as_of_a_later_time(
         let (seconds, _) = id.get_timestamp().unwrap().to_unix();
         let created = Timestamp::from_seconds(i64::try_from(seconds).unwrap());
         assert_eq!(created.to_string(), time(entry));
+    }
+}
+
+/// The index is read page by page, while `verify` and other sweeps change when domains are due.
+#[tokio::test]
+async fn a_domain_with_two_entries_in_the_index_is_due_once() {
+    let api = Api::build(system()).await;
+    let domains = domains(&api, 2).await;
+    let shards = async || {
+        let mut due = Vec::new();
+        for shard in 0..DUE_SHARDS {
+            let later = api.app.clock.now() + 365 * DAY;
+            due.extend(api.app.store.due(shard, later, None, 100).await.unwrap());
+        }
+        due
+    };
+    let mut entries = shards().await;
+    api.advance(2 * MINUTE);
+    assert_eq!(api.reverify().await.verified, 2);
+    let new = shards().await;
+    entries.splice(1..1, new.clone());
+    assert_eq!((entries.len(), new.len()), (4, domains.len()));
+    let found = api.app.store.look_up_due(entries).await.unwrap();
+    for (entry, lookup) in found {
+        assert_eq!(
+            matches!(lookup, DueLookup::Due(_)),
+            new.contains(&entry),
+            "{entry}"
+        );
     }
 }
 
