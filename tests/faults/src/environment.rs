@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     net::SocketAddr,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use local::{dns::ANY_PORT, dns::DnsServer, reverify};
 use rand::{RngExt, rngs::SmallRng};
 use serde_json::Value;
+use shared::models::time::Timestamp;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -31,7 +33,9 @@ const SWEEP_STEP: Duration = Duration::from_secs(8 * 3600);
 /// # Errors
 /// It does not start.
 pub async fn dns() -> Result<DnsServer, String> {
-    let dns = DnsServer::start(ANY_PORT).await.map_err(|error| error.to_string())?;
+    let dns = DnsServer::start(ANY_PORT)
+        .await
+        .map_err(|error| error.to_string())?;
     dns.set_zone(TARGETS)?;
     Ok(dns)
 }
@@ -95,23 +99,37 @@ pub struct Sweeps {
     pub checks: u64,
 }
 
+impl fmt::Display for Sweeps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            ended,
+            failed,
+            checks,
+        } = self;
+        write!(
+            f,
+            "{ended} sweeps beside them with {checks} checks, {failed} more ended by a fault"
+        )
+    }
+}
+
 /// Runs the scheduled function again and again in one of the processes, each time some hours later. `count` has the results.
-pub async fn sweep(addresses: &[SocketAddr], mut rng: SmallRng, count: &std::sync::Mutex<Sweeps>) {
+pub async fn sweep(addresses: &[SocketAddr], mut rng: SmallRng, count: &Mutex<Sweeps>) {
     let mut hours = 0;
     loop {
         sleep(SWEEP_EVERY).await;
         hours += 1;
         let address = addresses[rng.random_range(0..addresses.len())].to_string();
-        let at = shared::models::time::Timestamp::now() + SWEEP_STEP * hours;
+        let at = Timestamp::now() + SWEEP_STEP * hours;
         let report = reverify::request(&address, Some(at)).await;
-        let mut count = count.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
         match report {
             Ok(report) => {
                 let report: Value = serde_json::from_str(&report).unwrap_or_default();
                 count.ended += 1;
                 count.checks += report["checked"].as_u64().unwrap_or_default();
             }
-            Err(error) => { eprintln!("{error}"); count.failed += 1 }
+            Err(_) => count.failed += 1,
         }
     }
 }

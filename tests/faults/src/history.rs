@@ -49,7 +49,9 @@ impl Attempt {
 
     /// The body of the response.
     pub fn body(&self) -> &Value {
-        self.response.as_ref().map_or(&Value::Null, |response| &response.body)
+        self.response
+            .as_ref()
+            .map_or(&Value::Null, |response| &response.body)
     }
 
     /// The resource that it created or changed.

@@ -30,10 +30,17 @@ const fn kind(name: &'static str, per_mille: u32, fault: fn(&mut SmallRng) -> Fa
 const KINDS: [Kind; 12] = [
     kind("throttled", 8, |_| Fault::throttle()),
     kind("500 InternalServerError", 6, |_| Fault::internal_error()),
-    kind("503 of an unlisted code", 4, |_| Fault::server_error(503, "Unlisted")),
+    kind("503 of an unlisted code", 4, |_| {
+        Fault::server_error(503, "Unlisted")
+    }),
     Kind {
         // Reads do not conflict with transactions.
-        is_for: |action| matches!(action, "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems"),
+        is_for: |action| {
+            matches!(
+                action,
+                "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems"
+            )
+        },
         ..kind("conflict", 15, |_| Fault::conflict())
     },
     kind("request lost", 8, |_| Fault::lose_request()),
@@ -51,7 +58,9 @@ const KINDS: [Kind; 12] = [
     },
     Kind {
         is_for: |action| action == "Query",
-        ..kind("page ended early", 100, |rng| Fault::end_page(rng.random_range(0..6)))
+        ..kind("page ended early", 100, |rng| {
+            Fault::end_page(rng.random_range(0..6))
+        })
     },
 ];
 
@@ -72,9 +81,7 @@ pub fn start(proxy: &Proxy, seed: u64) -> Counts {
     let mut rng = SmallRng::seed_from_u64(seed);
     proxy.choose_faults(move |action| {
         let mut left: u32 = rng.random_range(0..1000);
-        let kinds = KINDS
-            .iter()
-            .filter(|kind| (kind.is_for)(action));
+        let kinds = KINDS.iter().filter(|kind| (kind.is_for)(action));
         for kind in kinds {
             if left < kind.per_mille {
                 let mut counts = counted.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,8 @@ use rand::RngExt;
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
 use crate::{
-    environment, invariants,
+    environment::{self, Sweeps},
+    invariants,
     load::{self, Load},
     process::Setup,
     report::{self, Report},
@@ -74,9 +75,11 @@ pub async fn run(args: KillArgs) -> Result<(), String> {
         Ok::<_, String>(process)
     };
     let records = environment::change_records(&around.dns, &load, load::rng(seed, u64::MAX - 3));
+    let sweeps = Mutex::new(Sweeps::default());
     let process = tokio::select! {
         process = kill => process?,
         ended = records => return ended,
+        () = environment::sweep(&addresses[..1], load::rng(seed, u64::MAX - 2), &sweeps) => return Ok(()),
     };
     load.stop();
     clients.join_all().await;
@@ -91,7 +94,10 @@ pub async fn run(args: KillArgs) -> Result<(), String> {
         faults: &[("kill".to_owned(), args.kills)],
         findings: &findings,
         duration,
-        more: vec![format!("{} items in the table", table.items.len())],
+        more: vec![
+            sweeps.into_inner().unwrap_or_default().to_string(),
+            format!("{} items in the table", table.items.len()),
+        ],
     };
     println!("{report}");
     if findings.violations.is_empty() {

@@ -142,7 +142,12 @@ impl Load {
     }
 
     /// Sends an operation once.
-    async fn attempt(&self, operation: &Operation, actor: String, rng: &mut SmallRng) -> Option<HttpResponse> {
+    async fn attempt(
+        &self,
+        operation: &Operation,
+        actor: String,
+        rng: &mut SmallRng,
+    ) -> Option<HttpResponse> {
         let address = self.addresses[rng.random_range(0..self.addresses.len())];
         // Some clients give up early. The API then ends the request wherever it is.
         let patience = match rng.random_bool(0.02) {
@@ -205,7 +210,11 @@ impl Load {
                 let hostname = body["hostname"].as_str().unwrap_or_default().to_owned();
                 let proof = proof(&body["records"]);
                 if !proof.is_empty() {
-                    known.proofs.entry(hostname).or_default().insert(id.clone(), proof);
+                    known
+                        .proofs
+                        .entry(hostname)
+                        .or_default()
+                        .insert(id.clone(), proof);
                 }
                 own.domains.push(id);
             }
@@ -213,7 +222,9 @@ impl Load {
             "deletePortalDomain" => {
                 own.domains.retain(|id| *id != operation.target);
                 let claims: &mut BTreeMap<_, BTreeMap<_, _>> = &mut known.proofs;
-                claims.values_mut().for_each(|claims| drop(claims.remove(&operation.target)));
+                claims
+                    .values_mut()
+                    .for_each(|claims| drop(claims.remove(&operation.target)));
             }
             "createSetupLink" => {
                 let token = body["url"].as_str().and_then(|url| url.rsplit_once('/'));

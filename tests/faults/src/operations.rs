@@ -17,12 +17,12 @@ const OPERATIONS: [(&str, u32); 19] = [
     ("putPortalConfig", 4),
     ("createClientOrg", 18),
     ("updateClientOrg", 14),
-    ("deleteClientOrg", 8),
+    ("deleteClientOrg", 11),
     ("putClientBranding", 6),
     ("putClientPortalConfig", 5),
     ("createPortalDomain", 13),
     ("updatePortalDomain", 10),
-    ("deletePortalDomain", 7),
+    ("deletePortalDomain", 8),
     ("verifyPortalDomain", 4),
     ("createSetupLink", 3),
     ("deleteSetupLink", 2),
@@ -38,7 +38,12 @@ const DOMAINS: &str = "/agency/portal-domains";
 /// Few, so that the slugs that are made of them collide.
 const NAMES: [&str; 6] = ["Late three", "Acme", "Acme Consulting", "Globex", "Initech", "x"];
 const SLUGS: [&str; 6] = ["late-three", "late-three-2", "acme", "globex", "one", "two"];
-const COLOURS: [&str; 4] = ["primaryColor", "accentColor", "primaryColorDark", "accentColorDark"];
+const COLOURS: [&str; 4] = [
+    "primaryColor",
+    "accentColor",
+    "primaryColorDark",
+    "accentColorDark",
+];
 const FEATURES: [&str; 5] = [
     "featureBackups",
     "featureDatabases",
@@ -106,13 +111,7 @@ pub fn choose(number: usize, rng: &mut SmallRng, known: &Known) -> Operation {
 }
 
 /// An operation of this agency with random contents. What `number` is in is in no other operation.
-pub fn make(
-    id: &'static str,
-    agency: usize,
-    number: usize,
-    rng: &mut SmallRng,
-    known: &Known,
-) -> Operation {
+pub fn make(id: &'static str, agency: usize, number: usize, rng: &mut SmallRng, known: &Known) -> Operation {
     let own = &known.agencies[agency];
     // Some requests name a resource of another agency.
     let named = match rng.random_bool(0.02) {
@@ -124,7 +123,12 @@ pub fn make(
     let link = pick(&own.links, rng).unwrap_or_else(|| "A".repeat(43));
     let (target, method, path, body) = match id {
         "enableAgency" => ("", "POST", "/agency/enable".to_owned(), None),
-        "putBranding" => ("", "PUT", "/agency/branding".to_owned(), Some(branding(number, rng))),
+        "putBranding" => (
+            "",
+            "PUT",
+            "/agency/branding".to_owned(),
+            Some(branding(number, rng)),
+        ),
         "putPortalConfig" => ("", "PUT", "/agency/portal-config".to_owned(), Some(config(rng))),
         "createClientOrg" => ("", "POST", CLIENTS.to_owned(), Some(new_client(number, rng))),
         "updateClientOrg" => {
@@ -149,7 +153,12 @@ pub fn make(
         "verifyPortalDomain" => (&*domain, "POST", format!("{DOMAINS}/{domain}/verify"), None),
         "createSetupLink" => {
             let path = format!("{DOMAINS}/{domain}/setup-link");
-            (&*domain, "POST", path, Some(json!({"days": rng.random_range(1..=30)})))
+            (
+                &*domain,
+                "POST",
+                path,
+                Some(json!({"days": rng.random_range(1..=30)})),
+            )
         }
         "deleteSetupLink" => (&*domain, "DELETE", format!("{DOMAINS}/{domain}/setup-link"), None),
         "verifySetup" => ("", "POST", format!("/portal/setup/{link}/verify"), None),
@@ -206,7 +215,13 @@ fn branding(number: usize, rng: &mut SmallRng) -> Value {
         maybe(&mut body, rng, 0.3, name, colour);
     }
     maybe(&mut body, rng, 0.3, "portalName", format!("Portal {number}"));
-    maybe(&mut body, rng, 0.1, "customCss", format!(".p{number} {{ color: red }}"));
+    maybe(
+        &mut body,
+        rng,
+        0.1,
+        "customCss",
+        format!(".p{number} {{ color: red }}"),
+    );
     body
 }
 
@@ -251,7 +266,7 @@ fn client_update(number: usize, rng: &mut SmallRng) -> Value {
 
 fn new_domain(own: &KnownAgency, rng: &mut SmallRng) -> Value {
     // Few, so that the agencies compete for them.
-    let number = rng.random_range(0..30);
+    let number = rng.random_range(0..60);
     let mut body = match rng.random_bool(0.4) {
         true => json!({"subdomain": format!("label{number}")}),
         false => json!({"customDomain": format!("portal{number}.acme.com")}),

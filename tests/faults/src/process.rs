@@ -88,11 +88,7 @@ impl Setup {
     ///
     /// # Errors
     /// It does not start.
-    pub async fn start_on(
-        &self,
-        file: &Path,
-        [api, dynamodb]: [SocketAddr; 2],
-    ) -> Result<Process, String> {
+    pub async fn start_on(&self, file: &Path, [api, dynamodb]: [SocketAddr; 2]) -> Result<Process, String> {
         let (file, api, dynamodb) = (file.to_string_lossy(), api.to_string(), dynamodb.to_string());
         let options = ["--data", &file, "--addr", &api, "--dynamodb-addr", &dynamodb];
         self.start("local", &options).await

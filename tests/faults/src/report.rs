@@ -64,7 +64,11 @@ impl fmt::Display for Report<'_> {
             let mut times: Vec<_> = attempts.map(|attempt| attempt.took.as_millis()).collect();
             times.sort_unstable();
             let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
-            writeln!(f, "  {id:<22} {median:>4} ms {most:>5} ms  {}", outcomes.join(", "))?;
+            writeln!(
+                f,
+                "  {id:<22} {median:>4} ms {most:>5} ms  {}",
+                outcomes.join(", ")
+            )?;
         }
         writeln!(f, "\nfaults")?;
         for (kind, count) in self.faults {
@@ -91,5 +95,8 @@ pub fn verdict(findings: &Findings, seed: u64, logs: Option<&Path>) -> Result<()
         println!("  violated: {violation}");
     }
     let logs = logs.map(|folder| format!("; the logs are in {}", folder.display()));
-    Err(format!("{count} violations with the seed {seed}{}", logs.unwrap_or_default()))
+    Err(format!(
+        "{count} violations with the seed {seed}{}",
+        logs.unwrap_or_default()
+    ))
 }

@@ -154,7 +154,10 @@ pub async fn run(args: TrialArgs) -> Result<(), String> {
         .into_iter()
         .map(|(kind, count)| (kind.to_owned(), count))
         .collect();
-    faults.push(("conflict of overlapping transactions".to_owned(), proxy.conflicts()));
+    faults.push((
+        "conflict of overlapping transactions".to_owned(),
+        proxy.conflicts(),
+    ));
     let sweeps = sweeps.into_inner().unwrap_or_default();
     let report = Report {
         history: &history,
@@ -162,11 +165,10 @@ pub async fn run(args: TrialArgs) -> Result<(), String> {
         findings: &findings,
         duration,
         more: vec![
-            format!("{requests} requests to DynamoDB, {late} of them applied after they were delivered later"),
             format!(
-                "{} sweeps beside them with {} checks, {} sweeps ended by a fault",
-                sweeps.ended, sweeps.checks, sweeps.failed
+                "{requests} requests to DynamoDB, {late} of them applied after they were delivered later"
             ),
+            sweeps.to_string(),
             format!("{} items in the table", table.items.len()),
         ],
     };

@@ -22,7 +22,12 @@ pub fn check(table: &Table, findings: &mut Findings) {
     for entry in table.of_kind("audit") {
         let (action, id) = (text(entry, "action"), text(entry, "id"));
         let partition = format!("A#{}", text(entry, "organizationId"));
-        findings.equal(LOG, text(entry, "PK"), &*partition, format!("{id} organizationId"));
+        findings.equal(
+            LOG,
+            text(entry, "PK"),
+            &*partition,
+            format!("{id} organizationId"),
+        );
         findings.equal(LOG, text(entry, "SK"), &*format!("LOG#{id}"), format!("{id} SK"));
         let Some(resource) = resource(entry) else {
             findings.check(LOG, false, || format!("{id}: unknown action {action}"));
@@ -78,7 +83,9 @@ fn is_logged(name: &str) -> bool {
 /// Applies an entry to the state of its resource, which must be what the entry has as `before`.
 fn replay(entry: &Value, state: &mut Option<Map<String, Value>>, what: &str, findings: &mut Findings) {
     let (before, after) = (&entry["before"], &entry["after"]);
-    let verb = text(entry, "action").rsplit_once('.').map_or("", |(_, verb)| verb);
+    let verb = text(entry, "action")
+        .rsplit_once('.')
+        .map_or("", |(_, verb)| verb);
     match verb {
         "created" | "enabled" => {
             findings.check(LOG, state.is_none(), || format!("{what}: it existed before"));
@@ -133,11 +140,15 @@ fn compare(table: &Table, resource: &Resource, state: Option<&Map<String, Value>
     let Some(item) = item else {
         // The settings of a client end with the client.
         let ended = state.is_none() || resource.0.starts_with("client-");
-        findings.check(LOG, ended, || format!("{what} is in the log and not in the table"));
+        findings.check(LOG, ended, || {
+            format!("{what} is in the log and not in the table")
+        });
         return;
     };
     let Some(state) = state else {
-        findings.check(LOG, false, || format!("{what} is in the table and deleted in the log"));
+        findings.check(LOG, false, || {
+            format!("{what} is in the table and deleted in the log")
+        });
         return;
     };
     for (name, logged) in state.iter().filter(|(name, _)| is_logged(name)) {
@@ -154,6 +165,8 @@ fn compare(table: &Table, resource: &Resource, state: Option<&Map<String, Value>
             }
             _ => stored == logged,
         };
-        findings.check(LOG, equal, || format!("{what} {name}: {stored}, in the log {logged}"));
+        findings.check(LOG, equal, || {
+            format!("{what} {name}: {stored}, in the log {logged}")
+        });
     }
 }

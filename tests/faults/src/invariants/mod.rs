@@ -38,7 +38,9 @@ impl Findings {
         what: impl Display,
     ) {
         let equal = actual == expected;
-        self.check(invariant, equal, || format!("{what}: {actual:?}, expected {expected:?}"));
+        self.check(invariant, equal, || {
+            format!("{what}: {actual:?}, expected {expected:?}")
+        });
     }
 }
 

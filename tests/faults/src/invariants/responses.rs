@@ -13,8 +13,14 @@ use crate::{
 
 pub fn check(table: &Table, history: &[Attempt], findings: &mut Findings) {
     let mut entries = BTreeMap::<&str, Vec<&Value>>::new();
-    for entry in table.of_kind("audit").filter(|entry| entry["actor"]["type"] == "user") {
-        entries.entry(text(&entry["actor"], "id")).or_default().push(entry);
+    for entry in table
+        .of_kind("audit")
+        .filter(|entry| entry["actor"]["type"] == "user")
+    {
+        entries
+            .entry(text(&entry["actor"], "id"))
+            .or_default()
+            .push(entry);
     }
     check_entries(history, &entries, findings);
     check_order(history, &entries, findings);
@@ -34,7 +40,10 @@ fn check_entries(history: &[Attempt], entries: &BTreeMap<&str, Vec<&Value>>, fin
             let actions: Vec<_> = own.iter().map(|entry| text(entry, "action")).collect();
             let response = attempt.response.as_ref();
             let response = response.map(|response| (response.status, response.code()));
-            format!("{} {}: {response:?}, entries {actions:?}", attempt.actor, attempt.operation.id)
+            format!(
+                "{} {}: {response:?}, entries {actions:?}",
+                attempt.actor, attempt.operation.id
+            )
         };
         findings.check("no operation applied twice", own.len() <= 1, what);
         if let Some(response) = &attempt.response {
@@ -78,7 +87,9 @@ fn check_order(history: &[Attempt], entries: &BTreeMap<&str, Vec<&Value>>, findi
         writes.sort_by_key(|(attempt, _)| attempt.start);
         for (index, (later, later_entry)) in writes.iter().enumerate() {
             // The latest of the writes that had ended is enough.
-            let ended = writes[..index].iter().filter(|(earlier, _)| earlier.end < later.start);
+            let ended = writes[..index]
+                .iter()
+                .filter(|(earlier, _)| earlier.end < later.start);
             let Some((earlier, entry)) = ended.max_by_key(|(_, entry)| text(entry, "id")) else {
                 continue;
             };
@@ -101,7 +112,9 @@ fn check_keys(
     let mut keys = BTreeMap::<(usize, &str), Vec<&Attempt>>::new();
     for attempt in history {
         if let Some(key) = &attempt.operation.idempotency_key {
-            keys.entry((attempt.operation.agency, key)).or_default().push(attempt);
+            keys.entry((attempt.operation.agency, key))
+                .or_default()
+                .push(attempt);
         }
     }
     for ((_, key), attempts) in keys {
@@ -111,21 +124,33 @@ fn check_keys(
             .map(|entry| text(&entry["target"], "id"))
             .collect();
         findings.check(KEYS, created.len() <= 1, || format!("{key}: {created:?}"));
-        let succeeded = attempts
-            .iter()
-            .filter(|attempt| attempt.response.as_ref().is_some_and(|response| response.status == 201));
+        let succeeded = attempts.iter().filter(|attempt| {
+            attempt
+                .response
+                .as_ref()
+                .is_some_and(|response| response.status == 201)
+        });
         for attempt in succeeded {
             let id = attempt.target();
-            findings.check(KEYS, created.contains(id), || format!("{key}: {id}, not {created:?}"));
+            findings.check(KEYS, created.contains(id), || {
+                format!("{key}: {id}, not {created:?}")
+            });
         }
     }
     for record in table.of_kind("idempotency") {
         let id = text(&record["answer"], "id");
-        let is_logged = table.of_kind("audit").any(|entry| {
-            text(&entry["target"], "id") == id && text(entry, "action").ends_with(".created")
+        let is_logged = table
+            .of_kind("audit")
+            .any(|entry| text(&entry["target"], "id") == id && text(entry, "action").ends_with(".created"));
+        findings.check(KEYS, is_logged, || {
+            format!("{}: {id} was never created", record["SK"])
         });
-        findings.check(KEYS, is_logged, || format!("{}: {id} was never created", record["SK"]));
-        findings.equal(KEYS, &record["expiresAt"], &record["keepUntil"], text(record, "SK"));
+        findings.equal(
+            KEYS,
+            &record["expiresAt"],
+            &record["keepUntil"],
+            text(record, "SK"),
+        );
     }
 }
 
@@ -152,7 +177,9 @@ fn check_existence(table: &Table, history: &[Attempt], findings: &mut Findings) 
         let creates = matches!(attempt.operation.id, "createClientOrg" | "createPortalDomain");
         let id = attempt.target();
         if creates && attempt.is_acknowledged() && !deletions.contains_key(id) {
-            findings.check("acknowledged writes", ids.contains(id), || format!("{id} is missing"));
+            findings.check("acknowledged writes", ids.contains(id), || {
+                format!("{id} is missing")
+            });
         }
     }
 }
@@ -214,7 +241,9 @@ fn check_values(table: &Table, history: &[Attempt], findings: &mut Findings) {
             .map(|(write, value)| (&write.actor, value))
             .collect();
         let holds = possible.iter().any(|(_, value)| **value == actual);
-        findings.check("acknowledged values", holds, || format!("{setting}: {actual}, not {possible:?}"));
+        findings.check("acknowledged values", holds, || {
+            format!("{setting}: {actual}, not {possible:?}")
+        });
     }
 }
 
@@ -226,11 +255,15 @@ fn check_reads(history: &[Attempt], findings: &mut Findings) {
         let creation = match read.operation.id {
             // Each agency has a subdomain that is never deleted.
             "getAgencyOverview" => {
-                findings.check(READS, body["primaryDomain"].is_string(), || format!("{}: {body}", read.actor));
+                findings.check(READS, body["primaryDomain"].is_string(), || {
+                    format!("{}: {body}", read.actor)
+                });
                 continue;
             }
             "getPortalContext" => {
-                findings.check(READS, body["domain"].is_object(), || format!("{}: {body}", read.actor));
+                findings.check(READS, body["domain"].is_object(), || {
+                    format!("{}: {body}", read.actor)
+                });
                 continue;
             }
             "listClientOrgs" => ("createClientOrg", "deleteClientOrg"),
@@ -255,7 +288,9 @@ fn check_reads(history: &[Attempt], findings: &mut Findings) {
                 && other.end < read.start;
             let id = other.target();
             if was_created && !deleted.contains(id) {
-                findings.check(READS, listed.contains(id), || format!("{}: {id} is missing", read.actor));
+                findings.check(READS, listed.contains(id), || {
+                    format!("{}: {id} is missing", read.actor)
+                });
             }
         }
     }

@@ -18,8 +18,9 @@ impl Expected<'_> {
     fn add(&mut self, invariant: &'static str, pk: String, sk: String, attributes: Value) {
         let what = format!("{pk} {sk}");
         let replaced = self.items.insert((pk, sk), (invariant, attributes));
-        self.findings
-            .check(invariant, replaced.is_none(), || format!("{what} belongs to two resources"));
+        self.findings.check(invariant, replaced.is_none(), || {
+            format!("{what} belongs to two resources")
+        });
     }
 }
 
@@ -31,8 +32,12 @@ pub fn check(table: &Table, findings: &mut Findings) {
     for agency in table.of_kind("agency") {
         expect_agency(table, agency, &mut expected);
     }
-    table.clients().for_each(|client| expect_client(table, client, &mut expected));
-    table.of_kind("domain").for_each(|domain| expect_domain(table, domain, &mut expected));
+    table
+        .clients()
+        .for_each(|client| expect_client(table, client, &mut expected));
+    table
+        .of_kind("domain")
+        .for_each(|domain| expect_domain(table, domain, &mut expected));
     let expected = expected.items;
     for (key, (invariant, attributes)) in &expected {
         let name = format!("{} {}", key.0, key.1);
@@ -52,9 +57,11 @@ pub fn check(table: &Table, findings: &mut Findings) {
             "domain" => true,
             _ => false,
         };
-        findings.check("no item without its owner", is_own || expected.contains_key(key), || {
-            format!("{} {} ({})", key.0, key.1, text(item, "entity"))
-        });
+        findings.check(
+            "no item without its owner",
+            is_own || expected.contains_key(key),
+            || format!("{} {} ({})", key.0, key.1, text(item, "entity")),
+        );
     }
     check_redirects(table, findings);
     check_indexes(table, findings);
@@ -76,7 +83,9 @@ fn expect_agency(table: &Table, agency: &Value, expected: &mut Expected<'_>) {
     ] {
         let counted = count(domains(), |domain| domain["status"] == status);
         let what = format!("{pk} {counter}");
-        expected.findings.equal("counters", &agency[counter], &json!(counted), what);
+        expected
+            .findings
+            .equal("counters", &agency[counter], &json!(counted), what);
     }
     let not_ready = count(domains(), |domain| {
         matches!(domain["tls"]["state"].as_str(), Some("pending" | "failing"))
@@ -86,14 +95,13 @@ fn expect_agency(table: &Table, agency: &Value, expected: &mut Expected<'_>) {
         ("tlsNotReadyCount", not_ready),
     ] {
         let what = format!("{pk} {counter}");
-        expected.findings.equal("counters", &agency[counter], &json!(counted), what);
+        expected
+            .findings
+            .equal("counters", &agency[counter], &json!(counted), what);
     }
     let clients = || table.clients().filter(own);
     let suspended = count(clients(), |client| !client["suspendedAt"].is_null());
-    for (counter, counted) in [
-        ("clientCount", clients().count()),
-        ("suspendedCount", suspended),
-    ] {
+    for (counter, counted) in [("clientCount", clients().count()), ("suspendedCount", suspended)] {
         let shards = table.of_kind("client-count").filter(own);
         let sum: i64 = shards.filter_map(|shard| shard[counter].as_i64()).sum();
         let what = format!("{pk} {counter} of all shards");
@@ -127,9 +135,16 @@ fn expect_client(table: &Table, client: &Value, expected: &mut Expected<'_>) {
     let named = format!("NAMED#{name}\u{1F}{id}");
     expected.add("name index", pk.to_owned(), named, copy.clone());
     if let Some(external) = client["externalId"].as_str() {
-        expected.add("external ids", pk.to_owned(), format!("EXTERNAL#{external}"), copy);
+        expected.add(
+            "external ids",
+            pk.to_owned(),
+            format!("EXTERNAL#{external}"),
+            copy,
+        );
     }
-    let domains = count(table.of_kind("domain"), |domain| domain["clientOrgId"] == client["id"]);
+    let domains = count(table.of_kind("domain"), |domain| {
+        domain["clientOrgId"] == client["id"]
+    });
     let mut membership = json!({"agencyId": pk[2..], "domainCount": domains});
     for name in ["name", "slug", "suspendedAt"] {
         membership[name] = client[name].clone();
@@ -137,14 +152,24 @@ fn expect_client(table: &Table, client: &Value, expected: &mut Expected<'_>) {
     let own = format!("C#{id}");
     expected.add("memberships", own.clone(), "#3CLIENT".to_owned(), membership);
     for (sk, entity) in [("#1CONFIG", "portal-config"), ("#2BRANDING", "branding")] {
-        expected.add("settings of clients", own.clone(), sk.to_owned(), json!({"entity": entity}));
+        expected.add(
+            "settings of clients",
+            own.clone(),
+            sk.to_owned(),
+            json!({"entity": entity}),
+        );
     }
 }
 
 fn expect_domain(table: &Table, domain: &Value, expected: &mut Expected<'_>) {
     let (pk, id, hostname) = (text(domain, "PK"), text(domain, "id"), text(domain, "hostname"));
     let claim = json!({ "domain": id });
-    expected.add("host names", pk.to_owned(), format!("NAME#{hostname}"), claim.clone());
+    expected.add(
+        "host names",
+        pk.to_owned(),
+        format!("NAME#{hostname}"),
+        claim.clone(),
+    );
     if let Some(token) = domain["token"].as_str() {
         expected.add("tokens", pk.to_owned(), format!("TOKEN#{token}"), claim);
     }
@@ -163,9 +188,9 @@ fn expect_domain(table: &Table, domain: &Value, expected: &mut Expected<'_>) {
     };
     let client = domain["clientOrgId"].as_str();
     let has_client = client.is_none_or(|client| table.get(pk, format!("CLIENT#{client}")).is_some());
-    expected
-        .findings
-        .check("clients of domains", has_client, || format!("{id}: no client {client:?}"));
+    expected.findings.check("clients of domains", has_client, || {
+        format!("{id}: no client {client:?}")
+    });
     let is_primary = domain["primary"] == true;
     if is_primary {
         let primary = json!({ "primaryDomain": id });
@@ -192,9 +217,16 @@ fn expect_domain(table: &Table, domain: &Value, expected: &mut Expected<'_>) {
 fn check_redirects(table: &Table, findings: &mut Findings) {
     for domain in table.of_kind("domain") {
         let id = text(domain, "id");
-        let redirects = count(table.of_kind("domain"), |other| other["redirect"]["to"] == domain["id"]);
+        let redirects = count(table.of_kind("domain"), |other| {
+            other["redirect"]["to"] == domain["id"]
+        });
         let counted = domain["redirectCount"].as_u64().unwrap_or(0);
-        findings.equal("redirects", counted, redirects as u64, format!("{id} redirectCount"));
+        findings.equal(
+            "redirects",
+            counted,
+            redirects as u64,
+            format!("{id} redirectCount"),
+        );
         let Some(to) = domain["redirect"]["to"].as_str() else {
             continue;
         };
@@ -218,29 +250,58 @@ fn check_indexes(table: &Table, findings: &mut Findings) {
         let at = next.map(|next| format!("{next}#{id}"));
         findings.equal("due entries", domain["DUEAT"].as_str(), at.as_deref(), id);
         let shard = text(domain, "DUE").starts_with("DUE#");
-        findings.check("due entries", shard == at.is_some(), || format!("{id} {}", domain["DUE"]));
+        findings.check("due entries", shard == at.is_some(), || {
+            format!("{id} {}", domain["DUE"])
+        });
         due.extend(at.map(|at| format!("{} {at}", text(domain, "DUE"))));
         let serves = matches!(text(domain, "status"), "verified" | "failing");
         let host = serves.then(|| text(domain, "hostname"));
         findings.equal("host entries", domain["HOST"].as_str(), host, id);
         hosts.extend(host.map(|host| {
             let client = domain["clientOrgId"].as_str().unwrap_or_default();
-            format!("{host} {client} {} {}", text(domain, "status"), text(domain, "routing"))
+            format!(
+                "{host} {client} {} {}",
+                text(domain, "status"),
+                text(domain, "routing")
+            )
         }));
     }
     let entry = |entry: &Value| format!("{} {}", text(entry, "DUE"), text(entry, "DUEAT"));
     let found: BTreeSet<_> = table.due.iter().map(entry).collect();
-    findings.equal("due entries", table.due.len(), found.len(), "entries with the same keys");
+    findings.equal(
+        "due entries",
+        table.due.len(),
+        found.len(),
+        "entries with the same keys",
+    );
     findings.equal("due entries", &found, &due, "the index");
     let entry = |entry: &Value| {
         let client = text(entry, "clientOrgId");
-        format!("{} {client} {} {}", text(entry, "HOST"), text(entry, "status"), text(entry, "routing"))
+        format!(
+            "{} {client} {} {}",
+            text(entry, "HOST"),
+            text(entry, "status"),
+            text(entry, "routing")
+        )
     };
     let found: BTreeSet<_> = table.hosts.iter().map(entry).collect();
-    findings.equal("host entries", table.hosts.len(), found.len(), "entries with the same keys");
+    findings.equal(
+        "host entries",
+        table.hosts.len(),
+        found.len(),
+        "entries with the same keys",
+    );
     findings.equal("host entries", &found, &hosts, "the index");
-    for item in table.items.values().filter(|item| text(item, "entity") != "domain") {
-        let indexed = ["DUE", "DUEAT", "HOSTS", "HOST"].iter().any(|name| !item[*name].is_null());
-        findings.check("due entries", !indexed, || format!("{} {} is in an index", item["PK"], item["SK"]));
+    for item in table
+        .items
+        .values()
+        .filter(|item| text(item, "entity") != "domain")
+    {
+        let indexed = ["DUE", "DUEAT", "HOSTS", "HOST"]
+            .iter()
+            .any(|name| !item[*name].is_null());
+        findings.check("due entries", !indexed, || {
+            format!("{} {} is in an index", item["PK"], item["SK"])
+        });
     }
 }

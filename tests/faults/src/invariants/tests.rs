@@ -25,7 +25,13 @@ struct World {
 
 impl World {
     /// Sends an operation, and returns the body of the response.
-    async fn send(&mut self, id: &'static str, target: &str, [method, path]: [&'static str; 2], body: Value) -> Value {
+    async fn send(
+        &mut self,
+        id: &'static str,
+        target: &str,
+        [method, path]: [&'static str; 2],
+        body: Value,
+    ) -> Value {
         self.send_with_key(id, target, [method, path], body, None).await
     }
 
@@ -37,7 +43,10 @@ impl World {
         body: Value,
         key: Option<&str>,
     ) -> Value {
-        let (actor, start) = (format!("op-{}.0", self.history.len()), self.history.len() as u64 * 2);
+        let (actor, start) = (
+            format!("op-{}.0", self.history.len()),
+            self.history.len() as u64 * 2,
+        );
         let path = path.replace("{}", target);
         let token = token::sign(AGENCIES[0], "owner", &actor, OffsetDateTime::now_utc(), 60);
         let mut request = http::Request::builder()
@@ -48,7 +57,11 @@ impl World {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let sent = if body.is_null() { String::new() } else { body.to_string() };
+        let sent = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let response = self.system.send(request.body(Body::from(sent)).unwrap()).await;
         let attempt = Attempt {
             actor,
@@ -97,49 +110,100 @@ async fn sound() -> (Table, Vec<Attempt>) {
     const DOMAINS: &str = "/agency/portal-domains";
     const DOMAIN: &str = "/agency/portal-domains/{}";
     let id = |resource: Value| resource["id"].as_str().unwrap().to_owned();
-    world.send("enableAgency", "", ["POST", "/agency/enable"], Value::Null).await;
+    world
+        .send("enableAgency", "", ["POST", "/agency/enable"], Value::Null)
+        .await;
     let body = json!({"name": "Acme", "externalId": "CRM-1", "metadata": {"number": "1"}});
     let key = Some("key-1");
-    let client = world.send_with_key("createClientOrg", "", ["POST", CLIENTS], body.clone(), key).await;
-    world.send_with_key("createClientOrg", "", ["POST", CLIENTS], body, key).await;
+    let client = world
+        .send_with_key("createClientOrg", "", ["POST", CLIENTS], body.clone(), key)
+        .await;
+    world
+        .send_with_key("createClientOrg", "", ["POST", CLIENTS], body, key)
+        .await;
     let client = id(client);
     let path = ["PATCH", "/agency/clients/{}"];
-    world.send("updateClientOrg", &client, path, json!({"name": "New", "suspended": true})).await;
-    world.send("updateClientOrg", &client, path, json!({"name": "Newer"})).await;
+    world
+        .send(
+            "updateClientOrg",
+            &client,
+            path,
+            json!({"name": "New", "suspended": true}),
+        )
+        .await;
+    world
+        .send("updateClientOrg", &client, path, json!({"name": "Newer"}))
+        .await;
     let body = json!({"name": "Globex", "slug": "globex"});
-    let gone = id(world.send("createClientOrg", "", ["POST", CLIENTS], body.clone()).await);
+    let gone = id(world
+        .send("createClientOrg", "", ["POST", CLIENTS], body.clone())
+        .await);
     world.send("createClientOrg", "", ["POST", CLIENTS], body).await;
     let path = ["PUT", "/agency/clients/{}/branding"];
-    world.send("putClientBranding", &client, path, json!({"footerText": "Footer"})).await;
+    world
+        .send(
+            "putClientBranding",
+            &client,
+            path,
+            json!({"footerText": "Footer"}),
+        )
+        .await;
     let delete = ["DELETE", "/agency/clients/{}"];
     world.send("deleteClientOrg", &gone, delete, Value::Null).await;
     let branding = json!({"footerText": "Footer", "customCss": ".a { color: red }"});
-    world.send("putBranding", "", ["PUT", "/agency/branding"], branding).await;
+    world
+        .send("putBranding", "", ["PUT", "/agency/branding"], branding)
+        .await;
     let config = json!({"featureTerminal": true});
-    world.send("putPortalConfig", "", ["PUT", "/agency/portal-config"], config).await;
+    world
+        .send("putPortalConfig", "", ["PUT", "/agency/portal-config"], config)
+        .await;
     let home = json!({"subdomain": "home"});
-    let home = id(world.send("createPortalDomain", "", ["POST", DOMAINS], home).await);
+    let home = id(world
+        .send("createPortalDomain", "", ["POST", DOMAINS], home)
+        .await);
     let old = json!({"subdomain": "old"});
     let old = id(world.send("createPortalDomain", "", ["POST", DOMAINS], old).await);
     let redirect = json!({"redirectTo": home});
-    world.send("updatePortalDomain", &old, ["PATCH", DOMAIN], redirect).await;
+    world
+        .send("updatePortalDomain", &old, ["PATCH", DOMAIN], redirect)
+        .await;
     let pending = json!({"customDomain": "pending.acme.com", "clientOrgId": client});
-    let pending = id(world.send("createPortalDomain", "", ["POST", DOMAINS], pending).await);
+    let pending = id(world
+        .send("createPortalDomain", "", ["POST", DOMAINS], pending)
+        .await);
     let link = ["POST", "/agency/portal-domains/{}/setup-link"];
     world.send("createSetupLink", &pending, link, json!({})).await;
     let custom = json!({"customDomain": "portal.acme.com"});
-    let custom = world.send("createPortalDomain", "", ["POST", DOMAINS], custom).await;
+    let custom = world
+        .send("createPortalDomain", "", ["POST", DOMAINS], custom)
+        .await;
     let record = &custom["records"][0];
     let zone = format!("{}. TXT \"{}\"\n", text(record, "name"), text(record, "value"));
     world.system.dns.set_zone(&zone).unwrap();
     let custom = id(custom);
     let verify = ["POST", "/agency/portal-domains/{}/verify"];
-    let verified = world.send("verifyPortalDomain", &custom, verify, Value::Null).await;
+    let verified = world
+        .send("verifyPortalDomain", &custom, verify, Value::Null)
+        .await;
     assert_eq!(verified["status"], "verified");
-    world.send("updatePortalDomain", &custom, ["PATCH", DOMAIN], json!({"primary": true})).await;
-    world.send("listClientOrgs", "", ["GET", CLIENTS], Value::Null).await;
-    world.send("getAgencyOverview", "", ["GET", "/agency/overview"], Value::Null).await;
-    let table = Table::read(&world.system.client, world.system.table()).await.unwrap();
+    world
+        .send(
+            "updatePortalDomain",
+            &custom,
+            ["PATCH", DOMAIN],
+            json!({"primary": true}),
+        )
+        .await;
+    world
+        .send("listClientOrgs", "", ["GET", CLIENTS], Value::Null)
+        .await;
+    world
+        .send("getAgencyOverview", "", ["GET", "/agency/overview"], Value::Null)
+        .await;
+    let table = Table::read(&world.system.client, world.system.table())
+        .await
+        .unwrap();
     (table, world.history)
 }
 
@@ -150,12 +214,16 @@ fn find(table: &Table, holds: impl Fn(&Value) -> bool) -> Key {
 
 /// The item of this kind whose sort key has this text.
 fn of_kind<'a>(table: &'a mut Table, entity: &str, sk: &str) -> &'a mut Value {
-    let key = find(table, |item| item["entity"] == entity && text(item, "SK").contains(sk));
+    let key = find(table, |item| {
+        item["entity"] == entity && text(item, "SK").contains(sk)
+    });
     table.items.get_mut(&key).unwrap()
 }
 
 fn remove(table: &mut Table, entity: &str, sk: &str) -> Value {
-    let key = find(table, |item| item["entity"] == entity && text(item, "SK").contains(sk));
+    let key = find(table, |item| {
+        item["entity"] == entity && text(item, "SK").contains(sk)
+    });
     table.items.remove(&key).unwrap()
 }
 
@@ -167,11 +235,16 @@ fn entry<'a>(table: &'a mut Table, action: &str) -> &'a mut Value {
 fn copy_entry(table: &mut Table, action: &str, id: &str) {
     let mut copy = entry(table, action).clone();
     (copy["id"], copy["SK"]) = (id.into(), format!("LOG#{id}").into());
-    table.items.insert((text(&copy, "PK").to_owned(), format!("LOG#{id}")), copy);
+    table
+        .items
+        .insert((text(&copy, "PK").to_owned(), format!("LOG#{id}")), copy);
 }
 
 fn attempt<'a>(history: &'a mut [Attempt], id: &str) -> &'a mut Attempt {
-    history.iter_mut().find(|attempt| attempt.operation.id == id).unwrap()
+    history
+        .iter_mut()
+        .find(|attempt| attempt.operation.id == id)
+        .unwrap()
 }
 
 /// An invariant, and a damage that it must report.
@@ -180,44 +253,82 @@ type Damage = (&'static str, fn(&mut Table, &mut Vec<Attempt>));
 const LAST: &str = "log_ffffffff-ffff-7fff-bfff-ffffffffffff";
 
 const DAMAGES: [Damage; 52] = [
-    ("counters", |table, _| of_kind(table, "agency", "#3AGENCY")["pendingCount"] = json!(0)),
-    ("counters", |table, _| of_kind(table, "agency", "#3AGENCY")["domainCount"] = json!(9)),
-    ("counters", |table, _| of_kind(table, "agency", "#3AGENCY")["tlsNotReadyCount"] = json!(1)),
-    ("counters", |table, _| of_kind(table, "client-count", "#0")["clientCount"] = json!(9)),
-    ("counters", |table, _| of_kind(table, "client-count", "#0")["suspendedCount"] = json!(9)),
+    ("counters", |table, _| {
+        of_kind(table, "agency", "#3AGENCY")["pendingCount"] = json!(0)
+    }),
+    ("counters", |table, _| {
+        of_kind(table, "agency", "#3AGENCY")["domainCount"] = json!(9)
+    }),
+    ("counters", |table, _| {
+        of_kind(table, "agency", "#3AGENCY")["tlsNotReadyCount"] = json!(1)
+    }),
+    ("counters", |table, _| {
+        of_kind(table, "client-count", "#0")["clientCount"] = json!(9)
+    }),
+    ("counters", |table, _| {
+        of_kind(table, "client-count", "#0")["suspendedCount"] = json!(9)
+    }),
     ("counters", |table, _| drop(remove(table, "domain", "DOMAIN#"))),
     ("agency", |table, _| drop(remove(table, "head", "LOG$"))),
     ("slug markers", |table, _| drop(remove(table, "client", "SLUG#"))),
-    ("slug markers", |table, _| of_kind(table, "client", "SLUG#")["name"] = json!("Old")),
-    ("name index", |table, _| drop(remove(table, "client", "NAMED#"))),
-    ("external ids", |table, _| drop(remove(table, "client", "EXTERNAL#"))),
-    ("memberships", |table, _| drop(remove(table, "membership", ""))),
-    ("memberships", |table, _| of_kind(table, "membership", "")["domainCount"] = json!(0)),
-    ("memberships", |table, _| of_kind(table, "membership", "")["suspendedAt"] = Value::Null),
-    ("settings of clients", |table, _| {
-        table.items.retain(|(pk, sk), _| !(pk.starts_with("C#") && sk == "#2BRANDING"));
+    ("slug markers", |table, _| {
+        of_kind(table, "client", "SLUG#")["name"] = json!("Old")
     }),
-    ("no item without its owner", |table, _| drop(remove(table, "client", "CLIENT#"))),
+    ("name index", |table, _| drop(remove(table, "client", "NAMED#"))),
+    ("external ids", |table, _| {
+        drop(remove(table, "client", "EXTERNAL#"))
+    }),
+    ("memberships", |table, _| drop(remove(table, "membership", ""))),
+    ("memberships", |table, _| {
+        of_kind(table, "membership", "")["domainCount"] = json!(0)
+    }),
+    ("memberships", |table, _| {
+        of_kind(table, "membership", "")["suspendedAt"] = Value::Null
+    }),
+    ("settings of clients", |table, _| {
+        table
+            .items
+            .retain(|(pk, sk), _| !(pk.starts_with("C#") && sk == "#2BRANDING"));
+    }),
+    ("no item without its owner", |table, _| {
+        drop(remove(table, "client", "CLIENT#"))
+    }),
     ("no item without its owner", |table, _| {
         // What a deletion of a client would have left.
         let mut config = remove(table, "portal-config", "#1CONFIG");
         config["PK"] = json!("C#cli_1");
-        table.items.insert(("C#cli_1".to_owned(), "#1CONFIG".to_owned()), config);
+        table
+            .items
+            .insert(("C#cli_1".to_owned(), "#1CONFIG".to_owned()), config);
     }),
     ("no item without its owner", |table, _| {
         let holder = json!({"entity": "holder", "agency": "org_one", "domain": "dom_1"});
-        table.items.insert(("H#old.acme.com".to_owned(), "H".to_owned()), holder);
+        table
+            .items
+            .insert(("H#old.acme.com".to_owned(), "H".to_owned()), holder);
     }),
     ("host names", |table, _| drop(remove(table, "name", "NAME#"))),
-    ("host names", |table, _| of_kind(table, "name", "NAME#")["domain"] = json!("dom_1")),
+    ("host names", |table, _| {
+        of_kind(table, "name", "NAME#")["domain"] = json!("dom_1")
+    }),
     ("tokens", |table, _| drop(remove(table, "token", "TOKEN#"))),
     ("holders", |table, _| drop(remove(table, "holder", "H"))),
-    ("holders", |table, _| of_kind(table, "holder", "H")["agency"] = json!("org_two")),
-    ("candidates", |table, _| drop(remove(table, "primary-candidate", ""))),
-    ("candidates", |table, _| of_kind(table, "domain", "")["hostname"] = json!("other.acme.com")),
-    ("primary domains", |table, _| drop(remove(table, "primary-domain", ""))),
+    ("holders", |table, _| {
+        of_kind(table, "holder", "H")["agency"] = json!("org_two")
+    }),
+    ("candidates", |table, _| {
+        drop(remove(table, "primary-candidate", ""))
+    }),
+    ("candidates", |table, _| {
+        of_kind(table, "domain", "")["hostname"] = json!("other.acme.com")
+    }),
+    ("primary domains", |table, _| {
+        drop(remove(table, "primary-domain", ""))
+    }),
     ("setup links", |table, _| drop(remove(table, "setup-link", ""))),
-    ("clients of domains", |table, _| drop(remove(table, "client", "CLIENT#"))),
+    ("clients of domains", |table, _| {
+        drop(remove(table, "client", "CLIENT#"))
+    }),
     ("redirects", |table, _| {
         let key = find(table, |item| item["redirectCount"] == 1);
         table.items.get_mut(&key).unwrap()["redirectCount"] = json!(0);
@@ -227,20 +338,32 @@ const DAMAGES: [Damage; 52] = [
         table.items.get_mut(&key).unwrap()["redirect"]["to"] = json!("dom_1");
     }),
     ("due entries", |table, _| table.due.clear()),
-    ("due entries", |table, _| table.due.push(json!({"DUE": "DUE#1", "DUEAT": "2026-01-01T00:00:00Z#dom_1"}))),
+    ("due entries", |table, _| {
+        table
+            .due
+            .push(json!({"DUE": "DUE#1", "DUEAT": "2026-01-01T00:00:00Z#dom_1"}))
+    }),
     ("due entries", |table, _| {
         let key = find(table, |item| item["DUE"].is_string());
         table.items.get_mut(&key).unwrap()["DUE"].take();
     }),
     ("host entries", |table, _| drop(table.hosts.pop())),
-    ("host entries", |table, _| table.hosts[0]["status"] = json!("failing")),
+    ("host entries", |table, _| {
+        table.hosts[0]["status"] = json!("failing")
+    }),
     ("audit log", |table, _| {
         let key = find(table, |item| item["action"] == "client.created");
         table.items.remove(&key);
     }),
-    ("audit log", |table, _| entry(table, "client.updated")["after"]["name"] = json!("Other")),
-    ("audit log", |table, _| of_kind(table, "branding", "#2BRANDING")["footerText"] = json!("Other")),
-    ("audit log", |table, _| entry(table, "domain.verified")["before"]["status"] = json!("failed")),
+    ("audit log", |table, _| {
+        entry(table, "client.updated")["after"]["name"] = json!("Other")
+    }),
+    ("audit log", |table, _| {
+        of_kind(table, "branding", "#2BRANDING")["footerText"] = json!("Other")
+    }),
+    ("audit log", |table, _| {
+        entry(table, "domain.verified")["before"]["status"] = json!("failed")
+    }),
     ("audit log", |table, _| {
         let key = find(table, |item| item["action"] == "client.deleted");
         table.items.remove(&key);
@@ -249,12 +372,18 @@ const DAMAGES: [Damage; 52] = [
         copy_entry(table, "branding.updated", LAST);
         of_kind(table, "audit", LAST)["at"] = json!("2020-01-01T00:00:00Z");
     }),
-    ("no operation applied twice", |table, _| copy_entry(table, "portal-config.updated", LAST)),
+    ("no operation applied twice", |table, _| {
+        copy_entry(table, "portal-config.updated", LAST)
+    }),
     ("no internal error", |_, history| {
         attempt(history, "putBranding").response.as_mut().unwrap().status = 500;
     }),
-    ("audit entries", |table, _| entry(table, "branding.updated")["requestId"] = json!("other")),
-    ("audit entries", |table, _| entry(table, "branding.updated")["actor"]["id"] = json!("other")),
+    ("audit entries", |table, _| {
+        entry(table, "branding.updated")["requestId"] = json!("other")
+    }),
+    ("audit entries", |table, _| {
+        entry(table, "branding.updated")["actor"]["id"] = json!("other")
+    }),
     ("no entry of a refusal", |_, history| {
         attempt(history, "putBranding").response.as_mut().unwrap().status = 412;
     }),
@@ -270,7 +399,10 @@ const DAMAGES: [Damage; 52] = [
         let updates: Vec<_> = (0..history.len())
             .filter(|index| history[*index].operation.id == "updateClientOrg")
             .collect();
-        let (first, second) = (history[updates[0]].actor.clone(), history[updates[1]].actor.clone());
+        let (first, second) = (
+            history[updates[0]].actor.clone(),
+            history[updates[1]].actor.clone(),
+        );
         (history[updates[0]].actor, history[updates[1]].actor) = (second, first);
     }),
     ("one resource for a key", |table, history| {
