@@ -4,6 +4,9 @@
 //! also work with a stable one, but need a program of their own and Debian's packages for it, and their targets run under their tool
 //! alone. `bolero` builds libFuzzer into the target, and without the tool the target is an ordinary test that runs its corpus.
 
+// `cargo bolero` also links a test of this library, which needs the engine.
+use bolero as _;
+
 pub mod figures;
 
 use std::{
