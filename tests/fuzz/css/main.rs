@@ -1,0 +1,325 @@
+//! Custom CSS: what the API accepts, a second parser reads without a URL, a forbidden rule or a forbidden name, and a rule after it is
+//! still a rule. The checks take at most 50 ms of CPU time.
+//!
+//! The input is the style sheet. If the API rejects it, it is checked again with its brackets and strings closed.
+
+use std::{
+    convert::Infallible,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use cpu_time::ThreadTime;
+use fuzz::Accepted;
+use lightningcss::{
+    printer::PrinterOptions,
+    properties::{
+        Property,
+        custom::{Function, Token, TokenOrValue},
+    },
+    rules::CssRule,
+    stylesheet::{ParserOptions, StyleSheet},
+    traits::ToCss,
+    values::{ident::DashedIdent, image::Image, url::Url},
+    visit_types,
+    visitor::{Visit, VisitTypes, Visitor},
+};
+use shared::models::css::CustomCss;
+
+const MAX_BYTES: usize = 32 * 1024;
+const MAX_TIME: Duration = Duration::from_millis(50);
+
+fn main() {
+    let accepted = Accepted::new();
+    bolero::check!().for_each(|input: &[u8]| {
+        let text = String::from_utf8_lossy(input);
+        let css = parse(&text).or_else(|| parse(&closed(&text)));
+        accepted.count(css.is_some());
+        if let Some(css) = &css {
+            check(css.as_str());
+        }
+        // A pattern at the largest size, for one input in 64.
+        let mut hasher = DefaultHasher::new();
+        input.hash(&mut hasher);
+        if hasher.finish() % 64 == 0 && !text.is_empty() {
+            parse(&text.repeat(MAX_BYTES / text.len()));
+        }
+    });
+}
+
+/// Parses a style sheet within the time. The best of three counts, because caches and other processes add to it.
+fn parse(text: &str) -> Option<CustomCss> {
+    let mut times = (0..3).map(|_| {
+        let start = ThreadTime::now();
+        let css = text.parse::<CustomCss>();
+        (start.elapsed(), css.ok())
+    });
+    let within = times.find(|(time, _)| *time <= MAX_TIME || text.len() > MAX_BYTES);
+    let Some((_, css)) = within else {
+        panic!("{} bytes take more than {MAX_TIME:?}", text.len())
+    };
+    css
+}
+
+/// Closes what is open at the end, and leaves out brackets that close nothing.
+fn closed(text: &str) -> String {
+    let mut sheet = String::with_capacity(text.len() + 16);
+    let mut open = Vec::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' | '\'' => {
+                sheet.push(c);
+                sheet.extend(chars.by_ref().take_while(|next| *next != c && *next != '\n'));
+                sheet.push(c);
+                continue;
+            }
+            '\\' => {
+                sheet.push(c);
+                sheet.extend(chars.next());
+                continue;
+            }
+            '(' => open.push(')'),
+            '[' => open.push(']'),
+            '{' => open.push('}'),
+            ')' | ']' | '}' if open.last() != Some(&c) => continue,
+            ')' | ']' | '}' => drop(open.pop()),
+            _ => {}
+        }
+        sheet.push(c);
+    }
+    sheet.extend(open.into_iter().rev());
+    sheet
+}
+
+fn check(css: &str) {
+    assert_eq!(css.parse::<CustomCss>().as_ref().map(CustomCss::as_str), Ok(css));
+    assert!(!css.contains("</") && !css.contains("<!"), "{css}");
+    let plain = plain(css);
+    // A program that removes blanks must not make a function that loads files.
+    let joined: String = plain.split('(').map(str::trim_end).collect::<Vec<_>>().join("(");
+    for name in LOADS {
+        assert!(!has_function(&joined, name), "{name}: {css}");
+    }
+    for name in RUNS {
+        assert!(!has_function(&plain, name), "{name}: {css}");
+    }
+    for name in NAMES {
+        assert!(!has_name(&plain, name), "{name}: {css}");
+    }
+
+    const LAST: &str = "\n#last{color:red}";
+    let sheet = format!("{css}{LAST}");
+    let options = ParserOptions {
+        error_recovery: true,
+        ..ParserOptions::default()
+    };
+    let Ok(mut parsed) = StyleSheet::parse(&sheet, options) else {
+        panic!("cannot be parsed: {css}")
+    };
+    let last = parsed
+        .rules
+        .0
+        .last()
+        .map(|rule| rule.to_css_string(PrinterOptions::default()));
+    let printed = last.and_then(Result::ok).unwrap_or_default();
+    assert!(
+        printed.starts_with("#last {"),
+        "the last rule is {printed}: {css}"
+    );
+    let Ok(()) = parsed.visit(&mut Allowed { css });
+}
+
+/// Functions that load files.
+const LOADS: [&str; 6] = ["url", "src", "image", "image-set", "cross-fade", "element"];
+
+/// Other functions that load files or run code in some browser, now or in the past.
+const RUNS: [&str; 6] = [
+    "paint",
+    "canvas",
+    "named-image",
+    "url-prefix",
+    "domain",
+    "expression",
+];
+
+/// What must not be anywhere outside strings, in lower case.
+const NAMES: [&str; 7] = [
+    "--portal-logo",
+    "--portal-login-bg",
+    "@import",
+    "@font-face",
+    "@namespace",
+    "@property",
+    "@charset",
+];
+
+/// The style sheet in lower case, with empty strings and without comments. The escape of a punctuation character is `_`.
+fn plain(css: &str) -> String {
+    let mut plain = String::with_capacity(css.len());
+    let mut chars = css.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' | '\'' => {
+                while chars.next().is_some_and(|next| next != c) {}
+                plain.push('"');
+            }
+            '/' if chars.peek() == Some(&'*') => {
+                chars.next();
+                let mut last = ' ';
+                for next in chars.by_ref() {
+                    if (last, next) == ('*', '/') {
+                        break;
+                    }
+                    last = next;
+                }
+            }
+            '\\' => {
+                let mut digits = String::new();
+                while digits.len() < 6 && chars.peek().is_some_and(char::is_ascii_hexdigit) {
+                    digits.extend(chars.next());
+                }
+                let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
+                match code {
+                    Some(c) if !c.is_ascii_punctuation() => plain.push(c),
+                    Some(_) => plain.push('_'),
+                    None => {
+                        chars.next();
+                        plain.push('_');
+                    }
+                }
+            }
+            c => plain.extend(c.to_lowercase()),
+        }
+    }
+    plain
+}
+
+fn is_in_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '-' || c == '_'
+}
+
+fn has_name(plain: &str, name: &str) -> bool {
+    plain.match_indices(name).any(|(at, _)| {
+        let after = &plain[at + name.len()..];
+        !plain[..at].ends_with(is_in_name) && !after.starts_with(is_in_name)
+    })
+}
+
+/// Whether the text has this function, with or without a prefix.
+fn has_function(plain: &str, name: &str) -> bool {
+    plain.match_indices(&format!("{name}(")).any(|(at, _)| {
+        let before = plain[..at].rsplit(|c| !is_in_name(c)).next().unwrap_or_default();
+        ["", "-webkit-", "-moz-", "-o-"].contains(&before)
+    })
+}
+
+/// Panics if the style sheet has a part that the API must not accept.
+struct Allowed<'a> {
+    css: &'a str,
+}
+
+impl Allowed<'_> {
+    fn assert(&self, is_allowed: bool, part: impl std::fmt::Debug) -> Result<(), Infallible> {
+        assert!(is_allowed, "{part:?}: {}", self.css);
+        Ok(())
+    }
+
+    fn name(&self, name: &str) -> Result<(), Infallible> {
+        let name = name.to_lowercase();
+        self.assert(!NAMES.contains(&name.as_str()), name)
+    }
+}
+
+impl<'i> Visitor<'i> for Allowed<'_> {
+    type Error = Infallible;
+
+    fn visit_types(&self) -> VisitTypes {
+        visit_types!(RULES | PROPERTIES | URLS | IMAGES | DASHED_IDENTS | VARIABLES | FUNCTIONS | TOKENS)
+    }
+
+    fn visit_rule(&mut self, rule: &mut CssRule<'i>) -> Result<(), Infallible> {
+        use CssRule::{
+            Container, CounterStyle, Ignored, Keyframes, LayerBlock, LayerStatement, Media,
+            NestedDeclarations, Nesting, Page, Scope, StartingStyle, Style, Supports, Unknown,
+        };
+        let is_allowed = match rule {
+            Media(_) | Style(_) | Keyframes(_) | Page(_) | Supports(_) | CounterStyle(_) | Nesting(_) => true,
+            NestedDeclarations(_) | LayerStatement(_) | LayerBlock(_) | Container(_) | Scope(_) => true,
+            StartingStyle(_) | Ignored => true,
+            // A prefix that the parser does not know, or a rule that it cannot parse.
+            Unknown(rule) => {
+                let name = rule.name.to_ascii_lowercase();
+                let plain = ["-webkit-", "-moz-", "-o-"]
+                    .iter()
+                    .find_map(|prefix| name.strip_prefix(prefix));
+                const RULES: [&str; 9] = [
+                    "media",
+                    "supports",
+                    "container",
+                    "layer",
+                    "keyframes",
+                    "page",
+                    "scope",
+                    "starting-style",
+                    "counter-style",
+                ];
+                RULES.contains(&plain.unwrap_or(&name))
+            }
+            _ => false,
+        };
+        self.assert(is_allowed, &*rule)?;
+        rule.visit_children(self)
+    }
+
+    fn visit_property(&mut self, property: &mut Property<'i>) -> Result<(), Infallible> {
+        let id = property.property_id();
+        let name = id.name().to_lowercase();
+        self.name(&name)?;
+        let runs = [
+            "behavior",
+            "-ms-behavior",
+            "-moz-binding",
+            "-o-link",
+            "-ms-filter",
+        ];
+        self.assert(!runs.contains(&name.as_str()), name)?;
+        property.visit_children(self)
+    }
+
+    fn visit_url(&mut self, url: &mut Url<'i>) -> Result<(), Infallible> {
+        self.assert(false, url)
+    }
+
+    fn visit_image(&mut self, image: &mut Image<'i>) -> Result<(), Infallible> {
+        self.assert(matches!(image, Image::None | Image::Gradient(_)), &*image)
+    }
+
+    fn visit_dashed_ident(&mut self, ident: &mut DashedIdent) -> Result<(), Infallible> {
+        self.name(&ident.0)
+    }
+
+    fn visit_function(&mut self, function: &mut Function<'i>) -> Result<(), Infallible> {
+        let name = function.name.0.to_lowercase();
+        let plain = ["-webkit-", "-moz-", "-o-"]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix));
+        let plain = plain.unwrap_or(&name);
+        self.assert(!LOADS.contains(&plain) && !RUNS.contains(&plain), &*function)?;
+        function.visit_children(self)
+    }
+
+    fn visit_token(&mut self, token: &mut TokenOrValue<'i>) -> Result<(), Infallible> {
+        use Token::{AtKeyword, BadString, BadUrl, CDC, CDO, UnquotedUrl};
+        match token {
+            TokenOrValue::Url(_) => self.assert(false, &*token)?,
+            TokenOrValue::Token(UnquotedUrl(_) | BadUrl(_) | BadString(_) | CDO | CDC) => {
+                self.assert(false, &*token)?
+            }
+            TokenOrValue::Token(AtKeyword(name)) => self.name(&format!("@{name}"))?,
+            TokenOrValue::Token(Token::Ident(name)) => self.name(name)?,
+            _ => {}
+        }
+        token.visit_children(self)
+    }
+}
