@@ -60,7 +60,7 @@ pub struct SetupLinkCreate {
 
 impl SetupLinkCreate {
     const DEFAULT_DAYS: u8 = 14;
-    const MAX_DAYS: u64 = 30;
+    const MAX_DAYS: f64 = 30.0;
 
     /// How long the link is valid.
     pub fn duration(&self) -> Duration {
@@ -72,10 +72,11 @@ impl Input for SetupLinkCreate {
     fn read(fields: &mut Fields, _: Policy<'_>) -> Option<Self> {
         let days = match fields.take("days") {
             None | Some(Value::Null) => Some(Self::DEFAULT_DAYS),
-            Some(Value::Number(days)) if days.is_i64() || days.is_u64() => days
-                .as_u64()
-                .filter(|days| (1..=Self::MAX_DAYS).contains(days))
-                .and_then(|days| u8::try_from(days).ok())
+            // JSON Schema counts 14.0 as an integer.
+            Some(Value::Number(days)) if days.as_f64().is_some_and(|days| days.fract() == 0.0) => days
+                .as_f64()
+                .filter(|days| (1.0..=Self::MAX_DAYS).contains(days))
+                .map(|days| days as u8)
                 .or_else(|| {
                     fields.reject("days", Code::NotAllowed, "Use a number from 1 to 30.");
                     None
