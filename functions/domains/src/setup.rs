@@ -31,6 +31,8 @@ use shared::{
     problems, random,
     store::{Arrival, Author, SetupDomain},
 };
+use strum::EnumString;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::{Network, findings};
 
@@ -156,7 +158,8 @@ async fn get_setup(
     headers: HeaderMap,
     query: Query,
 ) -> Result<Response, Problem> {
-    let reload = query.optional("reload")? != Some("false");
+    let reload = query.optional("reload")?.map_or(Ok(true), str::parse);
+    let reload = reload.map_err(|_| invalid("The parameter reload must be true or false."))?;
     let locale = Locale::from_accept(text(&headers, ACCEPT_LANGUAGE));
     let html = prefers_html(&headers);
     let setup = match link.open(&app).await {
@@ -300,8 +303,6 @@ async fn get_setup_style(State(app): State<App>, link: Link) -> Result<Response,
 }
 
 /// Get the records as a text
-///
-/// `text` is a table to paste into an email or a ticket. `zone` is lines of a zone file (RFC 1035, section 5).
 #[utoipa::path(
     get,
     path = "/portal/setup/{token}/records",
@@ -309,7 +310,7 @@ async fn get_setup_style(State(app): State<App>, link: Link) -> Result<Response,
     tag = "Public",
     params(
         ("token" = String, Path, description = "The token of a setup link"),
-        ("format" = String, Query, min_length = 1, description = "`text` or `zone`")
+        ("format" = inline(RecordsFormat), Query, description = "The form of the text")
     ),
     responses(
         (status = 200, description = "The records", body = String, content_type = "text/plain",
@@ -319,15 +320,25 @@ async fn get_setup_style(State(app): State<App>, link: Link) -> Result<Response,
     security(())
 )]
 async fn get_setup_records(State(app): State<App>, link: Link, query: Query) -> Result<Response, Problem> {
-    let format = match query.required("format")? {
-        "text" => as_table,
-        "zone" => as_zone,
-        _ => return Err(invalid("The parameter format must be text or zone.")),
-    };
+    let format = query.required("format")?.parse();
+    let format = format.map_err(|_| invalid("The parameter format must be text or zone."))?;
     let setup = link.open(&app).await?;
     let domain = app.config.show(setup.record.domain().clone());
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    Ok(([(CONTENT_TYPE, plain)], format(&domain)).into_response())
+    let text = match format {
+        RecordsFormat::Text => as_table(&domain),
+        RecordsFormat::Zone => as_zone(&domain),
+    };
+    Ok(([(CONTENT_TYPE, plain)], text).into_response())
+}
+
+/// `text` is a table to paste into an email or a ticket. `zone` is lines of a zone file (RFC 1035, section 5).
+#[derive(EnumString, ToSchema)]
+#[strum(serialize_all = "lowercase")]
+#[schema(rename_all = "lowercase")]
+enum RecordsFormat {
+    Text,
+    Zone,
 }
 
 /// The records as a table with aligned columns.

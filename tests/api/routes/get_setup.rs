@@ -97,7 +97,7 @@ async fn guessed_tokens_are_the_same_404_and_most_cost_nothing() {
     assert_eq!(responses.len(), 1);
     // What the query decides comes first, also for a text that is not a token.
     for token in ["A".repeat(43), "guess".to_owned()] {
-        for rest in ["?reload=", "/records", "/records?format=json"] {
+        for rest in ["?reload=", "?reload=1", "/records", "/records?format=json"] {
             let answer = api.visitor().get(&format!("/portal/setup/{token}{rest}")).await;
             answer.problem(400, "invalid-parameter");
         }
