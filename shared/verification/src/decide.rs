@@ -366,6 +366,26 @@ mod tests {
             let interval = contest_interval(jitter);
             assert!((10 * MINUTE..=11 * MINUTE).contains(&interval), "{jitter}");
         }
+        for (jitter, seconds) in [
+            (i32::MIN, 602),
+            (-100, 602),
+            (0, 630),
+            (100, 658),
+            (i32::MAX, 658),
+        ] {
+            assert_eq!(contest_interval(jitter).as_secs(), seconds, "{jitter}");
+        }
+    }
+
+    #[test]
+    fn a_stored_begin_is_not_before_the_check() {
+        for (millis, seconds) in [(1000, 1), (1001, 2), (1999, 2), (2000, 2)] {
+            assert_eq!(
+                rounded_up(Timestamp::from_millis(millis)).seconds(),
+                seconds,
+                "{millis}"
+            );
+        }
     }
 
     #[test]

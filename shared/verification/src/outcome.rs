@@ -444,6 +444,27 @@ mod tests {
     }
 
     #[test]
+    fn while_the_routing_is_unknown_the_grace_is_that_of_the_last_known_one() {
+        let disputed = routed(Routing::Unknown, disputed());
+        for (last, status) in [(proxied(), Status::Failing), (seen(Missing), Status::Failed)] {
+            let story = Story::verified().then(DAY, &last);
+            let story = (0..5).fold(story, |story, _| story.then(15 * HOUR, &disputed));
+            assert_eq!(story.domain.status, status);
+        }
+    }
+
+    #[test]
+    fn misses_count_only_while_a_domain_serves() {
+        for (story, misses) in [(Story::new(), 0), (Story::verified(), 1)] {
+            let history = story.then(DAY, &seen(Missing)).domain.history;
+            assert_eq!(
+                (history.misses, history.missed_at.is_some()),
+                (misses, misses > 0)
+            );
+        }
+    }
+
+    #[test]
     fn unknowns_neither_count_nor_clear_nor_stop_the_clock() {
         let mut story = Story::verified().then(DAY, &seen(Missing));
         for _ in 0..100 {
@@ -492,6 +513,19 @@ mod tests {
         again
             .then(HOUR, &seen(Missing))
             .is(Status::Failed, Some(FindingCode::Expired), Some(DAY));
+    }
+
+    #[test]
+    fn a_failed_domain_that_is_asked_for_has_30_days_again_only_without_an_answer() {
+        let failed = Story::new().then(WEEK, &seen(Missing));
+        for (asked, last_week) in [(Missing, Status::Failed), (Unknown, Status::Pending)] {
+            let again = failed.clone().asked(DAY, &seen(asked));
+            assert_eq!(again.domain.status, Status::Pending);
+            let again = again.then(WEEK, &seen(Unknown));
+            assert_eq!(again.domain.status, last_week, "{asked:?}");
+            let again = again.then(23 * DAY, &seen(Unknown));
+            assert_eq!(again.domain.status, Status::Failed, "{asked:?}");
+        }
     }
 
     #[test]
@@ -554,6 +588,15 @@ mod tests {
             unconfirmed_proof: Some(proof),
             ..seen(Unknown)
         }
+    }
+
+    #[test]
+    fn an_unknown_does_not_begin_the_10_minutes_of_a_proof_by_one_of_several_servers() {
+        let story = Story::new().then(MINUTE, &seen(Unknown));
+        let story = story.then(HOUR, &unconfirmed(Cname));
+        assert_eq!(story.domain.status, Status::Pending);
+        let story = story.then(HOUR, &unconfirmed(Cname));
+        assert_eq!(story.domain.status, Status::Verified);
     }
 
     /// The servers disagree about a domain that only one server ever proved. Its addresses may be ours.
@@ -666,6 +709,12 @@ mod tests {
             .then(MINUTE, &seen(Unknown))
             .then(MINUTE, &seen(Unknown));
         assert_eq!(story.next(), Some(MINUTE));
+        let mut story = (0..40).fold(Story::new(), |story, _| story.then(HOUR, &seen(Missing)));
+        assert_eq!(story.next(), Some(4 * HOUR));
+        for minutes in [5, 10, 20] {
+            story = story.then(MINUTE, &seen(Unknown));
+            assert_eq!(story.next(), Some(minutes * MINUTE));
+        }
     }
 
     #[test]
@@ -675,6 +724,17 @@ mod tests {
             story = story.asked(Duration::from_secs(5), &seen(Missing));
         }
         assert_eq!(story.next(), Some(MINUTE));
+    }
+
+    #[test]
+    fn of_the_unknowns_by_asking_only_the_first_doubles_the_wait() {
+        let mut story = Story::verified();
+        for _ in 0..3 {
+            story = story.asked(MINUTE, &seen(Unknown));
+            assert_eq!(story.next(), Some(5 * MINUTE));
+        }
+        let story = story.then(MINUTE, &seen(Unknown));
+        assert_eq!(story.next(), Some(10 * MINUTE));
     }
 
     #[test]
@@ -818,6 +878,8 @@ mod tests {
                 (moved.status, code(&moved)),
                 (Status::Failed, Some(FindingCode::Moved))
             );
+            // From now on it is checked for 30 days.
+            assert_eq!(moved.history.since, Some(holder.now + DAY));
             assert_eq!(moved.check.unwrap().next_check_at, Some(holder.now + 2 * DAY));
         }
     }
