@@ -1,0 +1,105 @@
+//! The figures that are committed, and the comparison with them.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// What one run of the benchmark measured.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Figures {
+    /// The processor and the number of its cores.
+    pub machine: String,
+    /// The day, in UTC.
+    pub date: String,
+    /// The functions by name.
+    pub functions: BTreeMap<String, Function>,
+}
+
+/// The figures of a function.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Function {
+    /// The size of the binary, in bytes.
+    pub binary: u64,
+    /// The size of the binary after `gzip -9`, in bytes.
+    pub zipped: u64,
+    /// Peak memory, in KiB.
+    pub memory: u64,
+    /// Requests to DynamoDB during the start, in the first invocation and in a warm one.
+    pub requests: [f64; 3],
+    /// Bytes to and from DynamoDB in a warm invocation, without TLS.
+    pub bytes: f64,
+    /// The instructions of a warm invocation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<u64>,
+    /// A warm invocation with a whole core and TLS, in ms: median and 99th percentile.
+    pub warm: [f64; 2],
+    /// Start and first invocation, in ms, by setting.
+    pub starts: BTreeMap<String, [f64; 2]>,
+    /// Ratios to the least program.
+    pub ratios: BTreeMap<String, Ratio>,
+}
+
+/// A ratio of two measurements in one run.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Ratio {
+    /// The median.
+    pub median: f64,
+    /// The distance between the quartiles.
+    pub spread: f64,
+}
+
+impl Figures {
+    /// Reads committed figures.
+    pub fn read(path: &Path) -> Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+
+    /// Writes the figures for committing.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        Ok(fs::write(path, text)?)
+    }
+
+    /// Each ratio that is worse than that of `committed` by more than the spread of this run.
+    pub fn worse_than(&self, committed: &Self) -> Vec<String> {
+        let mut worse = Vec::new();
+        for (name, function) in &self.functions {
+            let before = committed.functions.get(name);
+            for (of, ratio) in &function.ratios {
+                let Some(before) = before.and_then(|before| before.ratios.get(of)) else {
+                    worse.push(format!("{name}: no committed ratio of {of}"));
+                    continue;
+                };
+                if ratio.median - ratio.spread > before.median {
+                    worse.push(format!(
+                        "{name}: {of} is {:.2} (±{:.2}) of the least program's, and {:.2} in the committed figures",
+                        ratio.median, ratio.spread, before.median
+                    ));
+                }
+            }
+        }
+        worse
+    }
+}
+
+impl Ratio {
+    /// The ratio of paired measurements.
+    pub fn of(pairs: impl Iterator<Item = (f64, f64)>) -> Self {
+        let mut ratios: Vec<f64> = pairs.map(|(own, least)| own / least).collect();
+        Self {
+            median: quantile(&mut ratios, 0.5),
+            spread: quantile(&mut ratios, 0.75) - quantile(&mut ratios, 0.25),
+        }
+    }
+}
+
+/// A quantile of the numbers: the nearest one. Sorts them. 0 if there are none.
+pub fn quantile(numbers: &mut [f64], quantile: f64) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    let last = numbers.len().saturating_sub(1);
+    let index = (last as f64 * quantile).round() as usize;
+    numbers.get(index).copied().unwrap_or_default()
+}
