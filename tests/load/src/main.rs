@@ -1,0 +1,257 @@
+//! Sends a mix of all operations to a release build of `cargo local` at a fixed rate, beside idle and slow connections. `.ci/load`
+//! runs it.
+//!
+//! The generator is open-loop: the time of each request is fixed before the run, and a latency counts from that time. A server that
+//! stops for a second delays all requests of that second, and all of them show it. `vegeta` and `k6` can do this, but no package
+//! registry that the project uses has them. Of the tools there, `oha` and `hey` have one method and one body for all requests; `goose`,
+//! `drill`, `locust`, `autocannon` and `wrk` wait for a response before they send the next request; `artillery` counts a latency from
+//! the moment at which it sends.
+//!
+//! Latencies, rates and CPU times are printed and never fail. The run fails if a response is not the expected one, if a request of the
+//! schedule is missing, if the server's memory grows, or if it keeps an idle or slow connection.
+
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use tokio::{sync::mpsc, task::LocalSet, time::sleep};
+
+mod connections;
+mod operations;
+mod process;
+mod system;
+
+use connections::Connections;
+use operations::OPERATIONS;
+use process::{Cores, Server};
+use system::System;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The clients of the probe. Each waits for a response before it sends the next request.
+const PROBE_CLIENTS: usize = 32;
+const PROBE: Duration = Duration::from_secs(10);
+/// The server's resident memory is read at these parts of the run.
+const SAMPLES: [f64; 3] = [0.1, 0.5, 1.0];
+/// The last sample of the memory is at most this times the first one.
+const MEMORY_GROWTH: f64 = 1.1;
+/// How many errors are printed.
+const ERRORS: usize = 10;
+
+/// Measures the latencies of all operations at a fixed rate
+#[derive(Parser)]
+#[command(bin_name = ".ci/load")]
+struct Options {
+    /// How long the run takes
+    #[arg(default_value_t = 600, value_parser = clap::value_parser!(u64).range(10..))]
+    seconds: u64,
+    /// Requests per second (default: half of the rate at which the API's process needs one core)
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    // Before the runtime starts its threads, which inherit the cores of this one.
+    let cores = Cores::divide()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, measure(options, &cores))
+}
+
+async fn measure(options: &Options, cores: &Cores) -> Result<()> {
+    let store = Server::start_store(cores)?;
+    let api = Server::start_api(cores, &store)?;
+    println!("{cores}");
+    let system = Rc::new(System::create(&api).await?);
+    let rate = match options.rate {
+        Some(rate) => rate,
+        None => probe(&system, &api, &store).await?,
+    };
+    if let Some(error) = system.take_errors().first() {
+        return Err(format!("before the run: {error}").into());
+    }
+
+    let connections = Connections::open(&api);
+    let count = options.seconds * rate;
+    println!("{count} requests at {rate} a second, beside {connections}");
+    let before = [api.cpu()?, store.cpu()?, process::own_cpu()?];
+    let start = Instant::now();
+    let schedule = tokio::task::spawn_local(send(Rc::clone(&system), start, rate, count));
+    let memory = sample(&api, start, Duration::from_secs(options.seconds)).await?;
+    let latencies = schedule.await?;
+    let time = start.elapsed();
+    let after = [api.cpu()?, store.cpu()?, process::own_cpu()?];
+
+    print_latencies(&latencies);
+    let share = |index: usize| (after[index] - before[index]).as_secs_f64() / time.as_secs_f64() * 100.0;
+    println!(
+        "CPU: the API {:.0} % of a core, the store {:.0} %, the generator {:.0} %",
+        share(0),
+        share(1),
+        share(2)
+    );
+    let samples = memory
+        .iter()
+        .map(|(at, kib)| format!("{:.1} MiB at {:.0} s", mib(*kib), at.as_secs_f64()));
+    println!("Memory of the API: {}", samples.collect::<Vec<_>>().join(", "));
+    println!("Memory of the store: {:.0} MiB", mib(store.memory()?));
+    println!("{}", connections.outcomes());
+
+    let mut failures = system.take_errors();
+    failures.extend(connections.errors());
+    let responses: usize = latencies.iter().map(Vec::len).sum();
+    println!("{responses} of {count} requests got the expected response");
+    if responses as u64 != count {
+        failures.push(format!("{} requests failed", count - responses as u64));
+    }
+    let growth = memory[SAMPLES.len() - 1].1 as f64 / memory[0].1 as f64;
+    if growth > MEMORY_GROWTH {
+        failures.push(format!(
+            "the memory grew {growth:.2} times; at most {MEMORY_GROWTH} is allowed"
+        ));
+    }
+    match failures.len() {
+        0 => Ok(()),
+        count => {
+            failures.truncate(ERRORS);
+            Err(format!("{count} failures:\n{}", failures.join("\n")).into())
+        }
+    }
+}
+
+/// Half of the rate at which the API's process needs one whole core.
+async fn probe(system: &Rc<System>, api: &Server, store: &Server) -> Result<u64> {
+    let before = [api.cpu()?, store.cpu()?];
+    let start = Instant::now();
+    let clients = (0..PROBE_CLIENTS).map(|_| {
+        let system = Rc::clone(system);
+        tokio::task::spawn_local(async move {
+            let mut count = 0;
+            while start.elapsed() < PROBE {
+                system.next().send(&system).await;
+                count += 1;
+            }
+            count
+        })
+    });
+    let mut count = 0;
+    for client in clients.collect::<Vec<_>>() {
+        count += client.await?;
+    }
+    let time = start.elapsed().as_secs_f64();
+    let share = |now: Duration, index: usize| (now - before[index]).as_secs_f64() / time;
+    let (api, store) = (share(api.cpu()?, 0), share(store.cpu()?, 1));
+    let saturating = f64::from(count) / time / api;
+    println!(
+        "Probe: {PROBE_CLIENTS} clients without pauses get {:.0} responses a second. The API needs {:.0} % of a core for them, the \
+         store {:.0} %.\nSo the API needs a whole core at {saturating:.0} requests a second.",
+        f64::from(count) / time,
+        api * 100.0,
+        store * 100.0
+    );
+    Ok((saturating / 2.0) as u64)
+}
+
+/// Sends the requests at their times. Returns the latencies of the expected responses in microseconds, for each operation.
+async fn send(system: Rc<System>, start: Instant, rate: u64, count: u64) -> Vec<Vec<u32>> {
+    let at = move |number: u64| start + Duration::from_secs_f64(number as f64 / rate as f64);
+    let (due, mut requests) = mpsc::unbounded_channel();
+    // A thread of its own, because the runtime's timer has a resolution of a millisecond.
+    thread::spawn(move || {
+        for number in 0..count {
+            thread::sleep(at(number).saturating_duration_since(Instant::now()));
+            if due.send(at(number)).is_err() {
+                break;
+            }
+        }
+    });
+    let (done, mut results) = mpsc::unbounded_channel();
+    while let Some(at) = requests.recv().await {
+        let (system, done) = (Rc::clone(&system), done.clone());
+        tokio::task::spawn_local(async move {
+            let request = system.next();
+            let operation = request.operation();
+            if request.send(&system).await {
+                let latency = u32::try_from(at.elapsed().as_micros()).unwrap_or(u32::MAX);
+                let _ = done.send((operation, latency)); // The receiver waits for all of them.
+            }
+        });
+    }
+    drop(done);
+    let mut latencies = vec![Vec::new(); OPERATIONS.len()];
+    while let Some((operation, latency)) = results.recv().await {
+        latencies[operation].push(latency);
+    }
+    latencies
+        .iter_mut()
+        .for_each(|latencies| latencies.sort_unstable());
+    latencies
+}
+
+/// The server's resident memory in KiB at each part of the run.
+async fn sample(api: &Server, start: Instant, time: Duration) -> Result<Vec<(Duration, u64)>> {
+    let mut samples = Vec::new();
+    for part in SAMPLES {
+        let at = time.mul_f64(part);
+        sleep(at.saturating_sub(start.elapsed())).await;
+        samples.push((at, api.memory()?));
+    }
+    Ok(samples)
+}
+
+fn print_latencies(latencies: &[Vec<u32>]) {
+    let row = |name: &str, latencies: &[u32]| {
+        let at = |part: f64| {
+            let index = (latencies.len() as f64 * part).ceil() as usize;
+            let micros = latencies
+                .get(index.saturating_sub(1))
+                .copied()
+                .unwrap_or_default();
+            format!("{:.2}", f64::from(micros) / 1000.0)
+        };
+        println!(
+            "{name:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            latencies.len(),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            at(1.0)
+        );
+    };
+    println!(
+        "{:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "latency in ms", "requests", "p50", "p99", "p99.9", "max"
+    );
+    let by_name: BTreeMap<_, _> = OPERATIONS
+        .iter()
+        .map(|operation| operation.id)
+        .zip(latencies)
+        .collect();
+    for (name, latencies) in by_name {
+        row(name, latencies);
+    }
+    let mut all = latencies.concat();
+    all.sort_unstable();
+    row("all", &all);
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
+}
