@@ -195,8 +195,9 @@ fn plain(css: &str) -> String {
     plain
 }
 
+/// CSS Syntax Level 3, section 4.2: every character above ASCII can be in a name.
 fn is_in_name(c: char) -> bool {
-    c.is_alphanumeric() || c == '-' || c == '_'
+    !c.is_ascii() || c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
 fn has_name(plain: &str, name: &str) -> bool {
