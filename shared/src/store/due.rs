@@ -1,9 +1,6 @@
 //! Due domains: read from the index, oldest first, page by page.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     operation::{query::builders::QueryFluentBuilder, update_item::UpdateItemError},
@@ -140,11 +137,7 @@ impl Store {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        // DynamoDB rejects a batch that has a key twice.
-        let wanted: HashSet<_> = keys.iter().map(|due| due.key.clone()).collect();
-        let items = self.batch(wanted.into_iter().map(Key::item).collect()).await?;
-        let items = items.into_iter();
-        let mut items: HashMap<_, _> = items.filter_map(|item| Some((Key::of(&item)?, item))).collect();
+        let mut items = self.batch(keys.iter().map(|due| due.key.clone())).await?;
         let lookups = keys.into_iter().map(|due| {
             let is_due = |item: &Item| item.get(keys::DUE_AT) == Some(&text(&due.due_at));
             let item = match items.get(&due.key).is_some_and(is_due) {

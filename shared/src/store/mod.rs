@@ -169,9 +169,12 @@ impl Store {
         Ok(call.send().await.map_err(sdk_error)?.item)
     }
 
-    /// At most 100 items, strongly consistent, in any order. Items that do not exist are left out.
-    async fn batch(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>> {
-        let mut items = Vec::with_capacity(wanted.len());
+    /// The items of at most 100 keys, strongly consistent, by their key. Items that do not exist are left out. A key may be there twice.
+    async fn batch(&self, keys: impl IntoIterator<Item = Key>) -> Result<HashMap<Key, Item>> {
+        // DynamoDB rejects a batch that has a key twice.
+        let distinct: HashSet<_> = keys.into_iter().collect();
+        let mut wanted: Vec<_> = distinct.into_iter().map(Key::item).collect();
+        let mut items = HashMap::with_capacity(wanted.len());
         let mut retry = Retry::until(self.deadline(Instant::now()));
         loop {
             let asked = KeysAndAttributes::builder()
@@ -183,7 +186,8 @@ impl Store {
             let answer = call.send().await.map_err(sdk_error)?;
             // Both maps have at most one entry: that of the table.
             let found = answer.responses.into_iter().flatten();
-            items.extend(found.flat_map(|(_, items)| items));
+            let found = found.flat_map(|(_, items)| items);
+            items.extend(found.filter_map(|item| Some((Key::of(&item)?, item))));
             let unprocessed = answer.unprocessed_keys.into_iter().flatten();
             wanted = unprocessed.flat_map(|(_, asked)| asked.keys).collect();
             if wanted.is_empty() {
@@ -196,12 +200,7 @@ impl Store {
 
     /// The items of these keys, strongly consistent, in one request. A key may be there twice.
     async fn read<const N: usize>(&self, keys: [Key; N]) -> Result<[Option<Item>; N]> {
-        let distinct: HashSet<_> = keys.iter().cloned().collect();
-        let items = self.batch(distinct.into_iter().map(Key::item).collect()).await?;
-        let found: HashMap<_, _> = items
-            .into_iter()
-            .filter_map(|item| Some((Key::of(&item)?, item)))
-            .collect();
+        let found = self.batch(keys.iter().cloned()).await?;
         Ok(keys.map(|key| found.get(&key).cloned()))
     }
 
