@@ -188,7 +188,7 @@ impl Words {
         }
     }
 
-    fn either(&self, english: &'static str, german: &'static str) -> &'static str {
+    fn either<T>(&self, english: T, german: T) -> T {
         match self.locale {
             Locale::English => english,
             Locale::German => german,
@@ -197,10 +197,7 @@ impl Words {
 
     pub fn summary(&self, status: Status, routing: Routing) -> Summary {
         let (mark, [english, german]) = summary_texts(status, routing);
-        let text = match self.locale {
-            Locale::English => english,
-            Locale::German => german,
-        };
+        let text = self.either(english, german);
         Summary { mark, text }
     }
 
