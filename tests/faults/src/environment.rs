@@ -15,7 +15,6 @@ use shared::models::time::Timestamp;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    task::JoinHandle,
     time::sleep,
 };
 
@@ -70,10 +69,10 @@ pub async fn change_records(dns: &DnsServer, load: &Load, mut rng: SmallRng) -> 
 ///
 /// # Errors
 /// No port is free.
-pub async fn edge() -> io::Result<(SocketAddr, JoinHandle<()>)> {
+pub async fn edge() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(ANY_PORT).await?;
     let address = listener.local_addr()?;
-    let serve = async move {
+    tokio::spawn(async move {
         let mut connections = 0;
         while let Ok((mut stream, _)) = listener.accept().await {
             connections += 1;
@@ -87,8 +86,8 @@ pub async fn edge() -> io::Result<(SocketAddr, JoinHandle<()>)> {
                 stream.write_all(&[21, 3, 3, 0, 2, 2, 40]).await.ok();
             });
         }
-    };
-    Ok((address, tokio::spawn(serve)))
+    });
+    Ok(address)
 }
 
 /// What the sweeps did.

@@ -64,7 +64,7 @@ impl Surroundings {
     /// One of them does not start.
     pub async fn start() -> Result<Self, String> {
         let dns = environment::dns().await?;
-        let (edge, _) = environment::edge().await.map_err(|error| error.to_string())?;
+        let edge = environment::edge().await.map_err(|error| error.to_string())?;
         let folder = std::env::temp_dir().join(format!("faults-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let dns_address = dns.address();

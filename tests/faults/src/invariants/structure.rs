@@ -266,32 +266,19 @@ fn check_indexes(table: &Table, findings: &mut Findings) {
             )
         }));
     }
-    let entry = |entry: &Value| format!("{} {}", text(entry, "DUE"), text(entry, "DUEAT"));
-    let found: BTreeSet<_> = table.due.iter().map(entry).collect();
-    findings.equal(
-        "due entries",
-        table.due.len(),
-        found.len(),
-        "entries with the same keys",
-    );
-    findings.equal("due entries", &found, &due, "the index");
-    let entry = |entry: &Value| {
-        let client = text(entry, "clientOrgId");
-        format!(
-            "{} {client} {} {}",
-            text(entry, "HOST"),
-            text(entry, "status"),
-            text(entry, "routing")
-        )
+    let mut compare = |invariant, entries: &[Value], names: &[&str], expected: &BTreeSet<String>| {
+        let entry = |entry: &Value| {
+            let values: Vec<_> = names.iter().map(|name| text(entry, name)).collect();
+            values.join(" ")
+        };
+        let found: BTreeSet<_> = entries.iter().map(entry).collect();
+        let (all, distinct) = (entries.len(), found.len());
+        findings.equal(invariant, all, distinct, "entries with the same keys");
+        findings.equal(invariant, &found, expected, "the index");
     };
-    let found: BTreeSet<_> = table.hosts.iter().map(entry).collect();
-    findings.equal(
-        "host entries",
-        table.hosts.len(),
-        found.len(),
-        "entries with the same keys",
-    );
-    findings.equal("host entries", &found, &hosts, "the index");
+    compare("due entries", &table.due, &["DUE", "DUEAT"], &due);
+    let of_host = ["HOST", "clientOrgId", "status", "routing"];
+    compare("host entries", &table.hosts, &of_host, &hosts);
     for item in table
         .items
         .values()
