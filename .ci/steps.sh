@@ -50,10 +50,16 @@ isolated() {
 
 # Installs the Python tools, with the versions of requirements.txt, into $VENV.
 tools() {
-    require python3:python3 objdump:binutils curl:curl
+    require objdump:binutils curl:curl
+    python_tools "$VENV" .ci/requirements.txt
+}
+
+# python_tools DIRECTORY FILE: installs the packages that the file requires into the virtual environment in the directory.
+python_tools() {
+    require python3:python3
     python3 -c 'import ensurepip' 2>/dev/null || apt_install python3-venv || fail "missing Debian package: python3-venv"
-    [ -x "$VENV/bin/pip" ] || python3 -m venv "$VENV"
-    "$VENV/bin/pip" install --quiet --disable-pip-version-check -r .ci/requirements.txt
+    [ -x "$1/bin/pip" ] || python3 -m venv "$1"
+    "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
 }
 
 # require PROGRAM:PACKAGE…: installs the Debian packages of the programs that are missing. Fails if a program is still
