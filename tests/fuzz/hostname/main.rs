@@ -1,4 +1,5 @@
-//! Host names: an accepted name is stable, is what `url` and `idna` make of the text, and is none of the portal's own.
+//! Host names. The API accepts a stored name again, unchanged. `url` and `idna` convert the text to the same name. The API accepts no
+//! name at or below the portal's domain or the domain of the targets.
 //!
 //! The input is the name. After `=`, it is a disguise of a portal's name: each byte selects how one character is written.
 
