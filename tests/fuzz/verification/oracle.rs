@@ -158,14 +158,13 @@ impl Answers {
     /// The servers that answered a question for which `holds`: for `from`, or a name that aliases lead to.
     fn servers(&self, from: &Name, kind: RecordType, holds: impl Fn(&Answer) -> bool) -> BTreeSet<IpAddr> {
         let of_kind = || self.answers.iter().filter(|answer| answer.kind == kind);
-        let mut names = vec![from.to_lowercase()];
-        let mut next = 0;
-        while let Some(name) = names.get(next).cloned() {
-            next += 1;
+        // An answer can repeat an alias a thousand times.
+        let mut names = BTreeSet::from([from.to_lowercase()]);
+        let mut next = vec![from.to_lowercase()];
+        while let Some(name) = next.pop() {
             for answer in of_kind().filter(|answer| answer.name == name) {
                 let aliases = answer.aliases().map(|alias| alias.to_lowercase());
-                let new: Vec<_> = aliases.filter(|alias| !names.contains(alias)).collect();
-                names.extend(new);
+                next.extend(aliases.filter(|alias| names.insert(alias.clone())));
             }
         }
         let counts = of_kind().filter(|answer| names.contains(&answer.name.to_lowercase()) && holds(answer));
