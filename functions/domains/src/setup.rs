@@ -20,6 +20,7 @@ use shared::{
         body::Body,
         extract::{Admin, PathId, Query, invalid},
         gateway_url,
+        problem::Responses,
         reply::Json,
     },
     models::{
@@ -32,7 +33,10 @@ use shared::{
     store::{Arrival, Author, SetupDomain},
 };
 use strum::EnumString;
-use utoipa::ToSchema;
+use utoipa::{
+    IntoResponses, PartialSchema, ToSchema,
+    openapi::{ContentBuilder, RefOr},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::{Network, findings};
 
@@ -55,6 +59,23 @@ problems!(DeleteProblems: USER ADMIN AGENCY, [NotFound]);
 problems!(SetupProblems: , [NotFound, Internal, Unavailable, Timeout]);
 problems!(RecordsProblems: , [InvalidParameter, NotFound, Internal, Unavailable, Timeout]);
 problems!(VerifyProblems: , [NotFound, TooManyRequests, Internal, Unavailable, Timeout]);
+
+/// The problems of the page. That of a link that is not valid is a page too.
+struct PageProblems;
+
+impl IntoResponses for PageProblems {
+    fn responses() -> Responses {
+        let page = ContentBuilder::new()
+            .schema(Some(String::schema()))
+            .example(Some("<!doctype html>…".into()))
+            .build();
+        let mut responses = RecordsProblems::responses();
+        if let Some(RefOr::T(response)) = responses.get_mut(StatusCode::NOT_FOUND.as_str()) {
+            response.content.insert("text/html".to_owned(), RefOr::T(page));
+        }
+        responses
+    }
+}
 
 /// Create the setup link of a custom domain
 ///
@@ -148,7 +169,7 @@ impl Link {
         (status = 200, description = "The records and what the last check found", content(
             (Setup = "application/json"),
             (String = "text/html", example = "<!doctype html>…"))),
-        RecordsProblems
+        PageProblems
     ),
     security(())
 )]

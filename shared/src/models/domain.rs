@@ -782,7 +782,13 @@ pub enum PortalDomainCreate {
     #[schema(title = "SubdomainCreate")]
     Subdomain {
         /// The label, in any case.
-        #[schema(value_type = String, min_length = 2, max_length = 63, example = "acme")]
+        #[schema(
+            value_type = String,
+            min_length = 2,
+            max_length = 63,
+            pattern = "^[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]$",
+            example = "acme"
+        )]
         subdomain: Label,
         /// The client whose portal the domain is. If it is absent or `null`, the domain is the agency's own.
         #[serde(rename = "clientOrgId")]
@@ -794,7 +800,13 @@ pub enum PortalDomainCreate {
     Custom {
         /// The host name, in Unicode or ASCII.
         #[serde(rename = "customDomain")]
-        #[schema(value_type = String, min_length = 4, max_length = 1024, example = "portal.acme.com")]
+        #[schema(
+            value_type = String,
+            min_length = 4,
+            max_length = 1024,
+            pattern = r"^[^\s/\\?#@:*_\[\]]+[.\u3002\uFF0E\uFF61][^\s/\\?#@:*_\[\]]+$",
+            example = "portal.acme.com"
+        )]
         custom_domain: Hostname,
         /// The client whose portal the domain is. If it is absent or `null`, the domain is the agency's own.
         #[serde(rename = "clientOrgId")]

@@ -20,7 +20,7 @@ use super::{
     value_type = String,
     min_length = 3,
     max_length = 254,
-    pattern = r#"^[^\s@"<>()\[\]\\,:;]{1,64}@[^\s@\[\]]+$"#,
+    pattern = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[^\s/\\?#@:*_\[\]]+[.\u3002\uFF0E\uFF61][^\s/\\?#@:*_\[\]]+$",
     example = "hello@acme.com"
 )]
 pub struct FromEmail(String);

@@ -341,7 +341,7 @@ impl User<'_> {
         self.send(request.body(body.into()).unwrap()).await
     }
 
-    /// Any request. A problem that the operation does not document fails the test.
+    /// Any request. A response that the operation does not document fails the test.
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let (path, method) = (request.uri().path().to_owned(), request.method().clone());
         let answer = Answer::read(path, self.api.system.send(request).await).await;

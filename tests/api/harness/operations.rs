@@ -286,10 +286,9 @@ fn collect_types(schema: &'static Value, found: &mut BTreeSet<&'static str>) {
     }
 }
 
-/// A problem of an operation is one that the document has.
+/// The document has the status, the media type and the problem of a response of an operation.
 #[track_caller]
 pub fn assert_documented(method: &Method, answer: &Answer) {
-    let Some(code) = problem_code(answer) else { return };
     let is_same = |operation: &&Operation| {
         let (own, sent) = (operation.path.split('/'), answer.path.split('/'));
         let method = if *method == Method::HEAD {
@@ -303,24 +302,35 @@ pub fn assert_documented(method: &Method, answer: &Answer) {
                 .zip(sent)
                 .all(|(own, sent)| own == sent || own.starts_with('{'))
     };
-    if let Some(operation) = operations().iter().find(is_same) {
-        let documented = operation.problems.get(&code);
-        let status = answer.status.as_u16();
+    let Some(operation) = operations().iter().find(is_same) else {
+        return;
+    };
+    let (id, status) = (&operation.id, answer.status.as_str());
+    let response = &operation.document["responses"][status];
+    assert!(response.is_object(), "{id}: openapi.json has no {status}");
+    let media_type = answer
+        .header("content-type")
+        .map(|value| value.split(';').next().unwrap());
+    let content = response["content"].as_object();
+    let is_documented = match media_type {
+        Some(media_type) => content.is_some_and(|content| content.contains_key(media_type)),
+        None => content.is_none(),
+    };
+    assert!(
+        is_documented,
+        "{id}: openapi.json has no {media_type:?} of {status}"
+    );
+    // A response to `HEAD` has no body, and so no code.
+    if media_type == Some("application/problem+json") && *method != Method::HEAD {
+        let problem = answer.json();
+        let code = problem["code"].as_str().unwrap();
+        let documented = operation.problems.get(code).map(u16::to_string);
         assert_eq!(
-            documented,
-            Some(&status),
-            "{}: openapi.json has no {status} {code}",
-            operation.id
+            documented.as_deref(),
+            Some(status),
+            "{id}: openapi.json has no {code}"
         );
     }
-}
-
-fn problem_code(answer: &Answer) -> Option<String> {
-    if answer.header("content-type") != Some("application/problem+json") {
-        return None;
-    }
-    let problem: Value = serde_json::from_str(&answer.text).ok()?;
-    problem["code"].as_str().map(str::to_owned)
 }
 
 /// An agency that has one of everything, and the texts that would give it away.
