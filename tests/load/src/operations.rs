@@ -1,4 +1,4 @@
-//! The operations of the API: how often each is sent, and the status of its response.
+//! The operations of the API: how often each is sent, and the response that it has.
 
 use std::collections::BTreeMap;
 
@@ -15,50 +15,68 @@ pub struct Operation {
     weight: usize,
     /// The status of each of its responses.
     pub status: u16,
+    /// What the body of each response contains, with the variables of the request. A redirect has it in `location`. A response
+    /// without it has no body.
+    pub content: &'static str,
 }
 
-const fn operation(id: &'static str, weight: usize, status: u16) -> Operation {
-    Operation { id, weight, status }
+const fn operation(id: &'static str, weight: usize, status: u16, content: &'static str) -> Operation {
+    Operation {
+        id,
+        weight,
+        status,
+        content,
+    }
 }
 
 /// All operations. Reads of a portal's page are the most frequent, as in production. Each round deletes as much as it creates.
 pub const OPERATIONS: [Operation; 36] = [
-    operation("getPortalContext", 12, 200),
-    operation("getPublicBranding", 8, 200),
-    operation("getThemeCss", 8, 200),
-    operation("checkTls", 6, 200),
-    operation("redirectHost", 3, 308),
-    operation("getHealth", 2, 200),
-    operation("getOpenapi", 1, 200),
-    operation("getOpenapi30", 1, 200),
-    operation("enableAgency", 1, 200),
-    operation("getAgencyOverview", 5, 200),
-    operation("listAuditEntries", 3, 200),
-    operation("getBranding", 4, 200),
-    operation("putBranding", 1, 200),
-    operation("getPortalConfig", 4, 200),
-    operation("putPortalConfig", 1, 200),
-    operation("listClientOrgs", 4, 200),
-    operation("createClientOrg", 2, 201),
-    operation("getClientOrg", 5, 200),
-    operation("updateClientOrg", 2, 200),
-    operation("deleteClientOrg", 2, 204),
-    operation("getClientBranding", 3, 200),
-    operation("putClientBranding", 1, 200),
-    operation("getClientPortalConfig", 3, 200),
-    operation("putClientPortalConfig", 1, 200),
-    operation("listPortalDomains", 4, 200),
-    operation("createPortalDomain", 3, 201),
-    operation("getPortalDomain", 5, 200),
-    operation("updatePortalDomain", 1, 200),
-    operation("verifyPortalDomain", 1, 200),
-    operation("deletePortalDomain", 3, 204),
-    operation("createSetupLink", 1, 201),
-    operation("getSetup", 2, 200),
-    operation("getSetupRecords", 1, 200),
-    operation("getSetupStyle", 2, 200),
-    operation("verifySetup", 1, 200),
-    operation("deleteSetupLink", 1, 204),
+    operation("getPortalContext", 12, 200, r#""hostname":"{host}""#),
+    operation("getPublicBranding", 8, 200, r#""organizationId":"{org}""#),
+    operation("getThemeCss", 8, 200, ":root {"),
+    operation("checkTls", 6, 200, ""),
+    operation("redirectHost", 3, 308, "https://{host}"),
+    operation("getHealth", 2, 200, r#""status":"ok""#),
+    operation("getOpenapi", 1, 200, "\n  \"openapi\": \"3.1."),
+    operation("getOpenapi30", 1, 200, "\n  \"openapi\": \"3.0."),
+    operation("enableAgency", 1, 200, r#""organizationId":"{org}""#),
+    operation("getAgencyOverview", 5, 200, r#""organizationId":"{org}""#),
+    operation("listAuditEntries", 3, 200, r#""items":[{"#),
+    operation("getBranding", 4, 200, r#""organizationId":"{org}""#),
+    operation("putBranding", 1, 200, r#""portalName":"Portal {number}""#),
+    operation("getPortalConfig", 4, 200, r#""organizationId":"{org}""#),
+    operation("putPortalConfig", 1, 200, r#""organizationId":"{org}""#),
+    operation("listClientOrgs", 4, 200, r#""items":[{"#),
+    operation("createClientOrg", 2, 201, r#""name":"Client {number}""#),
+    operation("getClientOrg", 5, 200, r#""id":"{clientOrgId}""#),
+    operation("updateClientOrg", 2, 200, r#""name":"Client {number}""#),
+    operation("deleteClientOrg", 2, 204, ""),
+    operation("getClientBranding", 3, 200, r#""clientOrgId":"{clientOrgId}""#),
+    operation("putClientBranding", 1, 200, r#""portalName":"Portal {number}""#),
+    operation(
+        "getClientPortalConfig",
+        3,
+        200,
+        r#""clientOrgId":"{clientOrgId}""#,
+    ),
+    operation(
+        "putClientPortalConfig",
+        1,
+        200,
+        r#""clientOrgId":"{clientOrgId}""#,
+    ),
+    operation("listPortalDomains", 4, 200, r#""items":[{"#),
+    operation("createPortalDomain", 3, 201, r#""agencyId":"{org}""#),
+    operation("getPortalDomain", 5, 200, r#""id":"{domainId}""#),
+    operation("updatePortalDomain", 1, 200, r#""primary":true"#),
+    operation("verifyPortalDomain", 1, 200, r#""id":"{domainId}""#),
+    operation("deletePortalDomain", 3, 204, ""),
+    operation("createSetupLink", 1, 201, r#""url":""#),
+    operation("getSetup", 2, 200, r#""hostname":"portal."#),
+    operation("getSetupRecords", 1, 200, "portal."),
+    operation("getSetupStyle", 2, 200, "{"),
+    operation("verifySetup", 1, 200, r#""hostname":"portal."#),
+    operation("deleteSetupLink", 1, 204, ""),
 ];
 
 /// The places of the operations in [`OPERATIONS`], in the order in which a round sends them: the requests of each operation are

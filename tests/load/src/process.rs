@@ -102,7 +102,7 @@ impl Server {
         while !welcome.iter().any(|line: &String| line.starts_with("Token")) {
             let mut line = String::new();
             if output.read_line(&mut line)? == 0 {
-                return Err("`cargo local` did not start".into());
+                return Err(format!("this did not start: {command:?}").into());
             }
             welcome.push(line);
         }

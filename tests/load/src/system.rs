@@ -3,12 +3,14 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
+    error::Error,
+    iter,
     time::Duration,
 };
 
 use http::{
-    Method, Request as HttpRequest,
-    header::{AUTHORIZATION, CONTENT_TYPE},
+    Method, Request as HttpRequest, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, LOCATION},
 };
 use http_body_util::BodyExt;
 use hyper_util::{
@@ -28,6 +30,8 @@ use crate::{
 const AGENCIES: usize = 20;
 /// What each queue has at first. A queue is used up if the creations are late by so many requests of an operation.
 const RESERVE: usize = 40;
+/// How much of an unexpected response is printed, in bytes.
+const ERROR_LENGTH: usize = 500;
 /// The longest wait for a response.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The server closes a connection that is idle for 30 s. A request must not meet that moment.
@@ -45,6 +49,7 @@ pub struct System {
 
 /// An agency, with what stays during the run.
 struct Agency {
+    org: String,
     token: String,
     /// A client, and a subdomain with the host that redirects to it.
     client: String,
@@ -91,10 +96,11 @@ pub struct Request {
 }
 
 impl System {
-    /// Creates the agencies.
+    /// Creates the agencies and what the first requests take.
     pub async fn create(api: &Server) -> Result<Self> {
         let mut http = Client::builder(TokioExecutor::new());
         http.pool_timer(TokioTimer::new()).pool_idle_timeout(POOL_TIMEOUT);
+        http.retry_canceled_requests(false); // A request that is lost is an error.
         let mut system = Self {
             http: http.build_http(),
             origin: format!("http://{}", api.api),
@@ -114,7 +120,8 @@ impl System {
     }
 
     async fn create_agency(&self, number: usize) -> Result<Agency> {
-        let token = process::token(&format!("org_load_{number}"))?;
+        let org = format!("org_load_{number}");
+        let token = process::token(&org)?;
         let send = async |method: Method, path: &str, body: Value| -> Result<Value> {
             let (status, response) = self.call(method, path, Some(&token), Some(&body)).await?;
             match status {
@@ -142,6 +149,7 @@ impl System {
             host: text(&domain["hostname"]),
             old_host: text(&old["hostname"]),
             setup: setup_token(&link),
+            org,
             token,
         })
     }
@@ -206,6 +214,7 @@ impl System {
         std::mem::take(&mut self.state.borrow_mut().errors)
     }
 
+    /// Returns the status, and the body or the target of a redirect.
     async fn call(
         &self,
         method: Method,
@@ -226,13 +235,22 @@ impl System {
         let exchange = async {
             let response = self.http.request(request).await?;
             let (parts, body) = response.into_parts();
-            let bytes = body.collect().await?.to_bytes();
-            Ok::<_, Box<dyn std::error::Error>>((parts, bytes))
+            let body = body.collect().await?.to_bytes();
+            let content = match parts.status {
+                StatusCode::PERMANENT_REDIRECT => parts.headers.get(LOCATION).map(|to| to.as_bytes()),
+                _ => Some(&*body),
+            };
+            Ok::<_, Box<dyn Error>>((parts.status.as_u16(), content.unwrap_or_default().to_vec()))
         };
-        let (parts, bytes) = timeout(TIME_LIMIT, exchange)
-            .await
-            .map_err(|_| "no response in 30 s")??;
-        Ok((parts.status.as_u16(), bytes.to_vec()))
+        match timeout(TIME_LIMIT, exchange).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => {
+                let causes = iter::successors(Some(&*error), |&error| error.source());
+                let causes = causes.map(ToString::to_string).collect::<Vec<_>>();
+                Err(causes.join(": ").into())
+            }
+            Err(_) => Err("no response in 30 s".into()),
+        }
     }
 }
 
@@ -247,7 +265,8 @@ impl Request {
         let operation = &OPERATIONS[self.operation];
         let agency = &system.agencies[self.agency];
         let (method, template) = &system.routes[self.operation];
-        let (path, body) = self.fill(operation.id, agency, template);
+        let (path, body) = self.target(operation.id, agency, template);
+        let expected = self.fill(operation.content, agency);
         let token = template.starts_with("/agency") || operation.id == "getPortalContext";
         if self.lacks_resource {
             let error = format!(
@@ -266,11 +285,14 @@ impl Request {
             )
             .await;
         let error = match sent {
-            Ok((status, response)) if status == operation.status => {
-                self.keep(operation.id, &response, &mut system.state.borrow_mut());
+            Ok((status, content)) if status == operation.status && has(&content, &expected) => {
+                self.keep(operation.id, &content, &mut system.state.borrow_mut());
                 return true;
             }
-            Ok((status, response)) => format!("{status} {}", String::from_utf8_lossy(&response)),
+            Ok((status, content)) => {
+                let start = &content[..content.len().min(ERROR_LENGTH)];
+                format!("{status} {}", String::from_utf8_lossy(start))
+            }
             Err(error) => error.to_string(),
         };
         let error = format!("{} {method} {path}: {error}", operation.id);
@@ -278,22 +300,23 @@ impl Request {
         false
     }
 
+    /// Sets the variables of a path or of the expected content.
+    fn fill(&self, template: &str, agency: &Agency) -> String {
+        let own = self.resource.as_ref();
+        let id = |kept| own.map_or(kept, |resource| &resource.id);
+        template
+            .replace("{clientOrgId}", id(&agency.client))
+            .replace("{domainId}", id(&agency.domain))
+            .replace("{token}", own.map_or(&agency.setup, |resource| &resource.setup))
+            .replace("{host}", &agency.host)
+            .replace("{org}", &agency.org)
+            .replace("{number}", &self.number.to_string())
+    }
+
     /// The path and the body.
-    fn fill(&self, id: &str, agency: &Agency, template: &str) -> (String, Option<Value>) {
+    fn target(&self, id: &str, agency: &Agency, template: &str) -> (String, Option<Value>) {
         let number = self.number;
-        let own = |kept: &str| {
-            self.resource
-                .as_ref()
-                .map_or(kept.to_owned(), |resource| resource.id.clone())
-        };
-        let setup = self
-            .resource
-            .as_ref()
-            .map_or(&agency.setup, |resource| &resource.setup);
-        let mut path = template
-            .replace("{clientOrgId}", &own(&agency.client))
-            .replace("{domainId}", &own(&agency.domain))
-            .replace("{token}", setup);
+        let mut path = self.fill(template, agency);
         match id {
             "getPortalContext" | "getPublicBranding" | "getThemeCss" => {
                 path += &format!("?host={}", agency.host)
@@ -349,6 +372,14 @@ impl Request {
             ("verifyPortalDomain" | "deleteSetupLink", Some(resource)) => state.domains.push_back(resource),
             _ => {}
         }
+    }
+}
+
+/// Whether a response has this content. It has none if none is expected.
+fn has(content: &[u8], expected: &str) -> bool {
+    match expected {
+        "" => content.is_empty(),
+        _ => String::from_utf8_lossy(content).contains(expected),
     }
 }
 
