@@ -11,7 +11,7 @@ use std::{
 
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{Name, RecordType},
+    rr::{Name, RData, Record, RecordType},
 };
 use tokio::{
     sync::{Notify, OnceCell},
@@ -134,19 +134,21 @@ impl<'a> Client<'a> {
     }
 
     /// Queries the resolvers until one answers: in their order, but those last that failed in this session. `validate`: DNSSEC
-    /// validation stays on.
+    /// validation stays on. The response has only the answers that belong to the question.
     ///
     /// # Errors
     /// [`Failure::Resolver`]: none of them answers. [`Failure::Code`] with `SERVFAIL`, which says something about the name.
     pub async fn resolver(&self, name: &Name, kind: RecordType, validate: bool) -> Result<Message, Failure> {
-        self.ask_resolvers(&Question {
+        let question = Question {
             name,
             kind,
             recursion: true,
             checking_disabled: !validate,
             lower_case: false,
-        })
-        .await
+        };
+        let mut message = self.ask_resolvers(&question).await?;
+        leave_related(&mut message.answers, name);
+        Ok(message)
     }
 
     /// # Errors
@@ -253,5 +255,61 @@ impl<'a> Client<'a> {
                 self.session.count_check(&responder, responded);
             }
         }
+    }
+}
+
+/// Leaves the answers of the name, and of the names that its aliases lead to. Another name's addresses in the answer for a name server
+/// would let one machine answer for two servers.
+fn leave_related(answers: &mut Vec<Record>, name: &Name) {
+    let mut names = vec![name.clone()];
+    let mut next = 0;
+    while let Some(name) = names.get(next).cloned() {
+        next += 1;
+        let targets = answers.iter().filter_map(|record| match &record.data {
+            RData::CNAME(target) if record.name == name => Some(&target.0),
+            _ => None,
+        });
+        for target in targets {
+            if !names.contains(target) {
+                names.push(target.clone());
+            }
+        }
+    }
+    answers.retain(|record| names.contains(&record.name));
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::rdata::{A, CNAME};
+
+    use super::*;
+
+    #[test]
+    fn answers_for_other_names_than_the_question_are_dropped() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let alias = |from: &str, to: &str| Record::from_rdata(name(from), 60, RData::CNAME(CNAME(name(to))));
+        let address = |of: &str| Record::from_rdata(name(of), 60, RData::A(A::new(192, 0, 2, 1)));
+        let mut answers = vec![
+            address("ns2.acme.test."),
+            address("ns1.acme.test."),
+            alias("b.test.", "c.test."),
+            alias("ns1.acme.test.", "b.test."),
+            alias("c.test.", "ns1.acme.test."),
+            address("c.test."),
+            alias("d.test.", "e.test."),
+            address("e.test."),
+        ];
+        leave_related(&mut answers, &name("ns1.acme.test."));
+        let left: Vec<_> = answers.iter().map(|record| record.name.to_string()).collect();
+        assert_eq!(
+            left,
+            [
+                "ns1.acme.test.",
+                "b.test.",
+                "ns1.acme.test.",
+                "c.test.",
+                "c.test."
+            ]
+        );
     }
 }
