@@ -9,7 +9,10 @@ mod sheet;
 
 use std::{
     convert::Infallible,
+    env,
+    fs::File,
     hash::{DefaultHasher, Hash, Hasher},
+    io::Write,
     time::Duration,
 };
 
@@ -31,10 +34,14 @@ use lightningcss::{
 use shared::models::css::CustomCss;
 
 const MAX_BYTES: usize = 32 * 1024;
+/// The largest style sheet that is written for Chromium.
+const MAX_SAMPLE: usize = 1_000;
 const MAX_TIME: Duration = Duration::from_millis(50);
 
 fn main() {
     let accepted = Accepted::new();
+    let sheets =
+        env::var_os("FUZZ_SHEETS").map(|path| File::options().create(true).append(true).open(path).unwrap());
     bolero::check!().for_each(|input: &[u8]| {
         let text = match input {
             [0, parts @ ..] => sheet::sheet(parts).into(),
@@ -44,6 +51,11 @@ fn main() {
         accepted.count(css.is_some());
         if let Some(css) = &css {
             check(css.as_str());
+            if let Some(mut sheets) = sheets.as_ref()
+                && css.as_str().len() <= MAX_SAMPLE
+            {
+                writeln!(sheets, "{}", serde_json::to_string(css.as_str()).unwrap()).unwrap();
+            }
         }
         // A pattern at the largest size, for one input in 64.
         let mut hasher = DefaultHasher::new();

@@ -53,7 +53,7 @@ async fn answers(server: SocketAddr, message: &[u8]) -> Vec<Vec<u8>> {
         buffer.truncate(length);
         let answer = match Message::from_vec(&buffer) {
             Ok(answer) => answer,
-            // The server repeats the question as it was sent, and the header that its name points into has changed.
+            // The server repeats the questions as they were sent, and the header that a name points into has changed.
             Err(_) if points(message) => continue,
             Err(error) => panic!("{error}: {buffer:?}"),
         };
@@ -65,16 +65,9 @@ async fn answers(server: SocketAddr, message: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// Whether the first question's name has a pointer, which can only point into the header.
+/// Whether a name of a question may have a pointer, which can point into the header.
 fn points(message: &[u8]) -> bool {
-    let mut at = 12;
-    loop {
-        match message.get(at) {
-            None | Some(0) => return false,
-            Some(length) if *length >= 0xc0 => return true,
-            Some(length) => at += 1 + usize::from(*length),
-        }
-    }
+    message.iter().skip(12).any(|byte| *byte >= 0xc0)
 }
 
 fn check(message: &[u8], answer: &[u8]) {
