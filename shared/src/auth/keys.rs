@@ -449,6 +449,34 @@ mod tests {
     }
 
     #[test]
+    fn a_modulus_and_an_exponent_have_limits() {
+        let number = |octets: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(octets);
+        let (smallest, largest) = ([[0x80; 255].as_slice(), &[1]].concat(), [0xff; 1024]);
+        for change in [
+            json!({"n": number(&smallest)}),
+            json!({"n": number(&largest)}),
+            json!({"e": number(&[1, 0, 0, 1])}),
+        ] {
+            let jwk = changed(TestIssuer::rsa(), change);
+            assert!(VerificationKey::try_from(jwk.clone()).is_ok(), "{jwk}");
+        }
+        // 2,047 bits.
+        let small = [[0x7f; 255].as_slice(), &[1]].concat();
+        assert_eq!(
+            reason(changed(TestIssuer::rsa(), json!({"n": number(&small)}))),
+            "its modulus does not have 2048 to 8192 bits"
+        );
+        assert_eq!(
+            reason(changed(TestIssuer::rsa(), json!({"e": number(&[1, 0, 0, 0, 1])}))),
+            "its exponent is out of range"
+        );
+        assert_eq!(
+            reason(changed(TestIssuer::ec(), json!({"x": number(&[7; 31])}))),
+            "its coordinates do not have the length of its curve"
+        );
+    }
+
+    #[test]
     fn padding_is_no_fault() {
         for signer in [TestIssuer::rsa(), TestIssuer::ec(), TestIssuer::ed()] {
             let mut jwk = signer.jwk();
@@ -474,8 +502,20 @@ mod tests {
             reason(changed(TestIssuer::rsa(), json!({"n": n}))),
             "its modulus has the form of a vulnerable generator (ROCA)"
         );
+        let around_p = |first| {
+            [[first].as_slice(), &[0xff; 30], &[0x7f]]
+                .concat()
+                .try_into()
+                .unwrap()
+        };
+        let mut one = [0; 32];
+        one[0] = 1;
         for y in [
             [0; 32],
+            one,
+            around_p(0xec),
+            around_p(0xed),
+            around_p(0xee),
             [
                 0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
                 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
@@ -548,6 +588,8 @@ mod tests {
     fn a_setting_is_bounded() {
         let error = "x".repeat(2049).parse::<Jwks>().unwrap_err();
         assert_eq!(error, "2049 bytes; the limit is 2048");
+        let error = "x".repeat(2048).parse::<Jwks>().unwrap_err();
+        assert!(error.starts_with("not a JWK set"), "{error}");
         assert_eq!(
             "short".parse::<Secret>().unwrap_err(),
             "5 bytes; HS256 needs at least 32"

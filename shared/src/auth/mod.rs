@@ -713,6 +713,7 @@ mod tests {
         let endpoint = JwksServer::start(&document(&[TestIssuer::rsa()])).await;
         let auth = Auth::new(config(KeySource::Url(endpoint.url())));
         auth.warm(NOW).await;
+        assert_eq!(endpoint.hits(), 1);
         assert!(with_claims(&auth, json!({})).await.is_ok());
         assert_eq!(endpoint.hits(), 1);
 
@@ -728,6 +729,22 @@ mod tests {
             "The kid of the token does not match any key."
         );
         assert_eq!(endpoint.hits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_token_without_a_kid_causes_no_fetch() {
+        let endpoint = JwksServer::start(&document(&[TestIssuer::rsa(), TestIssuer::ec()])).await;
+        let auth = Auth::new(config(KeySource::Url(endpoint.url())));
+        auth.warm(NOW).await;
+        let token = TestIssuer::rsa().sign_as(r#"{"alg":"RS256"}"#, &claims(json!({})));
+        let value = format!("Bearer {token}");
+        let later = NOW + Duration::from_secs(31);
+        let result = auth.authenticate(&headers(&[value.as_bytes()]), later).await;
+        assert_eq!(
+            invalid(result),
+            "The token has no kid, but the issuer has several keys."
+        );
+        assert_eq!(endpoint.hits(), 1);
     }
 
     #[tokio::test]
