@@ -261,6 +261,23 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_sheet_is_small_and_begins_no_tag() {
+        for sheet in ["", "a{}", "x <= y", "x < y", "x <1", &"x".repeat(MAX_BYTES)] {
+            assert!(CustomCss::try_from(sheet.to_owned()).is_ok(), "{sheet}");
+        }
+        for sheet in [
+            "<",
+            "<a",
+            "</style>",
+            "<!--",
+            "x <= y </a>",
+            &"x".repeat(MAX_BYTES + 1),
+        ] {
+            assert!(CustomCss::try_from(sheet.to_owned()).is_err(), "{sheet}");
+        }
+    }
+
+    #[test]
     fn a_leading_charset_is_dropped() {
         assert_eq!(stored("@charset \"utf-8\";a{b:c}"), "a{b:c}");
         assert_eq!(stored("@charset \"UTF-8\";\na{b:c}"), "\na{b:c}");
@@ -272,7 +289,7 @@ mod tests {
             "@charset 'utf-8';",
             "/**/@charset \"utf-8\";",
         ] {
-            forbidden(sheet);
+            assert!(forbidden(sheet).contains("at the very start"), "{sheet}");
         }
     }
 
@@ -302,6 +319,17 @@ mod tests {
             malformed("a { color: red").starts_with("Line 1, column 3: the `}` for this bracket is missing")
         );
         assert!(malformed("a { \"𝒳\"; b }").starts_with("Line 1, column 5: "));
+        assert!(forbidden("a{content:\"x\\y\"}").starts_with("Line 1, column 13: a backslash"));
+        for (sheet, reason) in [
+            ("a{b:(c]}", "`)` is expected before this `]`"),
+            ("@layer a", "the `;` after `@layer` is missing"),
+            ("@media", "the `{ … }` of `@media` is missing"),
+            ("a", "the `{ … }` of this rule is missing"),
+            ("a{color red}", "this is neither a declaration"),
+        ] {
+            let detail = malformed(sheet);
+            assert!(detail.contains(reason), "{sheet}: {detail}");
+        }
         let detail = forbidden(&format!("a{{b:{}(1)}}", "x".repeat(30_000)));
         assert!(detail.len() < 200, "{detail}");
     }
@@ -446,9 +474,13 @@ mod tests {
             "@scope (.a) (.b){}",
             "@scope (.a) to{}",
             "@scope (.a) to (.b) x{}",
+            "@scope (.a) and (.b){}",
+            "@scope (.a) to [b]{}",
             "@scope .a{}",
             "@starting-style x{}",
+            "@page \"x\"{}",
             "@counter-style{}",
+            "@counter-style \"a\"{}",
             "@counter-style a{b{c:d}}",
             "@ media{}",
         ] {
@@ -456,6 +488,14 @@ mod tests {
         }
         forbidden("@media screen and(width>1px){}");
         forbidden("@supports at-rule(@media){}");
+        for sheet in [
+            "@page{margin:1cm}",
+            "@keyframes \"a\"{}",
+            "@media (width > calc(1px + 1em)){}",
+            "@supports (not selector(a:hover)){}",
+        ] {
+            passes(sheet);
+        }
     }
 
     #[test]
@@ -489,6 +529,7 @@ mod tests {
             forbidden(&format!("{selector}{{b:c}}"));
             forbidden(&format!("a{{{selector}{{b:c}}}}"));
         }
+        passes("behavior a{b:c}");
     }
 
     #[test]
@@ -699,6 +740,7 @@ mod tests {
         malformed("@top-left{content:\"a\"}");
         malformed("a{@top-left{content:\"a\"}}");
         malformed("@page{@top-left x{}}");
+        malformed("@page{@top-left{@top-right{}}}");
         malformed("@page{@media print{}}");
         malformed("@page{a{b:c}}");
         forbidden("@page{@middle{}}");
@@ -778,10 +820,12 @@ mod tests {
             "a{b:rgb(1;2)}",
             "a{b:c|d}",
             "a{b:c~=d}",
+            "a{b:c > d}",
             "@page{a{b:c}}",
         ] {
             malformed(sheet);
         }
+        passes("a{--x:(b;c);--y:if(media(print):{d:e};else:f)}");
     }
 
     #[test]
@@ -851,6 +895,7 @@ mod tests {
                 "{selector}"
             );
         }
+        passes("|a{b:c}");
     }
 
     #[test]
