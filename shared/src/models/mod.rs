@@ -161,9 +161,79 @@ use text_value;
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr;
+
+    use proptest::{collection::vec, prelude::*, sample};
+    use regex::Regex;
+    use serde_json::Value;
     use utoipa::PartialSchema;
 
     use super::*;
+
+    /// A property of requests: its schema, and whether its parser accepts a text.
+    type Property = (Value, fn(&str) -> bool);
+
+    fn properties() -> Vec<Property> {
+        fn of<T: PartialSchema + FromStr>() -> Property {
+            (serde_json::to_value(T::schema()).unwrap(), parses::<T>)
+        }
+        fn parses<T: FromStr>(text: &str) -> bool {
+            text.parse::<T>().is_ok()
+        }
+        let create = serde_json::to_value(domain::PortalDomainCreate::schema()).unwrap();
+        let create = |kind: usize, name: &str| create["oneOf"][kind]["properties"][name].clone();
+        vec![
+            of::<text::ClientName>(),
+            of::<text::PortalName>(),
+            of::<text::FooterText>(),
+            of::<text::ExternalId>(),
+            of::<slug::Slug>(),
+            of::<color::Color>(),
+            of::<email::FromEmail>(),
+            of::<font::FontFamily>(),
+            of::<font::FontUrl>(),
+            of::<image_url::ImageUrl>(),
+            of::<language::Language>(),
+            of::<link::PageUrl>(),
+            of::<link::SupportUrl>(),
+            of::<hostname::Label>(),
+            (create(0, "subdomain"), parses::<hostname::Label>),
+            (create(1, "customDomain"), |text| {
+                text.parse::<hostname::Hostname>()
+                    .is_ok_and(|name| !name.is_single_label())
+            }),
+        ]
+    }
+
+    proptest! {
+        /// The document may say less than the parser does, but must not exclude a text that the parser accepts.
+        #[test]
+        fn an_accepted_text_fits_the_schema_of_its_property(
+            property in sample::select(properties()),
+            changes in vec((any::<sample::Index>(), 0..2usize, character()), 0..4),
+        ) {
+            let (schema, accepts) = property;
+            let mut text: Vec<char> = schema["example"].as_str().unwrap().chars().collect();
+            for (at, removed, c) in changes {
+                let at = at.index(text.len());
+                text.splice(at..at + removed, [c]);
+            }
+            let text: String = text.into_iter().collect();
+            // The parsers ignore white space at both ends.
+            if trim(&text) == text && accepts(&text) {
+                let pattern = Regex::new(schema["pattern"].as_str().unwrap()).unwrap();
+                prop_assert!(pattern.is_match(&text), "{text:?} {schema}");
+                let length = text.chars().count() as u64;
+                let limits = schema["minLength"].as_u64().unwrap()..=schema["maxLength"].as_u64().unwrap();
+                prop_assert!(limits.contains(&length), "{text:?} {schema}");
+            }
+        }
+    }
+
+    fn character() -> impl Strategy<Value = char> {
+        let special = "abyzABYZ019.-_~!#$%&'*+/=?^`{|}@:;,()<>[]\\\" \t\n\u{3002}\u{FF0E}\u{FF61}éÜßıſK中";
+        prop_oneof![4 => sample::select(special.chars().collect::<Vec<_>>()), 1 => any::<char>()]
+    }
 
     #[test]
     fn the_schemas_have_the_parsers_limits() {
