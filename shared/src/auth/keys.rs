@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_modulus_and_an_exponent_have_limits() {
+    fn the_numbers_of_a_key_have_limits() {
         let number = |octets: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(octets);
         let (smallest, largest) = ([[0x80; 255].as_slice(), &[1]].concat(), [0xff; 1024]);
         for change in [

@@ -247,7 +247,11 @@ mod tests {
     }
 
     async fn authenticate(auth: &Auth, token: &str) -> Result<Principal, AuthError> {
-        auth.authenticate(&headers(&[format!("Bearer {token}").as_bytes()]), NOW)
+        authenticate_at(auth, token, NOW).await
+    }
+
+    async fn authenticate_at(auth: &Auth, token: &str, now: Timestamp) -> Result<Principal, AuthError> {
+        auth.authenticate(&headers(&[format!("Bearer {token}").as_bytes()]), now)
             .await
     }
 
@@ -719,10 +723,8 @@ mod tests {
 
         endpoint.serve(&document(&[TestIssuer::ed()]));
         let later = NOW + Duration::from_secs(31);
-        let send = async |signer: &TestIssuer| {
-            let value = format!("Bearer {}", signer.sign(&claims(json!({}))));
-            auth.authenticate(&headers(&[value.as_bytes()]), later).await
-        };
+        let send =
+            async |signer: &TestIssuer| authenticate_at(&auth, &signer.sign(&claims(json!({}))), later).await;
         assert!(send(TestIssuer::ed()).await.is_ok());
         assert_eq!(
             invalid(send(TestIssuer::rsa()).await),
@@ -737,11 +739,9 @@ mod tests {
         let auth = Auth::new(config(KeySource::Url(endpoint.url())));
         auth.warm(NOW).await;
         let token = TestIssuer::rsa().sign_as(r#"{"alg":"RS256"}"#, &claims(json!({})));
-        let value = format!("Bearer {token}");
         let later = NOW + Duration::from_secs(31);
-        let result = auth.authenticate(&headers(&[value.as_bytes()]), later).await;
         assert_eq!(
-            invalid(result),
+            invalid(authenticate_at(&auth, &token, later).await),
             "The token has no kid, but the issuer has several keys."
         );
         assert_eq!(endpoint.hits(), 1);
