@@ -1,16 +1,21 @@
 //! Writes that conflict with others, and writes whose responses are lost: each takes effect once or not at all.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::join_all;
 use http::Method;
 use local::{fault::Fault, system::System};
 use serde_json::{Value, json};
 use shared::models::time::Timestamp;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::harness::{
-    Answer, Api, CLIENTS, DOMAINS, START, User, cname, id,
+    Answer, Api, BRANDING, CLIENTS, DOMAINS, START, User, cname, id,
     operations::{Names, Operation, operations_where},
     path, property,
 };
@@ -331,6 +336,65 @@ async fn a_write_is_later_than_the_write_that_it_replaces() {
             let updated = time(&answer.json()["updatedAt"]);
             assert!(updated.millis() >= START + HOUR_MS, "{answer:?}");
         }
+    }
+}
+
+/// A process reads the clock anew in each attempt, because another process may have written since the first one.
+#[tokio::test]
+async fn a_write_that_is_tried_again_is_later_than_that_of_another_process_in_the_same_second() {
+    let slow = Api::build(System::builder().at(START).counted()).await;
+    let fast = Api::build(System::builder().at(START).set("TABLE_NAME", slow.table())).await;
+    let fast_owner = fast.agency("org_acme").await;
+    let slow_owner = slow.user("org_acme", "owner");
+    let client = fast_owner.client("Old").await;
+    let other_client = fast_owner.client("Other").await;
+    let domain = fast_owner.custom_domain("portal.acme.com").await;
+    let writes = [
+        (
+            Method::PATCH,
+            path(&client),
+            ["Fast", "Slow"].map(|name| json!({"name": name})),
+        ),
+        (
+            Method::PATCH,
+            path(&domain),
+            [&client, &other_client].map(|client| json!({"clientOrgId": id(client)})),
+        ),
+        (
+            Method::PUT,
+            BRANDING.to_owned(),
+            ["Fast", "Slow"].map(|name| json!({"portalName": name})),
+        ),
+    ];
+    for (second, (method, uri, [first, last])) in (1..).zip(writes) {
+        let start = START + second * 1000;
+        slow.set_clock(start + 100);
+        fast.set_clock(start + 400);
+        let conflict = Arc::new(Notify::new());
+        let at_conflict = {
+            let conflict = conflict.clone();
+            move |_: &str, _: &Value| {
+                conflict.notify_one();
+                true
+            }
+        };
+        slow.inject(Fault::conflict().on(TRANSACTION).when(at_conflict));
+        let mut slow_write = pin!(slow_owner.call(method.clone(), &uri, &[], Some(last)));
+        tokio::select! {
+            answer = &mut slow_write => panic!("no transaction: {answer:?}"),
+            () = conflict.notified() => {}
+        }
+        let fast_answer = fast_owner.call(method, &uri, &[], Some(first)).await;
+        slow.set_clock(start + 500);
+        let slow_answer = slow_write.await;
+        for answer in [&slow_answer, &fast_answer] {
+            assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
+        }
+        // Entries are in the order of their IDs, which have the time in milliseconds. Other times are in seconds.
+        let audit = fast_owner.audit().await;
+        let requests = [&audit[0]["requestId"], &audit[1]["requestId"]].map(Value::as_str);
+        let expected = [&slow_answer, &fast_answer].map(|answer| answer.header("x-request-id"));
+        assert_eq!(requests, expected, "{uri}");
     }
 }
 
