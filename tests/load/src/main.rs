@@ -37,6 +37,11 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// The clients of the probe. Each waits for a response before it sends the next request.
 const PROBE_CLIENTS: usize = 32;
 const PROBE: Duration = Duration::from_secs(10);
+/// The embedded DynamoDB keeps the token of each transaction for [`TOKENS_KEPT`], as AWS does, and reads the ages of all of them at
+/// each transaction (`evict_expired` of dynoxide 3.2). So what a write costs grows for ten minutes. This is the CPU time for each
+/// token, in seconds: the store of a run of 140 s needed 41 % of a core at first and 69 % at the end.
+const TOKEN_CPU: f64 = 28e-9;
+const TOKENS_KEPT: u64 = 600;
 /// A shorter run prints the memory and does not check it: in the first minutes, each new maximum of open requests takes memory that
 /// the allocator keeps.
 const DEFAULT_SECONDS: u64 = 600;
@@ -57,7 +62,7 @@ struct Options {
     /// How long the run takes. Slow connections end after 30 s
     #[arg(default_value_t = DEFAULT_SECONDS, value_parser = clap::value_parser!(u64).range(45..))]
     seconds: u64,
-    /// Requests per second (default: half of the rate that one core can serve, which a probe measures)
+    /// Requests per second (default: half of the rate that saturates a core, which a probe measures)
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
 }
@@ -90,7 +95,7 @@ async fn measure(options: &Options, cores: &Cores) -> Result<()> {
     check(&system.take_errors())?;
     let rate = match options.rate {
         Some(rate) => rate,
-        None => probe(&system, &api, &store).await?,
+        None => probe(&system, &api, &store, options.seconds).await?,
     };
     let connections = Connections::open(&api);
     let count = options.seconds * rate;
@@ -145,10 +150,10 @@ fn check(failures: &[String]) -> Result<()> {
     }
 }
 
-/// Half of the rate that one core can serve: the rate at which the API's process needs one whole core, or the rate at which the
-/// store responds if it is smaller.
-async fn probe(system: &Rc<System>, api: &Server, store: &Server) -> Result<u64> {
-    let before = [api.cpu()?, store.cpu()?];
+/// Half of the rate that saturates the API's core, or that saturates the others at the end of the run if it is lower.
+async fn probe(system: &Rc<System>, api: &Server, store: &Server, seconds: u64) -> Result<u64> {
+    let cpu = || Ok::<_, Box<dyn std::error::Error>>([api.cpu()?, store.cpu()? + process::own_cpu()?]);
+    let before = cpu()?;
     let start = Instant::now();
     let clients = (0..PROBE_CLIENTS).map(|_| {
         let system = Rc::clone(system);
@@ -165,19 +170,25 @@ async fn probe(system: &Rc<System>, api: &Server, store: &Server) -> Result<u64>
     for client in clients.collect::<Vec<_>>() {
         count += client.await?;
     }
-    let time = start.elapsed().as_secs_f64();
-    let share = |now: Duration, index: usize| (now - before[index]).as_secs_f64() / time;
-    let (api, store) = (share(api.cpu()?, 0), share(store.cpu()?, 1));
-    let responses = f64::from(count) / time;
-    let saturating = responses / api;
-    println!(
-        "Probe: {PROBE_CLIENTS} clients without pauses get {responses:.0} responses a second. The API needs {:.0} % of a core for \
-         them, the store {:.0} %.\nSo the API needs a whole core at {saturating:.0} requests a second.",
-        api * 100.0,
-        store * 100.0
-    );
+    let after = cpu()?;
     check(&system.take_errors())?;
-    Ok((responses.min(saturating) / 2.0).ceil() as u64)
+    let [api, others] = [0, 1].map(|index| (after[index] - before[index]).as_secs_f64() / f64::from(count));
+    // At a rate r, the store has r * kept tokens and reads all of them r * writes times a second: r * others + r² * tokens = 1.
+    let writes = system.share_of_writes();
+    let kept = writes * seconds.min(TOKENS_KEPT) as f64;
+    let tokens = kept * writes * TOKEN_CPU;
+    let [api_rate, others_rate] = [
+        1.0 / api,
+        ((others.powi(2) + 4.0 * tokens).sqrt() - others) / (2.0 * tokens),
+    ];
+    println!(
+        "Probe: a request takes {:.0} µs of the API's core, which {api_rate:.0} requests a second saturate, and {:.0} µs of the \
+         others.\nThe store's work grows with the writes of the last ten minutes: {others_rate:.0} requests a second saturate \
+         its core at the end of the run.",
+        api * 1e6,
+        others * 1e6
+    );
+    Ok((api_rate.min(others_rate) / 2.0) as u64)
 }
 
 /// Sends the requests at their times. Returns the latencies of the expected responses in microseconds, for each operation.

@@ -172,6 +172,12 @@ impl System {
         }
     }
 
+    /// The share of requests with methods that write.
+    pub fn share_of_writes(&self) -> f64 {
+        let is_write = |operation: &&usize| self.routes[**operation].0 != Method::GET;
+        self.round.iter().filter(is_write).count() as f64 / self.round.len() as f64
+    }
+
     /// The next request of the mix.
     pub fn next(&self) -> Request {
         let mut state = self.state.borrow_mut();
