@@ -97,6 +97,8 @@ FILES = {
     "rsa_signature_3072_sha256_test": (rsa, signature),
     "rsa_signature_4096_sha256_test": (rsa, signature),
     "rsa_signature_8192_sha256_test": (rsa, signature),
+    "rsa_pkcs1_1024_sig_gen_test": (rsa, signature),
+    "rsa_pkcs1_1536_sig_gen_test": (rsa, signature),
     "rsa_pkcs1_2048_sig_gen_test": (rsa, signature),
     "rsa_pkcs1_3072_sig_gen_test": (rsa, signature),
     "rsa_pkcs1_4096_sig_gen_test": (rsa, signature),
