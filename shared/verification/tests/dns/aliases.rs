@@ -117,11 +117,13 @@ async fn where_an_alias_leads_in_another_domain_is_not_shown() {
     let hidden = "secret-value.corp.com. A 10.1.2.3";
     let elsewhere = "secret-value.corp.com. A 1.1.1.1";
     for mode in MODES {
-        for address in ["", hidden, elsewhere] {
+        let none = "which has no public address";
+        for (address, why) in [("", none), (hidden, none), (elsewhere, "not to the portal")] {
             let com = format!("alias.corp.com. CNAME secret-value.corp.com.\n{address}");
             let seen = check(&world(&txt, &com).await, mode).await;
             assert_eq!((seen.proof, codes(&seen)), (Proof::Txt, vec![Code::NotRouted]));
             assert!(seen.findings[0].detail.contains("alias.corp.com"), "{seen:?}");
+            assert!(seen.findings[0].detail.contains(why), "{seen:?}");
             assert_hidden(&seen);
         }
         let world = world(alias, SECRETS).await;

@@ -8,6 +8,7 @@ mod daemons;
 mod delegation;
 mod diagnosis;
 mod edge;
+mod evidence;
 mod resolvers;
 mod servers;
 mod sessions;

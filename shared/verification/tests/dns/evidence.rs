@@ -1,0 +1,181 @@
+//! What a check concludes from the records of a domain, apart from its findings.
+
+use hickory_proto::{op::ResponseCode, rr::RecordType};
+use shared::{
+    config::DnsMode,
+    models::domain::{Check, Domain, FindingCode as Code, RecordState, Routing, Status},
+};
+use verification::dns::{Depth, Proof, Session};
+
+use crate::world::*;
+
+/// The answers that the setup page shows for the address records of an apex: for `A`, then for `AAAA`.
+fn answers(seen: &Seen) -> [Vec<&str>; 2] {
+    let apex = seen.apex.as_ref().unwrap();
+    [&apex.a_answers, &apex.aaaa_answers].map(|answers| {
+        let mut answers: Vec<_> = answers.iter().map(|answer| &*answer.answer).collect();
+        answers.dedup();
+        answers
+    })
+}
+
+#[tokio::test]
+async fn an_apex_without_addresses_lacks_its_record_and_shows_no_answer() {
+    let seen = World::new("")
+        .await
+        .see(&domain("acme.test"), Depth::Scheduled)
+        .await;
+    assert_eq!(
+        (seen.route, seen.routing),
+        (RecordState::Missing, Routing::Elsewhere)
+    );
+    assert_eq!(answers(&seen), [Vec::<&str>::new(), Vec::new()]);
+}
+
+#[tokio::test]
+async fn an_apex_shows_the_answers_to_the_type_that_is_wrong() {
+    let none = Vec::new();
+    let alias = vec!["x.acme.test."];
+    for (records, expected) in [
+        ("acme.test. A 192.0.2.9", [vec!["192.0.2.9"], none.clone()]),
+        ("acme.test. AAAA 2001:db8::9", [none.clone(), vec!["2001:db8::9"]]),
+        (
+            "acme.test. CNAME x.acme.test.\nx.acme.test. A 192.0.2.9",
+            [alias.clone(), alias.clone()],
+        ),
+    ] {
+        let seen = World::new(records)
+            .await
+            .see(&domain("acme.test"), Depth::Scheduled)
+            .await;
+        assert_eq!(answers(&seen), expected, "{records}");
+    }
+}
+
+#[tokio::test]
+async fn an_apex_whose_alias_or_addresses_are_unknown_is_unreachable_and_not_missing() {
+    use RecordState::{Missing, Unreachable};
+    for (failing, states, shown) in [
+        (RecordType::CNAME, [Unreachable; 3], [0, 0]),
+        (RecordType::AAAA, [Unreachable, Missing, Unreachable], [0, 1]),
+    ] {
+        let world = World::new("").await;
+        for server in [NS1, NS2] {
+            let zone = Zone::parse("acme.test.", "");
+            world
+                .serve(server, move |asked| match asked.kind() {
+                    kind if kind == failing => asked.code(ResponseCode::ServFail),
+                    _ => Reaction::Say(zone.answer(asked)),
+                })
+                .await;
+        }
+        let seen = world.see(&domain("acme.test"), Depth::Scheduled).await;
+        let apex = seen.apex.as_ref().unwrap();
+        assert_eq!([seen.route, apex.a, apex.aaaa], states, "{failing}");
+        assert_eq!(seen.routing, Routing::Unknown, "{failing}");
+        assert_eq!(answers(&seen).map(|answers| answers.len()), shown, "{failing}");
+    }
+}
+
+#[tokio::test]
+async fn the_traffic_is_unknown_while_the_edge_has_no_address() {
+    let target = format!("*.edge.test. A {EDGE}");
+    for (target, routing) in [(&*target, Routing::Elsewhere), ("", Routing::Unknown)] {
+        let world = World::new("portal.acme.test. A 192.0.2.9").await;
+        let [registry, ns1, ns2] = [REGISTRY, NS1, NS2].map(address);
+        let records = format!(
+            "{target}\nacme.test. NS ns1.acme.test.\nacme.test. NS ns2.acme.test.\nns1.acme.test. A {ns1}\nns2.acme.test. A {ns2}"
+        );
+        world.zone("test.", &records, &[REGISTRY]).await;
+        let resolver = Zone::parse(
+            ".",
+            &format!("test. NS nic.test.\nnic.test. A {registry}\n{target}"),
+        );
+        world
+            .serve(RESOLVER, move |asked| Reaction::Say(resolver.answer(asked)))
+            .await;
+        let seen = world.see(&portal(), Depth::Scheduled).await;
+        assert_eq!(seen.routing, routing, "{target}");
+    }
+}
+
+/// A check that changes a domain's status also looks for the cause.
+#[tokio::test]
+async fn a_flattened_cname_is_explained_when_it_ends_a_failure() {
+    let records = format!("portal.acme.test. A {EDGE}\n_agency-challenge.acme.test. TXT \"{VALUE}\"");
+    for (status, expected) in [
+        (Status::Failing, vec![Code::WrongName, Code::CnameFlattened]),
+        (Status::Verified, vec![Code::CnameFlattened]),
+    ] {
+        let domain = Domain { status, ..portal() };
+        let seen = World::new(&records).await.see(&domain, Depth::Scheduled).await;
+        assert_eq!((seen.flattened, codes(&seen)), (true, expected), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_first_proof_needs_a_validating_resolver() {
+    for (status, expected) in [(Status::Pending, true), (Status::Failing, false)] {
+        let world = World::new(&format!("portal.acme.test. CNAME {TARGET}")).await;
+        let domain = Domain { status, ..portal() };
+        let seen = world.see(&domain, Depth::Scheduled).await;
+        assert_eq!(seen.proof, Proof::Cname, "{status:?}");
+        let is_validation = |got: &Got| got.server == RESOLVER && got.name == "portal.acme.test.";
+        assert_eq!(world.got().iter().any(is_validation), expected, "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_proven_cname_has_no_other_token() {
+    let world = World::new(&format!("portal.acme.test. CNAME {TARGET}")).await;
+    let domain = verified("portal.acme.test");
+    let session = Session::default();
+    let evidence = gather(&world.dns(), &domain, Depth::Scheduled, &session, &[], &[]).await;
+    let evidence = evidence.unwrap();
+    assert_eq!((evidence.proof(), evidence.other_token), (Proof::Cname, None));
+}
+
+#[tokio::test]
+async fn a_renewal_by_a_resolver_does_not_look_for_the_zone() {
+    let world = World::empty().await;
+    world.resolver(&format!("portal.acme.test. CNAME {TARGET}")).await;
+    let dns = world.dns_with(DnsMode::Recursive, true);
+    let seen = look(
+        &dns,
+        &verified("portal.acme.test"),
+        Depth::Scheduled,
+        &Session::default(),
+    )
+    .await;
+    assert_eq!(seen.proof, Proof::Cname);
+    let kinds: Vec<_> = world.got().iter().map(|got| got.kind).collect();
+    assert!(kinds.iter().all(|kind| *kind == RecordType::CNAME), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn the_zone_of_the_last_check_ends_with_a_negative_answer_of_the_zone_above() {
+    let mut domain = domain("portal.sub.acme.test");
+    domain.check = Some(Check {
+        checked_at: None,
+        next_check_at: None,
+        attempts: 1,
+        zone: Some("sub.acme.test".parse().unwrap()),
+        nameservers: vec!["ns1.sub.acme.test".to_owned()],
+        provider: None,
+        provider_url: None,
+        problem: None,
+        findings: Vec::new(),
+    });
+    let seen = World::new("").await.see(&domain, Depth::Scheduled).await;
+    assert_eq!(seen.zone.unwrap().as_str(), "acme.test");
+    // Servers that host both zones answer from the lower one.
+    let records =
+        format!("portal.sub.acme.test. CNAME {TARGET}\n_agency-challenge.portal.sub.acme.test. TXT \"x\"");
+    let seen = World::new(&records).await.see(&domain, Depth::Scheduled).await;
+    assert_eq!(seen.zone.unwrap().as_str(), "sub.acme.test");
+    // It is not between the queried zone and the hostname.
+    domain.hostname = "portal.acme.test".parse().unwrap();
+    let records = format!("portal.acme.test. CNAME {TARGET}\n_agency-challenge.portal.acme.test. TXT \"x\"");
+    let seen = World::new(&records).await.see(&domain, Depth::Scheduled).await;
+    assert_eq!(seen.zone.unwrap().as_str(), "acme.test");
+}
