@@ -1,6 +1,9 @@
 //! What a check concludes from the records of a domain, apart from its findings.
 
-use hickory_proto::{op::ResponseCode, rr::RecordType};
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType,
+};
 use shared::{
     config::DnsMode,
     models::domain::{Check, Domain, FindingCode as Code, RecordState, Routing, Status},
@@ -178,4 +181,72 @@ async fn the_zone_of_the_last_check_ends_with_a_negative_answer_of_the_zone_abov
     let records = format!("portal.acme.test. CNAME {TARGET}\n_agency-challenge.portal.acme.test. TXT \"x\"");
     let seen = World::new(&records).await.see(&domain, Depth::Scheduled).await;
     assert_eq!(seen.zone.unwrap().as_str(), "acme.test");
+}
+
+/// In recursive mode the resolver says which zone has the hostname.
+#[tokio::test]
+async fn the_zone_is_that_of_the_resolvers_soa_record() {
+    let zone = "acme.test. NS ns1.acme.test.\nacme.test. NS ns2.acme.test.\n";
+    let both = vec!["ns1.acme.test", "ns2.acme.test"];
+    for (records, zone, servers) in [
+        (zone.to_owned(), Some("acme.test"), both.clone()),
+        // The response to the hostname is from the zone of the alias's target.
+        (
+            format!("{zone}portal.acme.test. CNAME www.other.test."),
+            Some("acme.test"),
+            both.clone(),
+        ),
+        // A delegation without an SOA record.
+        (
+            format!("{zone}portal.acme.test. NS ns.other.test."),
+            Some("acme.test"),
+            both,
+        ),
+        // Only the root's SOA record.
+        (String::new(), None, Vec::new()),
+    ] {
+        let world = World::empty().await;
+        let knows_zone = !records.is_empty();
+        let acme = Zone::parse("acme.test.", &records);
+        let other = Zone::parse("other.test.", "www.other.test. A 192.0.2.9");
+        let root = Zone::parse(".", &format!(". NS root.nic.test.\n*.edge.test. A {EDGE}"));
+        world
+            .serve(RESOLVER, move |asked| {
+                let name = asked.name().to_lowercase().to_string();
+                let is_alias = |message: &Message| {
+                    message
+                        .answers
+                        .iter()
+                        .any(|record| record.record_type() == RecordType::CNAME)
+                };
+                let mut message = match name {
+                    _ if knows_zone && name.ends_with("acme.test.") => acme.answer(asked),
+                    _ => root.answer(asked),
+                };
+                if asked.kind() == RecordType::SOA && is_alias(&message) {
+                    message.authorities = other.answer(asked).authorities;
+                }
+                Reaction::Say(message)
+            })
+            .await;
+        let dns = world.dns_with(DnsMode::Recursive, true);
+        let seen = look(&dns, &portal(), Depth::Scheduled, &Session::default()).await;
+        assert_eq!(seen.zone.as_ref().map(|zone| zone.as_str()), zone, "{records}");
+        assert_eq!(seen.nameservers, servers, "{records}");
+    }
+}
+
+/// Only a `CNAME` that is not at an apex can have another record beside it.
+#[tokio::test]
+async fn without_a_cname_and_at_an_apex_no_record_is_looked_for_beside_it() {
+    for (hostname, records, expected) in [
+        ("portal.acme.test", "portal.acme.test. CNAME x.acme.test.", true),
+        ("portal.acme.test", "portal.acme.test. A 192.0.2.9", false),
+        ("acme.test", "acme.test. CNAME x.acme.test.", false),
+    ] {
+        let world = World::new(records).await;
+        world.see(&domain(hostname), Depth::Diagnose).await;
+        let has_mx = world.got().iter().any(|got| got.kind == RecordType::MX);
+        assert_eq!(has_mx, expected, "{hostname}: {records}");
+    }
 }
