@@ -123,6 +123,10 @@ pub fn mistakes() -> Vec<(String, Vec<Code>)> {
             vec![Code::WildcardAnswer, Code::WildcardShadowed],
         ),
         (
+            "*.acme.test. AAAA 2001:db8::9".to_owned(),
+            vec![Code::WildcardAnswer, Code::WildcardShadowed],
+        ),
+        (
             "*.acme.test. CNAME other.acme.test.\nother.acme.test. A 192.0.2.1".to_owned(),
             vec![Code::WildcardAnswer, Code::WrongValue, Code::WildcardShadowed],
         ),

@@ -250,3 +250,15 @@ async fn without_a_cname_and_at_an_apex_no_record_is_looked_for_beside_it() {
         assert_eq!(has_mx, expected, "{hostname}: {records}");
     }
 }
+
+/// Load balancers answer with different addresses.
+#[tokio::test]
+async fn the_traffic_is_known_although_the_servers_differ_in_the_addresses() {
+    let world = World::new("").await;
+    for (server, address) in [(NS1, "192.0.2.8"), (NS2, "192.0.2.9")] {
+        let records = format!("portal.acme.test. A {address}");
+        world.zone("acme.test.", &records, &[server]).await;
+    }
+    let seen = world.see(&portal(), Depth::Scheduled).await;
+    assert_eq!(seen.routing, Routing::Elsewhere);
+}
