@@ -1,7 +1,8 @@
-//! What is around the API: the DNS records that come and go, the edge, and the sweeps.
+//! The parts of a trial beside the API and its database: DNS records that change, the edge, and the scheduled sweeps.
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     fmt, io,
     net::SocketAddr,
     sync::{Mutex, PoisonError},
@@ -39,8 +40,11 @@ pub async fn dns() -> Result<DnsServer, String> {
     Ok(dns)
 }
 
-/// Changes now and then which of the claims on each host name have their records.
-pub async fn change_records(dns: &DnsServer, load: &Load, mut rng: SmallRng) -> Result<(), String> {
+/// Changes now and then which of the claims on each host name have their records. It does not end.
+///
+/// # Errors
+/// The records cannot be served.
+pub async fn change_records(dns: &DnsServer, load: &Load, rng: &mut SmallRng) -> Result<Infallible, String> {
     let mut served = BTreeMap::<String, String>::new();
     loop {
         sleep(NEW_RECORDS_EVERY).await;
@@ -93,8 +97,8 @@ pub async fn edge() -> io::Result<SocketAddr> {
 /// What the sweeps did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sweeps {
-    pub ended: usize,
-    pub failed: usize,
+    pub ended: u32,
+    pub failed: u32,
     pub checks: u64,
 }
 
@@ -112,16 +116,17 @@ impl fmt::Display for Sweeps {
     }
 }
 
-/// Runs the scheduled function again and again in one of the processes, each time some hours later. `count` has the results.
-pub async fn sweep(addresses: &[SocketAddr], mut rng: SmallRng, count: &Mutex<Sweeps>) {
-    let mut hours = 0;
+/// Runs the scheduled function again and again in one of the processes, each time some hours later. `count` has the results, and
+/// the next call continues from them.
+pub async fn sweep(addresses: &[SocketAddr], rng: &mut SmallRng, count: &Mutex<Sweeps>) -> Infallible {
+    let lock = || count.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         sleep(SWEEP_EVERY).await;
-        hours += 1;
+        let sweeps = *lock();
         let address = addresses[rng.random_range(0..addresses.len())].to_string();
-        let at = Timestamp::now() + SWEEP_STEP * hours;
+        let at = Timestamp::now() + SWEEP_STEP * (sweeps.ended + sweeps.failed + 1);
         let report = reverify::request(&address, Some(at)).await;
-        let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = lock();
         match report {
             Ok(report) => {
                 let report: Value = serde_json::from_str(&report).unwrap_or_default();

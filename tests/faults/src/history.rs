@@ -17,7 +17,9 @@ pub struct Attempt {
     /// When its outcome was known, or the client gave up.
     pub end: u64,
     pub took: Duration,
-    /// `None`: the connection ended before the response.
+    /// Whether the client waits some milliseconds only, less than most responses take.
+    pub gives_up_early: bool,
+    /// `None`: the connection ended before the response, or the client gave up.
     pub response: Option<HttpResponse>,
 }
 

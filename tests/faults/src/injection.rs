@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use local::fault::{Fault, Proxy};
@@ -64,19 +64,25 @@ const KINDS: [Kind; 12] = [
     },
 ];
 
-/// The number of injected faults of each kind.
+/// The number of injected faults of each kind, also 0.
 #[derive(Clone, Default)]
 pub struct Counts(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
 impl Counts {
     pub fn get(&self) -> BTreeMap<&'static str, usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Makes the proxy inject faults. The seed and the number of a request decide which fault it gets.
+/// Makes the proxy inject faults. The seed fixes the sequence of random numbers, of which each request takes the next one. Its
+/// action and that number decide which fault it gets.
 pub fn start(proxy: &Proxy, seed: u64) -> Counts {
     let counts = Counts::default();
+    *counts.lock() = KINDS.iter().map(|kind| (kind.name, 0)).collect();
     let counted = counts.clone();
     let mut rng = SmallRng::seed_from_u64(seed);
     proxy.choose_faults(move |action| {
@@ -84,8 +90,7 @@ pub fn start(proxy: &Proxy, seed: u64) -> Counts {
         let kinds = KINDS.iter().filter(|kind| (kind.is_for)(action));
         for kind in kinds {
             if left < kind.per_mille {
-                let mut counts = counted.0.lock().unwrap_or_else(PoisonError::into_inner);
-                *counts.entry(kind.name).or_default() += 1;
+                *counted.lock().entry(kind.name).or_default() += 1;
                 return Some((kind.fault)(&mut rng));
             }
             left -= kind.per_mille;

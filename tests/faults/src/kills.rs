@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_sdk_dynamodb::Client;
 use clap::Args;
 use local::{
     dynamodb,
@@ -23,88 +24,120 @@ use crate::{
     process::Setup,
     report::{self, Report},
     table::Table,
-    trial::{self, Surroundings},
+    trial::{self, TrialEnvironment},
 };
 
 /// How long a process runs before it is killed, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 200..2500;
+/// How long the process after every fifth kill runs, so that sweeps end too. One takes about 4 s under load.
+const LONG_LIFE: Duration = Duration::from_secs(6);
 const CLIENTS: usize = 16;
+/// After how many kills the invariants are checked.
+const CHECK_EVERY: usize = 5;
+/// How long the table does not change before the invariants are checked.
+const SETTLED: Duration = Duration::from_secs(1);
 /// About how many bytes the creation of the table writes to the log of the embedded database.
 const CREATION_BYTES: u64 = 90_000;
 
 #[derive(Args)]
 pub struct KillArgs {
-    /// The number of kills under load
+    /// The number of kills under load. The invariants are checked after every fifth one and the last one
     #[arg(default_value_t = 50)]
     kills: usize,
     /// The number of kills during the first start
     #[arg(long, default_value_t = 60)]
     first_starts: u64,
-    /// The source of all random choices (default: a random one, which is printed)
+    /// The source of the random choices (default: a random one, which is printed)
     #[arg(long)]
     seed: Option<u64>,
 }
 
-/// Kills `cargo local --data FILE`, and prints a report.
+/// Kills `cargo local --data FILE`, and prints a report. After every fifth kill and the last one, the clients and the sweeps stop and
+/// the invariants are checked. Then they continue.
 ///
 /// # Errors
-/// It cannot be run, a start fails, or an invariant is violated.
+/// It cannot be run, a start fails, a process ends by itself, or an invariant is violated.
 pub async fn run(args: KillArgs) -> Result<(), String> {
     let seed = trial::seed(args.seed);
-    println!("seed {seed}");
-    let around = Surroundings::start().await?;
-    let file = around.setup.folder.join("data.db");
+    let environment = TrialEnvironment::start().await?;
+    environment.end(run_in(&environment, &args, seed).await)
+}
+
+async fn run_in(environment: &TrialEnvironment, args: &KillArgs, seed: u64) -> Result<(), String> {
+    let file = environment.setup.folder.join("data.db");
     let addresses = [free_address().await?, free_address().await?];
-    let start = |setup: Setup, file| async move { setup.start_on(file, addresses).await };
-    let mut process = start(around.setup.clone(), &file).await?;
+    let mut process = environment.setup.start_on(&file, addresses).await?;
     let load = Arc::new(Load::new(seed, vec![addresses[0]], usize::MAX));
     let began = Instant::now();
     load.prepare().await?;
-    let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS {
-        let load = Arc::clone(&load);
-        clients.spawn(async move { load.work().await });
-    }
-    let mut rng = load::rng(seed, u64::MAX);
-    let kill = async {
-        for _ in 0..args.kills {
-            sleep(Duration::from_millis(rng.random_range(LIFE_MS))).await;
-            process.kill().await?;
-            process = start(around.setup.clone(), &file).await?;
-        }
-        Ok::<_, String>(process)
-    };
-    let records = environment::change_records(&around.dns, &load, load::rng(seed, u64::MAX - 3));
-    let sweeps = Mutex::new(Sweeps::default());
-    let process = tokio::select! {
-        process = kill => process?,
-        ended = records => return ended,
-        () = environment::sweep(&addresses[..1], load::rng(seed, u64::MAX - 2), &sweeps) => return Ok(()),
-    };
-    load.stop();
-    clients.join_all().await;
-    let duration = began.elapsed();
     let client = dynamodb::client(&format!("http://{}", addresses[1]), REGION);
-    let table = Table::read(&client, TABLE).await?;
+    let sweeps = Mutex::new(Sweeps::default());
+    let [mut rng, mut of_sweeps, mut of_records] = [0, 2, 3].map(|number| load::rng(seed, u64::MAX - number));
+    let (mut kills, mut checks) = (0, 0);
+    let (table, history, findings) = loop {
+        load.resume();
+        let mut clients = JoinSet::new();
+        for _ in 0..CLIENTS {
+            let load = Arc::clone(&load);
+            clients.spawn(async move { load.work().await });
+        }
+        let next = args.kills.min(kills + CHECK_EVERY);
+        let kill = async {
+            let mut process = process;
+            for _ in kills..next {
+                sleep(Duration::from_millis(rng.random_range(LIFE_MS))).await;
+                process.kill().await?;
+                process = environment.setup.start_on(&file, addresses).await?;
+            }
+            sleep(LONG_LIFE).await;
+            Ok::<_, String>(process)
+        };
+        process = tokio::select! {
+            process = kill => process?,
+            never = environment::change_records(&environment.dns, &load, &mut of_records) => match never? {},
+            never = environment::sweep(&addresses[..1], &mut of_sweeps, &sweeps) => match never {},
+        };
+        kills = next;
+        load.stop();
+        clients.join_all().await;
+        process.check_running()?;
+        let table = settled(&client).await?;
+        let history = load.history();
+        let findings = invariants::check(&table, &history);
+        checks += 1;
+        if kills == args.kills || !findings.violations.is_empty() {
+            break (table, history, findings);
+        }
+    };
+    let duration = began.elapsed();
     drop(process);
-    let history = load.history();
-    let findings = invariants::check(&table, &history);
     let report = Report {
         history: &history,
-        faults: &[("kill".to_owned(), args.kills)],
+        faults: &[("kill".to_owned(), kills)],
         findings: &findings,
+        sweeps: sweeps.into_inner().unwrap_or_default(),
         duration,
         more: vec![
-            sweeps.into_inner().unwrap_or_default().to_string(),
+            format!("{checks} times all invariants, the last time with these figures"),
             format!("{} items in the table", table.items.len()),
         ],
     };
     println!("{report}");
-    if findings.violations.is_empty() {
-        first_starts(&around.setup, args.first_starts, addresses).await?;
+    report::verdict(&findings.violations, seed)?;
+    first_starts(&environment.setup, args.first_starts, addresses).await
+}
+
+/// The table when nothing writes any more: a sweep that was in progress may still do so.
+async fn settled(client: &Client) -> Result<Table, String> {
+    let mut table = Table::read(client, TABLE).await?;
+    loop {
+        sleep(SETTLED).await;
+        let next = Table::read(client, TABLE).await?;
+        if next == table {
+            return Ok(table);
+        }
+        table = next;
     }
-    let logs = around.end(!findings.violations.is_empty());
-    report::verdict(&findings, seed, logs.as_deref())
 }
 
 /// Kills the first start at moments that are spread over the creation of the table. Each file must work afterwards.

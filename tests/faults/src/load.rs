@@ -17,14 +17,16 @@ use time::OffsetDateTime;
 
 use crate::{
     history::Attempt,
-    http::{self, HttpResponse},
+    http::{self, HttpRequest, HttpResponse},
     operations::{self, AGENCIES, Known, Operation},
 };
 
-/// How long a client waits for a response. The API's own limit is 14 s.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a client waits for the response to a request: the API's own limit of 14 s, and 4 s for a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(18);
 /// How often a client sends an operation.
 const ATTEMPTS: usize = 4;
+/// How often [`Load::prepare`] sends an operation.
+const PREPARING_ATTEMPTS: usize = 20;
 /// How long a client waits between attempts, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 20..300;
 
@@ -71,15 +73,20 @@ impl Load {
         lock(&self.history).clone()
     }
 
-    /// Ends the load before all operations have been sent.
+    /// Ends [`Self::work`] before all operations have been sent.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Makes [`Self::work`] possible again after [`Self::stop`].
+    pub fn resume(&self) {
+        self.stopped.store(false, Ordering::SeqCst);
     }
 
     /// Enables each agency and gives it a subdomain that no other operation names, so that it always has a primary domain.
     ///
     /// # Errors
-    /// The API refuses it.
+    /// The API refuses it, or fails again and again.
     pub async fn prepare(&self) -> Result<(), String> {
         for (agency, org) in AGENCIES.iter().enumerate() {
             for id in ["enableAgency", "createPortalDomain"] {
@@ -104,7 +111,7 @@ impl Load {
         number: usize,
         rng: &mut SmallRng,
     ) -> Result<(), String> {
-        for attempt in 0.. {
+        for attempt in 0..PREPARING_ATTEMPTS {
             let actor = format!("op-{number}.{attempt}");
             match self.attempt(operation, actor, rng).await {
                 Some(response) if response.status < 300 => return Ok(()),
@@ -114,7 +121,10 @@ impl Load {
                 _ => tokio::time::sleep(Duration::from_millis(rng.random_range(PAUSE_MS))).await,
             }
         }
-        Ok(())
+        Err(format!(
+            "{}: no success in {PREPARING_ATTEMPTS} attempts",
+            operation.id
+        ))
     }
 
     /// Sends operations until all have been sent or the load is stopped. Several of these run at once.
@@ -150,37 +160,49 @@ impl Load {
     ) -> Option<HttpResponse> {
         let address = self.addresses[rng.random_range(0..self.addresses.len())];
         // Some clients give up early. The API then ends the request wherever it is.
-        let patience = match rng.random_bool(0.02) {
+        let gives_up_early = rng.random_bool(0.02);
+        let patience = match gives_up_early {
             true => Duration::from_millis(rng.random_range(1..60)),
             false => PATIENCE,
         };
         let (start, since) = (self.tick(), Instant::now());
-        let sent = self.send(address, operation, &actor);
-        let response = tokio::time::timeout(patience, sent).await.ok().flatten();
+        let response = self.send(address, operation, &actor, patience).await;
         let attempt = Attempt {
             actor,
             operation: operation.clone(),
             start,
             end: self.tick(),
             took: since.elapsed(),
+            gives_up_early,
             response: response.clone(),
         };
         lock(&self.history).push(attempt);
         response
     }
 
-    async fn send(&self, address: SocketAddr, operation: &Operation, actor: &str) -> Option<HttpResponse> {
+    /// Sends the request of an operation. `patience` is for each request, of which a list has several.
+    async fn send(
+        &self,
+        address: SocketAddr,
+        operation: &Operation,
+        actor: &str,
+        patience: Duration,
+    ) -> Option<HttpResponse> {
+        let send = async |request: &HttpRequest| {
+            let sent = tokio::time::timeout(patience, http::send(address, request));
+            sent.await.ok()?.ok()
+        };
         let mut request = operation.request.clone();
         let org = AGENCIES[operation.agency];
         let token = token::sign(org, "owner", actor, OffsetDateTime::now_utc(), token::TTL);
         request.headers.push(("authorization", format!("Bearer {token}")));
-        let mut response = http::send(address, &request).await.ok()?;
+        let mut response = send(&request).await?;
         // All pages of a list are one response.
         let mut items = response.body["items"].as_array().cloned();
         while let (Some(items), Some(next)) = (&mut items, response.body["nextCursor"].as_str()) {
             let path = &operation.request.path;
             request.path = format!("{path}&cursor={next}");
-            response = http::send(address, &request).await.ok()?;
+            response = send(&request).await?;
             items.extend(response.body["items"].as_array().cloned().unwrap_or_default());
         }
         if let Some(items) = items

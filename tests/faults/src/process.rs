@@ -1,6 +1,7 @@
 //! Processes of `cargo local`.
 
 use std::{
+    convert::Infallible,
     fs::File,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,10 +13,12 @@ use local::{environment::PORTAL_DOMAIN, fault::Proxy};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    time::sleep,
 };
 
 /// How long a process may take to start.
 const START: Duration = Duration::from_secs(60);
+const WATCH_EVERY: Duration = Duration::from_millis(500);
 
 /// Where the processes find what they need.
 #[derive(Clone)]
@@ -118,15 +121,36 @@ impl Setup {
     }
 }
 
+/// Waits until a process ends by itself.
+///
+/// # Errors
+/// It has ended.
+pub async fn watch(processes: &mut [Process]) -> Result<Infallible, String> {
+    loop {
+        sleep(WATCH_EVERY).await;
+        processes.iter_mut().try_for_each(Process::check_running)?;
+    }
+}
+
 impl Process {
+    /// Checks that it runs.
+    ///
+    /// # Errors
+    /// It has ended by itself.
+    pub fn check_running(&mut self) -> Result<(), String> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(format!("a process of the API ended by itself: {status}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     /// Kills it with SIGKILL.
     ///
     /// # Errors
     /// It has ended by itself.
     pub async fn kill(mut self) -> Result<(), String> {
-        if let Ok(Some(status)) = self.child.try_wait() {
-            return Err(format!("a process ended by itself: {status}"));
-        }
+        self.check_running()?;
         self.child.kill().await.map_err(|error| error.to_string())
     }
 }

@@ -3,13 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    path::Path,
     time::Duration,
 };
 
-use crate::{history::Attempt, invariants::Findings};
+use crate::{
+    environment::Sweeps,
+    history::Attempt,
+    invariants::{Findings, INVARIANTS},
+    load::PATIENCE,
+    operations,
+};
 
-/// How many violations are printed.
+/// How many failures are printed.
 const SHOWN: usize = 20;
 
 pub struct Report<'a> {
@@ -17,6 +22,7 @@ pub struct Report<'a> {
     /// The number of faults of each kind.
     pub faults: &'a [(String, usize)],
     pub findings: &'a Findings,
+    pub sweeps: Sweeps,
     pub duration: Duration,
     /// Further lines.
     pub more: Vec<String>,
@@ -31,6 +37,42 @@ fn outcome(attempt: &Attempt) -> String {
             "" => response.status.to_string(),
             code => format!("{} {code}", response.status),
         },
+    }
+}
+
+impl Report<'_> {
+    /// The attempts without a response whose clients waited for one as long as the API may take.
+    pub fn unanswered(&self) -> Vec<String> {
+        let describe = |attempt: &Attempt| {
+            let reason = match attempt.took < PATIENCE {
+                true => "the connection ended before the response",
+                false => "no response within the API's limit of 14 s and a margin",
+            };
+            let (id, took) = (attempt.operation.id, attempt.took.as_millis());
+            format!("{} {id}: {reason}, after {took} ms", attempt.actor)
+        };
+        let attempts = self.history.iter();
+        let unanswered = attempts.filter(|attempt| attempt.response.is_none() && !attempt.gives_up_early);
+        unanswered.map(describe).collect()
+    }
+
+    /// What did not occur, so that the result says nothing about it: the check of an invariant, the success of a write, a kind
+    /// of fault, the check of a domain in a sweep.
+    pub fn uncovered(&self) -> Vec<String> {
+        let unchecked = INVARIANTS
+            .iter()
+            .filter(|name| !self.findings.checks.contains_key(*name));
+        let unsuccessful = operations::writes().filter(|id| {
+            let mut own = self.history.iter().filter(|attempt| attempt.operation.id == *id);
+            !own.any(Attempt::is_acknowledged)
+        });
+        let absent = self.faults.iter().filter(|(_, count)| *count == 0);
+        unchecked
+            .map(|name| format!("no check of the invariant: {name}"))
+            .chain(unsuccessful.map(|id| format!("no success of {id}")))
+            .chain(absent.map(|(kind, _)| format!("no fault: {kind}")))
+            .chain((self.sweeps.checks == 0).then(|| "no check of a domain in a sweep".to_owned()))
+            .collect()
     }
 }
 
@@ -51,6 +93,16 @@ impl fmt::Display for Report<'_> {
             "{} operations in {seconds:.0} s ({rate:.0}/s), {retries} repeated by the client",
             actors.len()
         )?;
+        let unanswered = self.history.iter().filter(|attempt| attempt.response.is_none());
+        let (early, late): (Vec<_>, Vec<_>) = unanswered.partition(|attempt| attempt.gives_up_early);
+        writeln!(
+            f,
+            "{} attempts: {} without a response because the client gave up early, {} for another reason",
+            self.history.len(),
+            early.len(),
+            late.len()
+        )?;
+        writeln!(f, "{}", self.sweeps)?;
         for line in &self.more {
             writeln!(f, "{line}")?;
         }
@@ -82,21 +134,73 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// Prints the first violations.
+/// Prints the first failures.
 ///
 /// # Errors
 /// There are some.
-pub fn verdict(findings: &Findings, seed: u64, logs: Option<&Path>) -> Result<(), String> {
-    let count = findings.violations.len();
-    if count == 0 {
-        return Ok(());
+pub fn verdict(failures: &[String], seed: u64) -> Result<(), String> {
+    for failure in failures.iter().take(SHOWN) {
+        println!("  failed: {failure}");
     }
-    for violation in findings.violations.iter().take(SHOWN) {
-        println!("  violated: {violation}");
+    match failures.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} failures with the seed {seed}")),
     }
-    let logs = logs.map(|folder| format!("; the logs are in {}", folder.display()));
-    Err(format!(
-        "{count} violations with the seed {seed}{}",
-        logs.unwrap_or_default()
-    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::{load, operations::Known};
+
+    fn attempt(gives_up_early: bool, took: Duration) -> Attempt {
+        let mut rng = rand::rngs::SmallRng::seed_from_u64(1);
+        Attempt {
+            actor: "op-1.0".to_owned(),
+            operation: operations::make("enableAgency", 0, 1, &mut rng, &Known::default()),
+            start: 0,
+            end: 1,
+            took,
+            gives_up_early,
+            response: None,
+        }
+    }
+
+    #[test]
+    fn a_report_lists_missing_responses_and_what_did_not_occur() {
+        let [short, long] = [Duration::from_millis(5), load::PATIENCE];
+        let history = [attempt(true, short), attempt(false, short), attempt(false, long)];
+        let report = Report {
+            history: &history,
+            faults: &[("throttled".to_owned(), 1), ("conflict".to_owned(), 0)],
+            findings: &Findings::default(),
+            sweeps: Sweeps::default(),
+            duration: Duration::from_secs(1),
+            more: Vec::new(),
+        };
+        assert_eq!(
+            report.unanswered(),
+            [
+                "op-1.0 enableAgency: the connection ended before the response, after 5 ms",
+                "op-1.0 enableAgency: no response within the API's limit of 14 s and a margin, after 18000 ms",
+            ]
+        );
+        let uncovered = report.uncovered();
+        for what in [
+            "no check of the invariant: counters",
+            "no success of enableAgency",
+            "no fault: conflict",
+            "no check of a domain in a sweep",
+        ] {
+            assert!(uncovered.iter().any(|found| found == what), "{what}");
+        }
+        assert_eq!(
+            uncovered.len(),
+            INVARIANTS.len() + operations::writes().count() + 2
+        );
+        assert!(verdict(&uncovered, 1).is_err());
+        assert!(verdict(&[], 1).is_ok());
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 pub type Key = (String, String);
 
 /// The table and its indexes.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Table {
     pub items: BTreeMap<Key, Value>,
     /// The keys in the index of due domains.

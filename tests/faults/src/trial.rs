@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -21,7 +20,7 @@ use crate::{
     environment::{self, Sweeps},
     injection, invariants,
     load::{self, Load},
-    process::Setup,
+    process::{self, Process, Setup},
     report::{self, Report},
     table::Table,
 };
@@ -31,13 +30,15 @@ const TRANSACTION_MS: std::ops::RangeInclusive<u64> = 8..=20;
 const DELIVER_EVERY: Duration = Duration::from_millis(400);
 /// How long nothing may reach the database before the table is read.
 const QUIET: Duration = Duration::from_secs(2);
+/// A trial with this number of operations fails if it does not cover every invariant, write and kind of fault.
+const COVERING: usize = 3000;
 
 #[derive(Args)]
 pub struct TrialArgs {
-    /// The number of operations
+    /// The number of operations. From 3000, every invariant, write and kind of fault must occur
     #[arg(default_value_t = 10_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(10..))]
     operations: usize,
-    /// The source of all random choices (default: a random one, which is printed)
+    /// The source of the random choices (default: a random one, which is printed)
     #[arg(long)]
     seed: Option<u64>,
     /// The number of processes of the API
@@ -51,13 +52,13 @@ pub struct TrialArgs {
     dynamodb_endpoint: Option<SocketAddr>,
 }
 
-/// The parts of a trial that do not depend on the database.
-pub struct Surroundings {
+/// The servers beside the database, and the directory.
+pub struct TrialEnvironment {
     pub dns: DnsServer,
     pub setup: Setup,
 }
 
-impl Surroundings {
+impl TrialEnvironment {
     /// Starts DNS and the edge.
     ///
     /// # Errors
@@ -78,35 +79,45 @@ impl Surroundings {
         })
     }
 
-    /// The directory for logs and data, which is removed unless something failed.
-    pub fn end(&self, failed: bool) -> Option<PathBuf> {
-        if failed {
-            return Some(self.setup.folder.clone());
-        }
-        let _ = std::fs::remove_dir_all(&self.setup.folder);
-        None
+    /// Removes the directory with the logs and data, unless the trial failed: then the error names it.
+    ///
+    /// # Errors
+    /// Those of the trial.
+    pub fn end(&self, result: Result<(), String>) -> Result<(), String> {
+        let folder = &self.setup.folder;
+        result.map_err(|error| format!("{error}; the logs are in {}", folder.display()))?;
+        let _ = std::fs::remove_dir_all(folder);
+        Ok(())
     }
 }
 
-/// The seed of the option, or a random one.
+/// Prints the seed: that of the option, or a random one.
 pub fn seed(given: Option<u64>) -> u64 {
-    given.unwrap_or_else(|| shared::random::below(1_000_000).into())
+    let seed = given.unwrap_or_else(|| shared::random::below(1_000_000).into());
+    println!(
+        "seed {seed}: fixes the operations and the sequence of random faults, not the order in which requests arrive (--help)"
+    );
+    seed
 }
 
 /// Runs a trial, and prints its report.
 ///
 /// # Errors
-/// It cannot be run, or an invariant is violated.
+/// It cannot be run, a process ends, a response is missing, an invariant is violated, or a trial of [`COVERING`] operations does
+/// not cover everything.
 pub async fn run(args: TrialArgs) -> Result<(), String> {
     let seed = seed(args.seed);
-    println!("seed {seed}");
-    let around = Surroundings::start().await?;
+    let environment = TrialEnvironment::start().await?;
+    environment.end(run_in(&environment, &args, seed).await)
+}
+
+async fn run_in(environment: &TrialEnvironment, args: &TrialArgs, seed: u64) -> Result<(), String> {
     let upstream = args.dynamodb_endpoint.unwrap_or_else(dynamodb::shared);
     let proxy = Proxy::start(upstream).await.map_err(|error| error.to_string())?;
     let mut processes = Vec::new();
     for number in 1..=args.processes {
         let name = format!("local-{number}");
-        processes.push(around.setup.start_with(&proxy, &name).await?);
+        processes.push(environment.setup.start_with(&proxy, &name).await?);
     }
     let addresses: Vec<_> = processes.iter().map(|process| process.address).collect();
     let load = Arc::new(Load::new(seed, addresses.clone(), args.operations));
@@ -122,29 +133,36 @@ pub async fn run(args: TrialArgs) -> Result<(), String> {
         let load = Arc::clone(&load);
         clients.spawn(async move { load.work().await });
     }
-    let mut delays = load::rng(seed, u64::MAX - 1);
-    let deliver = async {
-        loop {
+    let mut rngs = [1, 2, 3].map(|number| load::rng(seed, u64::MAX - number));
+    let [delays, of_sweeps, of_records] = &mut rngs;
+    // Its end is that of the trial: a delivery in progress is not cancelled.
+    let deliver_until_end = async {
+        while !clients.is_empty() {
             sleep(DELIVER_EVERY).await;
             // Else the proxy would keep them all.
             requests += proxy.take_counts().values().sum::<usize>();
             if delays.random_bool(0.5) {
-                late += proxy.deliver_delayed().await.unwrap_or_default();
+                late += deliver_delayed(&proxy).await?;
+            }
+            while let Some(ended) = clients.try_join_next() {
+                ended.map_err(|error| error.to_string())?;
             }
         }
+        Ok::<_, String>(())
     };
     tokio::select! {
-        _ = clients.join_all() => {}
-        () = deliver => {}
-        () = environment::sweep(&addresses, load::rng(seed, u64::MAX - 2), &sweeps) => {}
-        ended = environment::change_records(&around.dns, &load, load::rng(seed, u64::MAX - 3)) => ended?,
+        ended = deliver_until_end => ended?,
+        never = environment::sweep(&addresses, of_sweeps, &sweeps) => match never {},
+        never = environment::change_records(&environment.dns, &load, of_records) => match never? {},
+        never = process::watch(&mut processes) => match never? {},
     }
     let duration = start.elapsed();
 
     injection::stop(&proxy);
-    late += proxy.deliver_delayed().await.map_err(|error| error.to_string())?;
+    late += deliver_delayed(&proxy).await?;
     requests += quiet(&proxy).await;
-    late += proxy.deliver_delayed().await.map_err(|error| error.to_string())?;
+    late += deliver_delayed(&proxy).await?;
+    processes.iter_mut().try_for_each(Process::check_running)?;
     let client = dynamodb::client(&format!("http://{upstream}"), REGION);
     let table = Table::read(&client, TABLE).await?;
     let history = load.history();
@@ -158,24 +176,34 @@ pub async fn run(args: TrialArgs) -> Result<(), String> {
         "conflict of overlapping transactions".to_owned(),
         proxy.conflicts(),
     ));
-    let sweeps = sweeps.into_inner().unwrap_or_default();
     let report = Report {
         history: &history,
         faults: &faults,
         findings: &findings,
+        sweeps: sweeps.into_inner().unwrap_or_default(),
         duration,
         more: vec![
             format!(
                 "{requests} requests to DynamoDB, {late} of them applied after they were delivered later"
             ),
-            sweeps.to_string(),
             format!("{} items in the table", table.items.len()),
         ],
     };
     println!("{report}");
-    drop(processes);
-    let logs = around.end(!findings.violations.is_empty());
-    report::verdict(&findings, seed, logs.as_deref())
+    let uncovered = report.uncovered();
+    let mut failures = [findings.violations.clone(), report.unanswered()].concat();
+    match args.operations < COVERING {
+        true => uncovered
+            .iter()
+            .for_each(|what| println!("  not covered: {what}")),
+        false => failures.extend(uncovered),
+    }
+    report::verdict(&failures, seed)
+}
+
+async fn deliver_delayed(proxy: &Proxy) -> Result<usize, String> {
+    let applied = proxy.deliver_delayed().await;
+    applied.map_err(|error| format!("a delayed request was not delivered to DynamoDB: {error}"))
 }
 
 /// Waits until no request reaches the database. Returns the number of requests until then.

@@ -2,7 +2,7 @@
 //! the emulator never has.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     fmt, io,
     net::SocketAddr,
     ops::RangeInclusive,
@@ -214,7 +214,7 @@ struct ProxyState {
     requests: Mutex<Vec<Request>>,
     faults: Mutex<Vec<Fault>>,
     chooser: Mutex<Option<Chooser>>,
-    delayed: Mutex<Vec<HttpMessage>>,
+    delayed: Mutex<VecDeque<HttpMessage>>,
     transactions: Mutex<Transactions>,
 }
 
@@ -278,7 +278,8 @@ impl Proxy {
     }
 
     /// Makes each transaction last this long, in milliseconds. As in DynamoDB, a write of an item that is in a transaction in
-    /// progress conflicts with it. (The emulator applies a transaction at once.)
+    /// progress conflicts with it. (The emulator applies a transaction at once.) A request whose response is lost or cut, or that is
+    /// delivered later, also takes this time and conflicts.
     pub fn make_transactions_last(&self, duration_ms: RangeInclusive<u64>) {
         lock(&self.state.transactions).duration_ms = Some(duration_ms);
     }
@@ -288,19 +289,32 @@ impl Proxy {
         lock(&self.state.transactions).conflicts
     }
 
-    /// Sends the requests with the fault [`Fault::delay`] to the database. Returns how many were applied, and not refused.
+    /// Sends the requests with the fault [`Fault::delay`] to the database, the oldest first. Returns how many were applied, and not
+    /// refused.
     ///
     /// # Errors
-    /// The connection fails.
+    /// The connection fails. The next call sends the request again, and those after it.
     pub async fn deliver_delayed(&self) -> io::Result<usize> {
-        let delayed = std::mem::take(&mut *lock(&self.state.delayed));
-        let mut applied = 0;
-        for request in delayed {
-            let mut server = BufReader::new(TcpStream::connect(self.upstream).await?);
-            let response = request.exchange(&mut server).await?;
-            applied += usize::from(response.head.split(' ').nth(1) == Some("200"));
+        let (count, mut applied) = (lock(&self.state.delayed).len(), 0);
+        for _ in 0..count {
+            let Some(request) = lock(&self.state.delayed).pop_front() else {
+                break;
+            };
+            match self.deliver(&request).await {
+                Ok(is_applied) => applied += usize::from(is_applied),
+                Err(error) => {
+                    lock(&self.state.delayed).push_front(request);
+                    return Err(error);
+                }
+            }
         }
         Ok(applied)
+    }
+
+    async fn deliver(&self, request: &HttpMessage) -> io::Result<bool> {
+        let mut server = BufReader::new(TcpStream::connect(self.upstream).await?);
+        let response = self.state.apply(request, &mut server).await?;
+        Ok(response.head.split(' ').nth(1) == Some("200"))
     }
 
     /// Asks `choose` for the fault of each request to which no injected fault applies, by its action.
@@ -355,6 +369,25 @@ impl ProxyState {
 }
 
 impl ProxyState {
+    /// Sends a request to the database. A transaction lasts as long as [`Proxy::make_transactions_last`] says. The response to a
+    /// request that conflicts with one in progress is the proxy's.
+    async fn apply(
+        self: &Arc<Self>,
+        request: &HttpMessage,
+        server: &mut BufReader<TcpStream>,
+    ) -> io::Result<HttpMessage> {
+        match self.begin(request) {
+            Ok(Some((transaction, duration))) => {
+                let response = request.exchange(server).await?;
+                tokio::time::sleep(duration).await;
+                drop(transaction);
+                Ok(response)
+            }
+            Ok(None) => request.exchange(server).await,
+            Err(conflict) => Ok(conflict),
+        }
+    }
+
     /// Starts a transaction that takes time, and tells how long. `None` for any other request.
     ///
     /// # Errors
@@ -365,9 +398,11 @@ impl ProxyState {
             return Ok(None);
         };
         let keys = written_keys(request);
-        if keys.iter().any(|key| transactions.keys.contains(key)) {
+        let in_progress = |key| transactions.keys.contains(key);
+        let conflicting: Vec<_> = keys.iter().map(in_progress).collect();
+        if conflicting.contains(&true) {
             transactions.conflicts += 1;
-            return Err(conflict(request));
+            return Err(conflict(request, &conflicting));
         }
         if request.action() != TRANSACTION {
             return Ok(None);
@@ -403,7 +438,7 @@ impl Drop for InProgress {
 
 const TRANSACTION: &str = "TransactWriteItems";
 
-/// The keys of the items that a request writes.
+/// The keys of the items that a request writes, those of a transaction in the order of its items.
 fn written_keys(request: &HttpMessage) -> Vec<String> {
     let body = request.json();
     let key = |write: &Value| {
@@ -413,8 +448,9 @@ fn written_keys(request: &HttpMessage) -> Vec<String> {
     match request.action() {
         TRANSACTION => {
             let writes = body["TransactItems"].as_array().into_iter().flatten();
-            let writes = writes.filter_map(|write| write.as_object()?.values().next());
-            writes.filter_map(key).collect()
+            // An item without a key would shift the reasons of a cancellation. The SDK sends none.
+            let key = |write: &Value| write.as_object()?.values().next().and_then(key);
+            writes.map(|write| key(write).unwrap_or_default()).collect()
         }
         "PutItem" | "UpdateItem" | "DeleteItem" => key(&body).into_iter().collect(),
         _ => Vec::new(),
@@ -434,27 +470,18 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<ProxyState>
         let effect = state.record(&request);
         let request = begin_again(request);
         let response = match effect {
-            None => match state.begin(&request) {
-                Ok(Some((transaction, duration))) => {
-                    let response = request.exchange(&mut server).await?;
-                    tokio::time::sleep(duration).await;
-                    drop(transaction);
-                    response
-                }
-                Ok(None) => request.exchange(&mut server).await?,
-                Err(conflict) => conflict,
-            },
+            None => state.apply(&request, &mut server).await?,
             Some(Effect::Delay) => {
-                lock(&state.delayed).push(request);
+                lock(&state.delayed).push_back(request);
                 return Ok(());
             }
             Some(Effect::LoseRequest) => return Ok(()),
             Some(Effect::LoseAnswer) => {
-                request.exchange(&mut server).await?;
+                state.apply(&request, &mut server).await?;
                 return Ok(());
             }
             Some(Effect::CutAnswer) => {
-                let response = request.exchange(&mut server).await?;
+                let response = state.apply(&request, &mut server).await?;
                 let bytes = [response.head.as_bytes(), &response.body].concat();
                 let (start, _) = bytes.split_at(bytes.len() / 2);
                 return client.get_mut().write_all(start).await;
@@ -475,7 +502,7 @@ async fn forward(client: TcpStream, upstream: SocketAddr, state: Arc<ProxyState>
                 let response = request.exchange(&mut server).await?;
                 response.with(&end_page(response.json(), rows, &request.json()))
             }
-            Some(Effect::Conflict) => conflict(&request),
+            Some(Effect::Conflict) => conflict(&request, &[true]),
             Some(Effect::Throttle) => error_response(
                 400,
                 json!({
@@ -559,10 +586,10 @@ fn split_batch(mut request: Value) -> (Value, Value) {
     (request, unprocessed)
 }
 
-/// The response to a write that conflicts with a transaction.
-fn conflict(request: &HttpMessage) -> HttpMessage {
+/// The response to a write that conflicts with a transaction. `conflicting` tells which of its items do.
+fn conflict(request: &HttpMessage, conflicting: &[bool]) -> HttpMessage {
     if request.action() == TRANSACTION {
-        return transaction_conflict(&request.json());
+        return transaction_conflict(&request.json(), conflicting);
     }
     error_response(
         400,
@@ -573,12 +600,16 @@ fn conflict(request: &HttpMessage) -> HttpMessage {
     )
 }
 
-/// The response to a transaction whose first item is in another transaction.
-fn transaction_conflict(request: &Value) -> HttpMessage {
-    let items = request["TransactItems"].as_array().map_or(0, Vec::len).max(1);
-    // `reasons` has at least one entry.
-    let mut reasons = vec![json!({ "Code": "None" }); items];
-    reasons[0] = json!({ "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" });
+/// The response to a transaction of which these items are in another transaction.
+fn transaction_conflict(request: &Value, conflicting: &[bool]) -> HttpMessage {
+    let items = request["TransactItems"].as_array().map_or(0, Vec::len);
+    let reason = |index| match conflicting.get(index) {
+        Some(true) => {
+            json!({ "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" })
+        }
+        _ => json!({ "Code": "None" }),
+    };
+    let reasons: Vec<_> = (0..items).map(reason).collect();
     let codes: Vec<_> = reasons
         .iter()
         .filter_map(|reason| reason["Code"].as_str())
@@ -845,6 +876,70 @@ mod tests {
         assert_eq!(proxy.take_counts()["TransactWriteItems"], 2);
         send().await.unwrap();
         assert_eq!(proxy.pending(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_whose_response_is_lost_lasts_and_the_item_that_conflicts_is_reported() {
+        let (client, proxy) = through("fault-lasting", 1).await;
+        let put = |pk: &str| {
+            let put = Put::builder().table_name("fault-lasting");
+            let put = put.item("PK", s(pk)).item("SK", s("A")).build().unwrap();
+            TransactWriteItem::builder().put(put).build()
+        };
+        let send = |keys: &[&str]| {
+            let items = keys.iter().map(|key| put(key)).collect();
+            client
+                .transact_write_items()
+                .set_transact_items(Some(items))
+                .send()
+        };
+        // Longer than the test: the client times out.
+        proxy.make_transactions_last(3_600_000..=3_600_000);
+        for (fault, key) in [(Fault::lose_answer(), "p"), (Fault::cut_answer(), "q")] {
+            proxy.inject(fault);
+            assert!(matches!(send(&[key]).await, Err(SdkError::TimeoutError(_))));
+            assert!(has(&client, "fault-lasting", key).await);
+        }
+        let error = send(&["r", "p", "s", "q"])
+            .await
+            .unwrap_err()
+            .into_service_error();
+        let TransactWriteItemsError::TransactionCanceledException(error) = error else {
+            panic!("{error:?}")
+        };
+        let reasons = error.cancellation_reasons().iter();
+        let codes: Vec<_> = reasons.map(|reason| reason.code().unwrap()).collect();
+        assert_eq!(
+            codes,
+            ["None", "TransactionConflict", "None", "TransactionConflict"]
+        );
+        assert_eq!(proxy.conflicts(), 1);
+        proxy.inject(Fault::delay());
+        send(&["t", "p"]).await.unwrap_err();
+        assert_eq!(proxy.deliver_delayed().await.unwrap(), 0);
+        assert!(!has(&client, "fault-lasting", "t").await);
+        assert_eq!(proxy.conflicts(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_delayed_request_that_cannot_be_delivered_remains() {
+        // It accepts connections and closes them.
+        let database = TcpListener::bind(ANY_PORT).await.unwrap();
+        let proxy = Proxy::start(database.local_addr().unwrap()).await.unwrap();
+        tokio::spawn(async move { while database.accept().await.is_ok() {} });
+        lock(&proxy.state.delayed).extend(["first", "second"].map(|name| HttpMessage {
+            head: format!("POST /{name} HTTP/1.1\r\n\r\n"),
+            body: Vec::new(),
+        }));
+        for _ in 0..2 {
+            proxy.deliver_delayed().await.unwrap_err();
+            let delayed = lock(&proxy.state.delayed);
+            let names: Vec<_> = delayed
+                .iter()
+                .filter_map(|request| request.head.split(' ').nth(1))
+                .collect();
+            assert_eq!(names, ["/first", "/second"]);
+        }
     }
 
     #[tokio::test]

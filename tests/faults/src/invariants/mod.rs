@@ -14,6 +14,40 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
+/// The names of all invariants.
+pub const INVARIANTS: [&str; 30] = [
+    "acknowledged values",
+    "acknowledged writes",
+    "agency",
+    "audit entries",
+    "audit log",
+    "candidates",
+    "clients of domains",
+    "complete reads",
+    "counters",
+    "deleted resources",
+    "due entries",
+    "external ids",
+    "holders",
+    "host entries",
+    "host names",
+    "memberships",
+    "name index",
+    "no entry of a refusal",
+    "no internal error",
+    "no item without its owner",
+    "no operation applied twice",
+    "one resource for a key",
+    "order of the audit log",
+    "primary domains",
+    "redirects",
+    "settings of clients",
+    "setup links",
+    "slug markers",
+    "times never fall",
+    "tokens",
+];
+
 /// How often each invariant was checked, and what violates one.
 #[derive(Default)]
 pub struct Findings {

@@ -9,7 +9,7 @@ use local::{system::System, token};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::check;
+use super::{INVARIANTS, check};
 use crate::{
     history::Attempt,
     http::{HttpRequest, HttpResponse},
@@ -80,6 +80,7 @@ impl World {
             start,
             end: start + 1,
             took: Duration::ZERO,
+            gives_up_early: false,
             response: Some(read(response).await),
         };
         let body = attempt.body().clone();
@@ -438,4 +439,5 @@ async fn each_invariant_holds_and_reports_what_violates_it() {
     let damaged: BTreeSet<_> = DAMAGES.iter().map(|(invariant, _)| *invariant).collect();
     let checked: BTreeSet<_> = findings.checks.into_keys().collect();
     assert_eq!(damaged, checked);
+    assert_eq!(INVARIANTS.into_iter().collect::<BTreeSet<_>>(), checked);
 }
