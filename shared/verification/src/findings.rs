@@ -114,25 +114,30 @@ pub fn explain(facts: &Facts<'_>) -> (Vec<Finding>, Vec<FindingText>) {
     let domain = facts.domain;
     let contested_until = domain.history.contested_until;
     let is_contested = domain.status.serves() && contested_until > Some(facts.now);
-    let [english, german] = [Locale::English, Locale::German].map(|locale| {
-        let mut found = findings(facts, locale);
-        found.truncate(MAX_FINDINGS - usize::from(is_contested));
-        found
-    });
-    let mut room = MAX_OCTETS;
-    let fitting = english.into_iter().zip(german).filter(|(english, german)| {
-        let octets = octets(english) + german.detail.len() + german.fix.len();
-        let fits = octets <= room;
-        room = room.saturating_sub(octets);
-        fits
-    });
-    let (mut english, mut german): (Vec<_>, Vec<_>) = fitting
-        .map(|(english, german)| (english, german.into_text()))
-        .unzip();
+    let [english, german] = [Locale::English, Locale::German].map(|locale| findings(facts, locale));
+    let (mut english, mut german) = limited(english, german, MAX_FINDINGS - usize::from(is_contested));
     if is_contested {
         warn_of_contest(domain, &mut english, &mut german);
     }
     (english, german)
+}
+
+/// The first findings, at most `count` of them and [`MAX_OCTETS`].
+fn limited(english: Vec<Finding>, german: Vec<Finding>, count: usize) -> (Vec<Finding>, Vec<FindingText>) {
+    let mut room = MAX_OCTETS;
+    let fitting = english
+        .into_iter()
+        .zip(german)
+        .take(count)
+        .take_while(|(english, german)| {
+            let octets = octets(english) + german.detail.len() + german.fix.len();
+            let fits = octets <= room;
+            room = room.saturating_sub(octets);
+            fits
+        });
+    fitting
+        .map(|(english, german)| (english, german.into_text()))
+        .unzip()
 }
 
 /// The findings with the sentences of this locale.
@@ -156,11 +161,9 @@ fn findings(facts: &Facts<'_>, locale: Locale) -> Vec<Finding> {
     }
     found.extend(explainer.warnings(facts.holder.is_none()));
     let is_finer = |finding: &Finding| finding.level == Level::Error && finding.code != Code::RecordMissing;
-    match (proof, domain.status) {
-        // A missing record is certain, but it is not what the check failed on.
-        (Proof::Unknown, _) => found.retain(|finding| finding.code != Code::RecordMissing),
+    match domain.status {
         // A flattened name renews a verified domain.
-        (_, Status::Verified) if flattened => found.retain(|finding| finding.level != Level::Error),
+        Status::Verified if flattened => found.retain(|finding| finding.level != Level::Error),
         _ if found.iter().any(is_finer) => found.retain(|finding| finding.code != Code::RecordMissing),
         _ => {}
     }
@@ -1500,7 +1503,10 @@ mod tests {
     use std::net::IpAddr;
 
     use hickory_proto::rr::{RecordType, rdata::TXT};
-    use shared::models::id::{DomainId, OrgId};
+    use shared::models::{
+        domain::Check,
+        id::{DomainId, OrgId},
+    };
     use strum::IntoEnumIterator;
 
     use super::*;
@@ -2061,6 +2067,141 @@ mod tests {
         }
         for code in Code::iter() {
             assert!(found.iter().any(|finding| finding.code == code), "{code:?}");
+        }
+        assert_sentences(&found);
+    }
+
+    /// `sentences.txt` has the English findings of all cases, for a reader and for a comparison. `UPDATE_SENTENCES=1` writes it.
+    fn assert_sentences(found: &[Finding]) {
+        let mut text = String::new();
+        for finding in found {
+            let Finding {
+                code,
+                detail,
+                fix,
+                expected,
+                observed,
+                ..
+            } = finding;
+            let expected = expected.as_deref().unwrap_or("-");
+            let observed: Vec<_> = observed.iter().map(|seen| &*seen.answer).collect();
+            let observed = observed.join(", ");
+            text += &format!("{code:?}\n  {detail}\n  {fix}\n  expected {expected}, observed {observed}\n");
+        }
+        if std::env::var("UPDATE_SENTENCES").is_ok() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/sentences.txt"), &text).unwrap();
+        }
+        assert!(text == include_str!("sentences.txt"), "{text}");
+    }
+
+    /// A finding with this number of octets in German and English.
+    fn long(octets: usize) -> [Finding; 2] {
+        let text = |length| "x".repeat(length);
+        let answer = ServerAnswer {
+            server: text(20),
+            answer: text(30),
+        };
+        let english = Finding {
+            expected: Some(text(50)),
+            observed: vec![answer],
+            ..finding(Code::WrongValue, text(octets - 1_000), text(200))
+        };
+        [english, finding(Code::WrongValue, text(300), text(400))]
+    }
+
+    #[test]
+    fn the_findings_of_a_check_have_at_most_16_000_octets() {
+        for (octets, expected) in [
+            ([8_000, 8_000, 2_000], 2),
+            ([8_000, 8_001, 2_000], 1),
+            ([6_000, 6_000, 4_000], 3),
+        ] {
+            let (english, german) = octets
+                .map(long)
+                .into_iter()
+                .map(|[english, german]| (english, german))
+                .unzip();
+            let (english, german) = limited(english, german, MAX_FINDINGS);
+            assert_eq!([english.len(), german.len()], [expected; 2], "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn a_contested_domain_has_its_warning_within_the_16_findings() {
+        let mut contested = domain(Status::Verified);
+        for (until, expected) in [
+            (None, false),
+            (Some(NOW), false),
+            (Some(NOW + std::time::Duration::from_secs(1)), true),
+        ] {
+            contested.history.contested_until = until;
+            let found = in_both_languages(&contested, &nothing(), None);
+            let is_warned = found.iter().any(|finding| finding.code == Code::Contested);
+            assert_eq!(is_warned, expected, "{until:?}");
+        }
+        let many = || vec![finding(Code::WrongValue, String::new(), String::new()); MAX_FINDINGS + 1];
+        for (count, expected) in [(MAX_FINDINGS - 1, MAX_FINDINGS), (MAX_FINDINGS, MAX_FINDINGS)] {
+            let (mut english, mut german) = limited(many(), many(), count);
+            for _ in 0..2 {
+                warn_of_contest(&contested, &mut english, &mut german);
+                assert_eq!([english.len(), german.len()], [expected; 2]);
+            }
+        }
+    }
+
+    /// The person at the DNS provider must not learn which portals belong to one agency.
+    #[test]
+    fn a_redacted_check_does_not_tell_whose_token_a_record_has() {
+        for ownership in [RecordState::Missing, RecordState::Found] {
+            let redacted = [true, false].map(|same_agency| {
+                let evidence = Evidence {
+                    txt_state: ownership,
+                    ..with_other_token(same_agency)
+                };
+                let mut domain = Domain {
+                    ownership,
+                    ..domain(Status::Verified)
+                };
+                let facts = Facts {
+                    domain: &domain,
+                    evidence: &evidence,
+                    holder: None,
+                    names: &names(),
+                    now: NOW,
+                };
+                let (findings, german) = explain(&facts);
+                domain.german_findings = german;
+                domain.check = Some(Check {
+                    checked_at: Some(NOW),
+                    next_check_at: None,
+                    attempts: 1,
+                    zone: None,
+                    nameservers: Vec::new(),
+                    provider: None,
+                    provider_url: None,
+                    problem: problem(&findings).cloned(),
+                    findings,
+                });
+                redact_ownership(&mut domain);
+                let check = domain.check.unwrap();
+                let details: Vec<_> = check
+                    .findings
+                    .iter()
+                    .map(|finding| finding.detail.clone())
+                    .collect();
+                (details, check.problem, domain.german_findings)
+            });
+            assert_eq!(redacted[0], redacted[1], "{ownership:?}");
+            let shown = format!("{redacted:?}");
+            assert!(
+                !shown.contains("your domains") && !shown.contains("Ihrer Domains"),
+                "{shown}"
+            );
+            assert_eq!(
+                shown.contains("another domain"),
+                ownership == RecordState::Missing,
+                "{shown}"
+            );
         }
     }
 
