@@ -5,6 +5,8 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
+use crate::models::id::OrgId;
+
 use super::{
     Agency, Error, Result,
     keys::{self, KeyRange},
@@ -92,6 +94,22 @@ impl Cursor {
     }
 }
 
+impl KeyRange {
+    /// The sort key after which the page of this cursor begins.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`] if the cursor does not belong to this range of the agency.
+    pub fn start(&self, org: &OrgId, cursor: &str) -> Result<String> {
+        let sk = Cursor::decode(&self.scope(org), cursor)?;
+        let (from, to) = &self.bounds;
+        // DynamoDB rejects a start key outside the query with an error.
+        if sk <= *from || sk >= *to {
+            return Err(Error::InvalidCursor);
+        }
+        Ok(sk)
+    }
+}
+
 /// The JSON of a page's rows has at most this many bytes, unless it is one row: Lambda's response has at most 6 MB, and may need
 /// more than the rows. DynamoDB's page has 1 MB at most, but JSON writes a control character as six bytes.
 const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
@@ -105,13 +123,8 @@ impl Agency<'_> {
         page: &PageRequest,
     ) -> Result<Page<T>> {
         let (from, to) = &range.bounds;
-        let scope = range.scope(self.org);
-        let decode = |cursor: &str| Cursor::decode(&scope, cursor);
-        let after = page.cursor.as_deref().map(decode).transpose()?;
-        // DynamoDB rejects a start key outside the query with an error.
-        if after.as_ref().is_some_and(|sk| sk <= from || sk >= to) {
-            return Err(Error::InvalidCursor);
-        }
+        let start = |cursor: &str| range.start(self.org, cursor);
+        let after = page.cursor.as_deref().map(start).transpose()?;
         let has_head = range.has_head && after.is_none();
         let call = self
             .store
@@ -142,7 +155,9 @@ impl Agency<'_> {
             last = sk;
         }
         let more = more || items.len() < total;
-        let next_cursor = last.filter(|_| more).map(|sk| Cursor::encode(&scope, &sk));
+        let next_cursor = last
+            .filter(|_| more)
+            .map(|sk| Cursor::encode(&range.scope(self.org), &sk));
         Ok(Page { items, next_cursor })
     }
 }
@@ -165,6 +180,22 @@ mod tests {
             let mut changed = cursor.clone();
             changed.replace_range(at..=at, other);
             assert!(Cursor::decode("org_a\nclients", &changed).is_err(), "{changed}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_outside_the_range_is_refused() {
+        let org = "org_a".parse().unwrap();
+        let range = keys::List::Clients.range();
+        for (sk, is_inside) in [
+            ("CLIENT#acme", true),
+            ("CLIENT#", false),
+            ("CLIENT$", false),
+            ("DOMAIN#acme", false),
+            ("#3AGENCY", false),
+        ] {
+            let cursor = Cursor::encode(&range.scope(&org), sk);
+            assert_eq!(range.start(&org, &cursor).is_ok(), is_inside, "{sk}");
         }
     }
 

@@ -161,7 +161,7 @@ impl<I: Iterator<Item = u8>> Sheet<I> {
 
     fn rule(&mut self, depth: usize) {
         let number = self.next();
-        let has_rules = number % 4 == 0 && depth < 4;
+        let has_rules = number.is_multiple_of(4) && depth < 4;
         self.push(if has_rules { RULES } else { SELECTORS });
         self.text.push('{');
         for _ in 0..=number / 4 % 4 {

@@ -1,8 +1,8 @@
-//! Cursors: a cursor is accepted for the organization, the list and the `name` that it was issued for, and for no other. Every
-//! other text is rejected.
+//! Cursors: the API rejects a damaged cursor, and a cursor of another organization, list or `name`. A client can forge a cursor, because
+//! the checksum has no key. The page of a forged cursor begins in the list of the request, and so in the partition of the caller.
 //!
-//! The input has lines: the organization and the list of the issued cursor, its `name`, the last item; the same of the request; an edit
-//! of the cursor, as in [`edit`].
+//! The input has lines: the organization and the list of the issued cursor, its `name`, the last item; the organization, the list and the
+//! `name` of the request; an edit of the cursor, as in [`edit`]. After `=`, the last item is a whole sort key, as in a forged cursor.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use fuzz::Accepted;
@@ -23,30 +23,43 @@ struct Read {
 }
 
 fn main() {
+    let valid = "org_acme clients\n\ncli_1\norg_acme clients\n\n";
+    assert_eq!(check(valid.as_bytes()), Some(true), "a valid cursor");
     let accepted = Accepted::new();
     bolero::check!().for_each(|input: &[u8]| {
-        let text = String::from_utf8_lossy(input);
-        let mut lines = text.split('\n');
-        let mut next = || lines.next().unwrap_or_default();
-        let (issued, item) = (Read::new(next(), next()), next());
-        let (asked, change) = (Read::new(next(), next()), next());
-        let (Some(issued), Some(asked)) = (issued, asked) else {
-            return;
-        };
-        let range = issued.range();
-        let sk = format!("{}{item}", range.bounds.0);
-        let cursor = Cursor::encode(&range.scope(&issued.org), &sk);
-        let edited = edit(&cursor, change);
-        let result = asked.accept(&edited);
-        accepted.count(result.is_some());
-        // The bytes decide, not their text: only one text may stand for them.
-        let is_same = edited == cursor && asked == issued && cursor.len() <= 512 && is_inside(&range, &sk);
-        assert_eq!(
-            result,
-            is_same.then_some(sk),
-            "{issued:?} {asked:?} {cursor} {edited}"
-        );
+        if let Some(is_accepted) = check(input) {
+            accepted.count(is_accepted);
+        }
     });
+}
+
+/// Whether the API accepts the cursor of the input. `None`: the input has no lists.
+fn check(input: &[u8]) -> Option<bool> {
+    let text = String::from_utf8_lossy(input);
+    let mut lines = text.split('\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (issued, item) = (Read::new(next(), next()), next());
+    let (asked, change) = (Read::new(next(), next()), next());
+    let (issued, asked) = (issued?, asked?);
+    let range = issued.range();
+    let sk = match item.strip_prefix('=') {
+        Some(sk) => sk.to_owned(),
+        None => format!("{}{item}", range.bounds.0),
+    };
+    let cursor = Cursor::encode(&range.scope(&issued.org), &sk);
+    let edited = edit(&cursor, change);
+    let result = asked.range().start(&asked.org, &edited).ok();
+    let is_accepted = result.is_some();
+    // The bytes decide, not their text: only one text may stand for them.
+    let is_same = edited == cursor && asked == issued && cursor.len() <= 512;
+    let (from, to) = range.bounds;
+    let is_inside = from < sk && sk < to;
+    assert_eq!(
+        result,
+        (is_same && is_inside).then_some(sk),
+        "{issued:?} {asked:?} {cursor} {edited}"
+    );
+    Some(is_accepted)
 }
 
 impl Read {
@@ -79,19 +92,6 @@ impl Read {
             None => KeyRange::clients_named(&FoldedName::new(&self.name)),
         }
     }
-
-    /// The sort key after which the page begins.
-    fn accept(&self, cursor: &str) -> Option<String> {
-        let range = self.range();
-        let sk = Cursor::decode(&range.scope(&self.org), cursor).ok()?;
-        is_inside(&range, &sk).then_some(sk)
-    }
-}
-
-/// Whether a query of the range can begin after this sort key.
-fn is_inside(range: &KeyRange, sk: &str) -> bool {
-    let (from, to) = &range.bounds;
-    from.as_str() < sk && sk < to.as_str()
 }
 
 /// Applies the changes of a cursor: `12=ab` replaces, `12+ab` inserts, `12-ab` removes as many bytes as there are letters. After `!`,

@@ -24,6 +24,16 @@ fn main() {
         target: target.parse().unwrap(),
         allow_special_use: false,
     });
+    for (text, stored) in [
+        ("portal.acme.com", "portal.acme.com"),
+        ("Bücher.Acme.com.", "xn--bcher-kva.acme.com"),
+    ] {
+        for policy in &policies {
+            let name = policy.custom_domain(text);
+            assert_eq!(name.as_ref().map(Hostname::as_str), Ok(stored), "a valid name");
+            assert!(check(text, policy), "{text}");
+        }
+    }
     let accepted = Accepted::new();
     bolero::check!().for_each(|input: &[u8]| match input.strip_prefix(b"=") {
         Some(choices) => {

@@ -37,10 +37,13 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
+    let world = runtime.block_on(World::start());
+    let (operations, mut figures) = (document::operations(), Figures::default());
+    figures.expect(operations.iter().map(|operation| operation.id));
     let mut target = AssertUnwindSafe(Target {
-        world: runtime.block_on(World::start()),
-        operations: document::operations(),
-        figures: Figures::default(),
+        world,
+        operations,
+        figures,
         runtime,
     });
     bolero::check!().for_each(|input: &[u8]| run(&mut target, input));

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use fuzz::figures::Figures;
 use http::Method;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use shared::models::trim;
+use url::Url;
 
 use super::{
     document::Operation,
     request::{Known, Sent},
-    world::{AGENCY, Answer, Items, MARK, World, link_token},
+    world::{AGENCY, Answer, Items, Key, MARK, World, link_token},
 };
 
 /// Sends a request, and checks its answer and the items of the table.
@@ -26,6 +28,9 @@ pub async fn check(
     };
     figures.count(operation.id, answer.status);
     figures.accepted.count(answer.status < 300);
+    if answer.status < 400 {
+        figures.reached(operation.id);
+    }
     figures.count("all", format!("{}xx", answer.status / 100));
     let about = format!(
         "{} by {} {}: {} {} {:?} {} -> {} {}",
@@ -48,7 +53,7 @@ pub async fn check(
     let after = world.scan().await;
     changes(operation, sent, &answer, (&before, &after), &about);
     world.items = after;
-    isolated(sent, &answer, &about);
+    isolated(operation, sent, &answer, &about);
     if answer.status < 300 && sent.method != Method::HEAD {
         accepted(operation, sent, &answer, world, known, &about).await;
     }
@@ -123,7 +128,8 @@ fn authorized(operation: &Operation, sent: &Sent, answer: &Answer, about: &str) 
     }
 }
 
-/// What has the right to change: nothing after a refusal and a read, and of agencies the caller's alone.
+/// A rejected request and a read change no item. A request changes items of the caller's agency only, and writes one entry of the audit
+/// log.
 fn changes(
     operation: &Operation,
     sent: &Sent,
@@ -131,34 +137,43 @@ fn changes(
     (before, after): (&Items, &Items),
     about: &str,
 ) {
-    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    let mut changed: Vec<_> = keys
-        .into_iter()
-        .filter(|key| before.get(*key) != after.get(*key))
-        .collect();
+    let mut changed = changed(before, after);
+    let owners = |items| {
+        let keys = changed.iter().filter(|key| Items::contains_key(items, **key));
+        keys.map(|key| agency(items, key)).collect::<BTreeSet<_>>()
+    };
+    let owners = &owners(before) | &owners(after);
+    // A public operation has no caller: the setup link selects the agency. The name servers here have no records, so that no check moves
+    // a host name from one agency to another.
+    let is_own = match operation.public {
+        true => owners.len() < 2,
+        false => owners.iter().all(|owner| *owner == Some(&sent.user.org)),
+    };
+    assert!(is_own, "items of {owners:?} changed: {changed:?}: {about}");
     let is_check = operation.id == "verifyPortalDomain" || operation.id == "verifySetup";
     if is_check {
-        // The times of an agency's last checks limit its next ones, and a check that is refused counts.
+        // The times of an agency's last checks limit its next ones, and a check that is rejected counts.
         changed.retain(|(_, sk)| sk != "VERIFY");
     }
     if answer.status >= 400 || operation.method == Method::GET {
         assert!(
             changed.is_empty(),
-            "a refusal or a read changed {changed:?}: {about}"
+            "a rejected request or a read changed {changed:?}: {about}"
         );
         return;
-    }
-    // A check may move a host name from one agency to another, and the holder of a setup link has no agency.
-    for (pk, sk) in changed.iter().filter(|_| !is_check) {
-        let is_own = *pk == format!("A#{}", sent.user.org) || !pk.starts_with("A#");
-        assert!(is_own, "{pk} {sk} of another agency changed: {about}");
     }
     let entries = |items: &Items| items.keys().filter(|(_, sk)| sk.starts_with("LOG#")).count();
     let written = entries(after) - entries(before);
     let is_replay = answer.header("idempotency-replayed").is_some();
     let expected = match operation.id {
         // A check writes an entry for each status that changes.
-        _ if is_check => return,
+        _ if is_check => {
+            let status = |items: &Items, key| items.get(key).and_then(|item| item.get("status").cloned());
+            let domains = changed.iter().filter(|(_, sk)| sk.starts_with("DOMAIN#"));
+            domains
+                .filter(|key| status(before, key) != status(after, key))
+                .count()
+        }
         // It was enabled before.
         "enableAgency" if !changed.is_empty() => 1,
         "enableAgency" => 0,
@@ -173,20 +188,37 @@ fn changes(
     }
 }
 
+fn changed<'a>(before: &'a Items, after: &'a Items) -> Vec<&'a Key> {
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    keys.into_iter()
+        .filter(|key| before.get(*key) != after.get(*key))
+        .collect()
+}
+
+/// The agency of an item: by its partition, else by the item of the client's membership, the held host name or the setup link.
+fn agency<'a>(items: &'a Items, key: &'a Key) -> Option<&'a str> {
+    let text = |key: &Key, name: &str| items.get(key)?.get(name)?.as_s().ok().map(String::as_str);
+    let (pk, _) = key;
+    match pk.split_at(2) {
+        ("A#", agency) => Some(agency),
+        ("C#", _) => text(&(pk.clone(), "#3CLIENT".to_owned()), "agencyId"),
+        _ => text(key, "agency"),
+    }
+}
+
 /// Nothing of another agency is shown.
-fn isolated(sent: &Sent, answer: &Answer, about: &str) {
+fn isolated(operation: &Operation, sent: &Sent, answer: &Answer, about: &str) {
     let has_mark = |bytes: &[u8]| bytes.windows(MARK.len()).any(|window| window == MARK.as_bytes());
     let is_own = sent.user.org == AGENCY || sent.user.org.starts_with("cli_");
     let asked = has_mark(sent.uri.as_bytes()) || has_mark(&sent.body);
     // The public operations show a host's portal to everyone, and a setup link its domain.
-    let is_public = sent.path.starts_with("/portal/");
     assert!(
-        !is_own || asked || is_public || !has_mark(&answer.body),
+        !is_own || asked || operation.public || !has_mark(&answer.body),
         "another agency's data: {about}"
     );
 }
 
-/// What a success promises.
+/// After a write, a read returns what the write returned. A repeated write returns and changes nothing else.
 async fn accepted(
     operation: &Operation,
     sent: &Sent,
@@ -196,6 +228,7 @@ async fn accepted(
     about: &str,
 ) {
     let body = answer.json();
+    let wanted: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
     let get = async |path: &str| {
         world
             .send(&sent.user, Method::GET, path, &[], Vec::new())
@@ -213,8 +246,7 @@ async fn accepted(
             if operation.method == Method::PUT {
                 assert_eq!(stored.header("etag"), answer.header("etag"), "GET after: {about}");
             }
-            let wanted: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
-            shows(&wanted, &body, about);
+            shows(operation, &wanted, &body, about);
             // A caller can send back what it received.
             let headers = [("content-type", b"application/json".to_vec())];
             let again = world
@@ -227,11 +259,25 @@ async fn accepted(
                 )
                 .await
                 .unwrap();
-            assert_eq!(
-                (again.status, again.json()),
-                (200, body.clone()),
-                "sent back: {about}"
-            );
+            assert_eq!((again.status, again.json()), (200, body), "sent back: {about}");
+            let after = world.scan().await;
+            changes(operation, sent, &again, (&world.items, &after), about);
+            for key in changed(&world.items, &after) {
+                let without_write_id = |items: &Items| {
+                    let mut item = items.get(key).cloned();
+                    item.as_mut().map(|item| item.remove("writeId"));
+                    item
+                };
+                // The answer has the defaults of settings that are not set, and sending these back sets them.
+                let sets_defaults = operation.id == "putPortalConfig" && key.1 == "#1CONFIG";
+                assert!(
+                    sets_defaults
+                        || key.1.starts_with("LOG#")
+                        || without_write_id(&world.items) == without_write_id(&after),
+                    "sent back, {key:?} changed: {about}"
+                );
+            }
+            world.items = after;
         }
         (&Method::POST, 201) if operation.id == "createSetupLink" => {
             known.links.extend(link_token(&body));
@@ -244,8 +290,7 @@ async fn accepted(
                 (200, body.clone()),
                 "GET {location}: {about}"
             );
-            let wanted: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
-            shows(&wanted, &body, about);
+            shows(operation, &wanted, &body, about);
             let id = body["id"].as_str().unwrap().to_owned();
             match body["hostname"].as_str() {
                 Some(host) => {
@@ -256,16 +301,14 @@ async fn accepted(
             }
             if sent.header("idempotency-key").is_some() {
                 let replay = send(sent, world).await.unwrap();
-                assert_eq!(
-                    (replay.status, replay.json()),
-                    (201, body.clone()),
-                    "replay: {about}"
-                );
+                assert_eq!((replay.status, replay.json()), (201, body), "replay: {about}");
                 assert_eq!(
                     replay.header("idempotency-replayed"),
                     Some("true"),
                     "replay: {about}"
                 );
+                let after = world.scan().await;
+                changes(operation, sent, &replay, (&world.items, &after), about);
             }
         }
         (&Method::DELETE, 204) if operation.id != "deleteSetupLink" => {
@@ -276,37 +319,111 @@ async fn accepted(
             .extend(body["nextCursor"].as_str().map(str::to_owned)),
         _ => {}
     }
-    world.items = world.scan().await;
 }
 
-/// The values that the API stores as they are sent are in its answer.
-fn shows(wanted: &Value, shown: &Value, about: &str) {
-    let empty = Map::new();
-    for (name, value) in wanted.as_object().unwrap_or(&empty) {
-        match (value, shown.get(name)) {
-            (Value::Bool(_), Some(shown)) => assert_eq!(value, shown, "{name}: {about}"),
-            (Value::Object(_), Some(shown)) => shows(value, shown, about),
-            (Value::Null, Some(shown)) => {
-                // A setting of an agency returns to its default, which is not `null`, and so do features.
-                let is_cleared = !matches!(shown, Value::String(text) if name != "infrastructureVisibility" && name != "slug" && !text.is_empty());
-                assert!(is_cleared, "{name}: {about}");
+/// The answer to a write has the values that were sent, in the form in which the API stores them.
+fn shows(operation: &Operation, wanted: &Value, shown: &Value, about: &str) {
+    let is_domain = operation.path.contains("/portal-domains");
+    let is_read_only = |name: &str| READ_ONLY.contains(&name) || name == "clientOrgId" && !is_domain;
+    let wanted = wanted.as_object().unwrap();
+    for (name, value) in wanted.iter().filter(|(name, _)| !is_read_only(name)) {
+        let text = value.as_str().unwrap_or_default();
+        let host = match name.as_str() {
+            "subdomain" => Some(format!("{}.portal.localhost", trim(text).to_lowercase())),
+            "customDomain" => idna::domain_to_ascii(trim(text).trim_end_matches(DOTS)).ok(),
+            _ => None,
+        };
+        match (name.as_str(), value, &shown[name]) {
+            ("subdomain" | "customDomain", Value::Null, _) => {}
+            ("subdomain" | "customDomain", ..) => {
+                assert_eq!(shown["hostname"].as_str(), host.as_deref(), "{about}");
             }
-            (Value::String(text), Some(shown)) if !text.trim().is_empty() => {
-                let is_set = shown.is_string() || READ_ONLY.contains(&name.as_str());
-                assert!(is_set, "{name}: {about}");
+            ("suspended", _, _) => assert_eq!(shown["suspendedAt"].is_string(), *value == true, "{about}"),
+            // The target `css` checks what is stored of a style sheet.
+            ("customCss", Value::String(text), shown) if !text.is_empty() => {
+                assert!(shown.is_string(), "{name}: {about}");
             }
-            _ => {}
+            ("metadata" | "features", Value::Object(pairs), shown) => {
+                for (key, value) in pairs {
+                    // A feature that is cleared has its default, or is inherited.
+                    let is_cleared = value.is_null() && name == "features";
+                    assert!(is_cleared || shown[key] == *value, "{name} {key}: {about}");
+                }
+            }
+            // The API derives a slug, and a setting that is cleared has its default, or is inherited.
+            ("slug" | "metadata", Value::Null, _) => {}
+            (_, Value::Null, shown) => {
+                let has_default = operation.path.ends_with("/portal-config");
+                assert!(shown.is_null() || has_default, "{name}: {about}");
+            }
+            (_, Value::String(text), shown) if text.is_empty() && operation.path.ends_with("/branding") => {
+                assert!(shown.is_null(), "{name}: {about}");
+            }
+            ("language", Value::String(text), shown) => {
+                let shown = shown.as_str().unwrap_or_default();
+                assert!(shown.eq_ignore_ascii_case(trim(text)), "{name}: {about}");
+            }
+            (_, Value::String(text), shown) => {
+                assert_eq!(shown.as_str(), Some(&*canonical(name, text)), "{name}: {about}");
+            }
+            (_, value, shown) => assert_eq!(value, shown, "{name}: {about}"),
         }
     }
 }
 
-/// Properties that an update ignores, and that can be `null`.
-const READ_ONLY: &[&str] = &[
-    "updatedAt",
-    "createdAt",
+/// The stored form of a text.
+fn canonical(name: &str, text: &str) -> String {
+    let url = |text: &str| Url::parse(trim(text)).map_or_else(|_| text.to_owned(), String::from);
+    match name {
+        // Kept as sent.
+        "footerText" | "externalId" | "infrastructureVisibility" | "redirectTo" | "clientOrgId" => {
+            text.to_owned()
+        }
+        "accentColor" | "accentColorDark" | "primaryColor" | "primaryColorDark" => {
+            let text = trim(text).to_lowercase();
+            match text.len() {
+                4 => text
+                    .chars()
+                    .flat_map(|c| std::iter::repeat_n(c, if c == '#' { 1 } else { 2 }))
+                    .collect(),
+                _ => text,
+            }
+        }
+        "fromEmail" => email(trim(text)),
+        "supportUrl" => match trim(text).split_once(':') {
+            Some((scheme, address)) if scheme.eq_ignore_ascii_case("mailto") => {
+                format!("mailto:{}", email(address))
+            }
+            _ => url(text),
+        },
+        _ if name.ends_with("Url") => url(text),
+        _ => trim(text).to_owned(),
+    }
+}
+
+/// The domain of an address becomes its A-labels.
+fn email(text: &str) -> String {
+    let (local, domain) = text.rsplit_once('@').unwrap();
+    format!("{local}@{}", idna::domain_to_ascii(domain).unwrap())
+}
+
+const DOTS: [char; 4] = ['.', '\u{3002}', '\u{FF0E}', '\u{FF61}'];
+
+/// Properties that an update ignores.
+const READ_ONLY: [&str; 15] = [
+    "id",
+    "organizationId",
+    "agencyId",
+    "warnings",
+    "type",
+    "hostname",
+    "status",
+    "routing",
+    "tls",
+    "records",
+    "check",
     "suspendedAt",
     "verifiedAt",
-    "clientOrgId",
-    "tls",
-    "check",
+    "createdAt",
+    "updatedAt",
 ];

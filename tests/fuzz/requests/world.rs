@@ -18,8 +18,10 @@ pub const NEW: &str = "org_new";
 /// A text in each resource of [`OTHER`] that no request has.
 pub const MARK: &str = "zetamark";
 
+/// `PK` and `SK`.
+pub type Key = (String, String);
 /// The items of the table by their keys.
-pub type Items = BTreeMap<(String, String), HashMap<String, AttributeValue>>;
+pub type Items = BTreeMap<Key, HashMap<String, AttributeValue>>;
 
 /// The sender of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -244,7 +246,7 @@ impl World {
     }
 }
 
-fn key(item: &HashMap<String, AttributeValue>) -> (String, String) {
+fn key(item: &HashMap<String, AttributeValue>) -> Key {
     let text = |name: &str| item[name].as_s().unwrap().clone();
     (text("PK"), text("SK"))
 }

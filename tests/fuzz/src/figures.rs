@@ -1,7 +1,7 @@
 //! What a run reached, as a table: how often each row had each column.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     path::PathBuf,
     time::{Duration, Instant},
@@ -21,6 +21,7 @@ pub struct Figures {
     written: Instant,
     inputs: u64,
     counts: BTreeMap<String, BTreeMap<String, u64>>,
+    not_reached: BTreeSet<&'static str>,
 }
 
 impl Default for Figures {
@@ -32,6 +33,7 @@ impl Default for Figures {
             written: Instant::now(),
             inputs: 0,
             counts: BTreeMap::new(),
+            not_reached: BTreeSet::new(),
         }
     }
 }
@@ -40,6 +42,15 @@ impl Figures {
     pub fn count(&mut self, row: &str, column: impl ToString) {
         let row = self.counts.entry(row.to_owned()).or_default();
         *row.entry(column.to_string()).or_default() += 1;
+    }
+
+    /// `.ci/fuzz` fails if these are not reached in a minute.
+    pub fn expect(&mut self, names: impl IntoIterator<Item = &'static str>) {
+        self.not_reached.extend(names);
+    }
+
+    pub fn reached(&mut self, name: &str) {
+        self.not_reached.remove(name);
     }
 
     /// Counts an input.
@@ -64,6 +75,9 @@ impl Figures {
                 .map(|(column, count)| format!("{column}: {count}"))
                 .collect();
             table += &format!("{row:<24} {}\n", columns.join(", "));
+        }
+        if !self.not_reached.is_empty() {
+            table += &format!("not reached: {:?}\n", self.not_reached);
         }
         table
     }

@@ -42,7 +42,7 @@ impl Accepted {
         let all = self.all.fetch_add(1, Relaxed) + 1;
         let seconds = self.start.elapsed().as_secs();
         if self.printed.swap(seconds, Relaxed) < seconds {
-            eprintln!("accepted: {:.1} %", accepted as f64 / all as f64 * 100.0);
+            eprintln!("accepted: {:.3} %", accepted as f64 / all as f64 * 100.0);
         }
     }
 }

@@ -6,7 +6,7 @@
 //! is verified by `hmac` and `sha2`.
 //!
 //! The input has lines: the key that signs, the header, the claims, the key set and the changes of the token. `$rsa.n` in any of them is
-//! a member of the key `rsa`.
+//! a member of the key `rsa`. The keys are constants, but each signature by ECDSA has another random number.
 
 use std::collections::HashSet;
 
@@ -15,8 +15,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa,
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-        KeyPair, RSA_PKCS1_SHA256, RsaPublicKeyComponents,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaPublicKeyComponents,
     },
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -46,27 +46,51 @@ const SECRET: &str = "a secret of more than thirty-two bytes";
 
 fn main() {
     let keys = Keys::new();
+    for (key, alg, jwk) in [
+        ("rsa", "RS256", r#"{"kty":"RSA","n":"$rsa.n","e":"$rsa.e"}"#),
+        (
+            "ec",
+            "ES256",
+            r#"{"kty":"EC","crv":"P-256","x":"$ec.x","y":"$ec.y"}"#,
+        ),
+        (
+            "ec384",
+            "ES384",
+            r#"{"kty":"EC","crv":"P-384","x":"$ec384.x","y":"$ec384.y"}"#,
+        ),
+        ("ed", "EdDSA", r#"{"kty":"OKP","crv":"Ed25519","x":"$ed.x"}"#),
+    ] {
+        let claims = format!(
+            r#"{{"iss":"{ISSUER}","aud":"{AUDIENCE}","sub":"user_1","org_id":"org_1","exp":{}}}"#,
+            NOW + 60
+        );
+        let valid = format!("{key}\n{{\"alg\":\"{alg}\"}}\n{claims}\n{{\"keys\":[{jwk}]}}");
+        assert!(check(&keys, valid.as_bytes()), "a valid token: {alg}");
+    }
     let accepted = Accepted::new();
-    bolero::check!().for_each(|input: &[u8]| {
-        let text = keys.fill(&String::from_utf8_lossy(input));
-        let mut lines = text.split('\n');
-        let mut next = || lines.next().unwrap_or_default();
-        let (signer, header, claims, set, changes) = (next(), next(), next(), next(), next());
-        let token = edit(keys.sign(signer, header, claims), changes);
-        let source = match set {
-            "secret" => KeySource::Secret(SECRET.parse().unwrap()),
-            set => match Jwks::parse(set.as_bytes()) {
-                Ok(keys) => KeySource::Document(keys),
-                Err(_) => return accepted.count(false),
-            },
-        };
-        let principal = authenticate(source, &token);
-        accepted.count(principal.is_some());
-        if let Some(principal) = principal {
-            let payload = verify(&token, set);
-            assert_claims(&payload, &principal);
-        }
-    });
+    bolero::check!().for_each(|input: &[u8]| accepted.count(check(&keys, input)));
+}
+
+/// Whether the API accepts the token of the input.
+fn check(keys: &Keys, input: &[u8]) -> bool {
+    let text = keys.fill(&String::from_utf8_lossy(input));
+    let mut lines = text.split('\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (signer, header, claims, set, changes) = (next(), next(), next(), next(), next());
+    let token = edit(keys.sign(signer, header, claims), changes);
+    let source = match set {
+        "secret" => KeySource::Secret(SECRET.parse().unwrap()),
+        set => match Jwks::parse(set.as_bytes()) {
+            Ok(keys) => KeySource::Document(keys),
+            Err(_) => return false,
+        },
+    };
+    let Some(principal) = authenticate(source, &token) else {
+        return false;
+    };
+    let payload = verify(&token, set);
+    assert_claims(&payload, &principal);
+    true
 }
 
 fn authenticate(keys: KeySource, token: &str) -> Option<Principal> {
@@ -101,10 +125,18 @@ struct Keys {
 
 impl Keys {
     fn new() -> Self {
-        let rsa = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
-        let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        let ec384 = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
-        let ed = Ed25519KeyPair::generate().unwrap();
+        let rsa = rsa::KeyPair::from_pkcs8(include_bytes!("rsa.pk8")).unwrap();
+        let ec = ec_key(
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            32,
+            b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07",
+        );
+        let ec384 = ec_key(
+            &ECDSA_P384_SHA384_FIXED_SIGNING,
+            48,
+            b"\x06\x05\x2b\x81\x04\x00\x22",
+        );
+        let ed = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
         let encode = |octets: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(octets);
         let public = RsaPublicKeyComponents::<Vec<u8>>::from(rsa.public_key());
         let (p256, p384) = (ec.public_key().as_ref(), ec384.public_key().as_ref());
@@ -156,6 +188,16 @@ impl Keys {
     }
 }
 
+/// The key whose private number has this many octets, all 7. `curve` is the DER of its object identifier (RFC 5915).
+fn ec_key(algorithm: &'static EcdsaSigningAlgorithm, octets: u8, curve: &[u8]) -> EcdsaKeyPair {
+    let curve_octets = curve.len() as u8;
+    let mut der = vec![0x30, 7 + octets + curve_octets, 2, 1, 1, 4, octets];
+    der.extend(std::iter::repeat_n(7, octets.into()));
+    der.extend([0xa0, curve_octets]);
+    der.extend_from_slice(curve);
+    EcdsaKeyPair::from_private_key_der(algorithm, &der).unwrap()
+}
+
 /// Applies changes such as `12=A`: the byte 12 of the token becomes `A`. Bytes are counted from the end after `-`.
 fn edit(token: String, changes: &str) -> String {
     let mut bytes = token.into_bytes();
@@ -202,7 +244,7 @@ fn verify(token: &str, set: &str) -> Vec<u8> {
     if set == "secret" {
         assert_eq!(alg, "HS256");
         let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
-        mac.update(token[..token.rfind('.').unwrap()].as_bytes());
+        mac.update(&token.as_bytes()[..token.rfind('.').unwrap()]);
         mac.verify_slice(&decode(signature)).unwrap();
         return payload;
     }

@@ -1,5 +1,5 @@
-//! An Internet of name servers: in a network namespace where each IPv4 address, and some of IPv6, are those of this machine. So
-//! the servers see to which addresses messages are sent, and none leaves the machine.
+//! The name servers of a scenario. They run in a network namespace in which each IPv4 address, and some IPv6 addresses, belong to this
+//! machine. So the servers see to which address a message is sent, and no message leaves the machine.
 
 use std::{
     cell::RefCell,
@@ -59,6 +59,7 @@ pub fn enter() {
 /// A message that a server sent.
 pub struct Sent {
     pub server: IpAddr,
+    pub tcp: bool,
     pub query: Message,
     pub bytes: Vec<u8>,
 }
@@ -133,6 +134,7 @@ impl Internet {
         for bytes in &answers {
             traffic.sent.push(Sent {
                 server,
+                tcp,
                 query: asked.message.clone(),
                 bytes: bytes.clone(),
             });

@@ -33,7 +33,8 @@ const OCTETS: usize = 16_000;
 const ANSWERS: usize = 4;
 const TEXT: usize = 255;
 
-pub fn check(internet: &Internet, domain: &Domain, evidence: &Evidence, elapsed: Duration) {
+/// Returns whether the proof, or its absence, had to come from two servers.
+pub fn check(internet: &Internet, domain: &Domain, evidence: &Evidence, elapsed: Duration) -> bool {
     let traffic = internet.traffic.borrow();
     limits(&traffic, evidence, elapsed);
     if !internet.scenario().allows_private() {
@@ -41,8 +42,9 @@ pub fn check(internet: &Internet, domain: &Domain, evidence: &Evidence, elapsed:
             assert!(is_public(*address), "a message to {address}");
         }
     }
-    Answers::read(&traffic, internet.scenario().is_recursive()).support(domain, evidence);
+    let needs_two = Answers::read(&traffic, internet.scenario().is_recursive()).support(domain, evidence);
     texts(domain, evidence);
+    needs_two
 }
 
 fn limits(traffic: &Traffic, evidence: &Evidence, elapsed: Duration) {
@@ -93,7 +95,8 @@ struct Answer {
 
 struct Answers {
     answers: Vec<Answer>,
-    /// Whether one server may be enough: a zone has one server, or two servers have one address.
+    /// Whether one server may be enough: by a response that the product may accept, a zone of the name has one server, or two servers
+    /// have one address.
     one_is_enough: bool,
 }
 
@@ -103,11 +106,7 @@ impl Answers {
             .sent
             .iter()
             .filter_map(|sent| Answer::read(sent, recursive));
-        let messages: Vec<_> = traffic
-            .sent
-            .iter()
-            .filter_map(|sent| Message::from_vec(&sent.bytes).ok())
-            .collect();
+        let messages: Vec<_> = traffic.sent.iter().filter_map(response).collect();
         Self {
             answers: answers.collect(),
             one_is_enough: recursive
@@ -116,8 +115,8 @@ impl Answers {
         }
     }
 
-    /// The evidence follows from answers that were sent.
-    fn support(&self, domain: &Domain, evidence: &Evidence) {
+    /// The evidence follows from answers that were sent. Returns whether it had to follow from answers of two servers.
+    fn support(&self, domain: &Domain, evidence: &Evidence) -> bool {
         let hostname = name(&format!("{}.", domain.hostname));
         let challenge = name(&format!("{}.", domain.hostname.challenge()));
         let by_cname = self.servers(&hostname, RecordType::CNAME, |answer| {
@@ -144,7 +143,7 @@ impl Answers {
                     let servers = if proof == Proof::Cname { by_cname } else { by_txt };
                     assert!(!servers.is_empty(), "an unconfirmed proof that no server sent");
                 }
-                return;
+                return false;
             }
         };
         let proof = evidence.proof();
@@ -153,6 +152,7 @@ impl Answers {
             supporters.len() > 1 || self.one_is_enough,
             "{proof:?} by one of several servers"
         );
+        !self.one_is_enough
     }
 
     /// The servers that answered a question for which `holds`: for `from`, or a name that aliases lead to.
@@ -172,27 +172,38 @@ impl Answers {
     }
 }
 
+/// The message, if it is a response to the query (RFC 5452, section 9.1). By UDP, it repeats the letter case of the name.
+fn response(sent: &Sent) -> Option<Message> {
+    let message = Message::from_vec(&sent.bytes).ok()?;
+    let (metadata, asked) = (&message.metadata, sent.query.queries.first()?);
+    let is_response = metadata.id == sent.query.metadata.id
+        && metadata.message_type == MessageType::Response
+        && metadata.op_code == OpCode::Query
+        && !metadata.truncation
+        && matches!(
+            metadata.response_code,
+            ResponseCode::NoError | ResponseCode::NXDomain
+        );
+    let has_name = |name: &Name| match sent.tcp {
+        true => name == asked.name(),
+        false => name.eq_case(asked.name()),
+    };
+    let answers_question = matches!(message.queries.as_slice(), [question] if has_name(question.name())
+        && question.query_type() == asked.query_type()
+        && question.query_class() == DNSClass::IN);
+    (is_response && answers_question).then_some(message)
+}
+
 impl Answer {
     /// `recursive`: answers of the resolver count, and those of other servers do not.
     fn read(sent: &Sent, recursive: bool) -> Option<Self> {
-        let message = Message::from_vec(&sent.bytes).ok()?;
-        let (metadata, asked) = (&message.metadata, sent.query.queries.first()?);
-        let is_response = metadata.id == sent.query.metadata.id
-            && metadata.message_type == MessageType::Response
-            && metadata.op_code == OpCode::Query
-            && !metadata.truncation
-            && matches!(
-                metadata.response_code,
-                ResponseCode::NoError | ResponseCode::NXDomain
-            );
-        let answers_question = matches!(message.queries.as_slice(), [question] if question.name() == asked.name()
-            && question.query_type() == asked.query_type()
-            && question.query_class() == DNSClass::IN);
+        let message = response(sent)?;
+        let asked = sent.query.queries.first()?;
         let counts = match recursive {
             true => sent.server == RESOLVER,
-            false => sent.server != RESOLVER && metadata.authoritative,
+            false => sent.server != RESOLVER && message.metadata.authoritative,
         };
-        (is_response && answers_question && counts).then(|| Self {
+        counts.then(|| Self {
             server: sent.server,
             name: asked.name().clone(),
             kind: asked.query_type(),
@@ -248,11 +259,14 @@ fn all_records(message: &Message) -> impl Iterator<Item = &Record> {
         .chain(&message.additionals)
 }
 
-/// Whether the message delegates a zone to one server.
+/// Whether the message delegates a zone of the question's name to one server.
 fn has_one_server(message: &Message) -> bool {
     let mut servers: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
+    let name = message.queries[0].name();
     for record in message.answers.iter().chain(&message.authorities) {
-        if let RData::NS(server) = &record.data {
+        if let RData::NS(server) = &record.data
+            && record.name.zone_of(name)
+        {
             servers
                 .entry(record.name.to_lowercase())
                 .or_default()

@@ -1,4 +1,4 @@
-//! What an input says: the records of the zones, the domain that is checked, and how answers are changed.
+//! What an input selects: the records of the zones, the domain that is checked, and how answers are changed.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -20,7 +20,8 @@ const REGISTRY: [Ipv4Addr; 2] = [Ipv4Addr::new(8, 8, 0, 2), Ipv4Addr::new(8, 8, 
 const OWN: [Ipv4Addr; 2] = [Ipv4Addr::new(8, 8, 0, 11), Ipv4Addr::new(8, 8, 0, 12)];
 const OTHER: [Ipv4Addr; 2] = [Ipv4Addr::new(8, 8, 0, 13), Ipv4Addr::new(8, 8, 0, 14)];
 
-/// What a server has. One at an address that has none of these has the records of the second server of `acme.test.`.
+/// The role of a server, which selects its records. A server with the role `Elsewhere` has an address that no other role has, and the
+/// records of the second server of `acme.test.`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Part {
     Resolver,
