@@ -242,6 +242,24 @@ async fn a_made_up_cursor_is_no_way_into_a_list_without_agency_mode() {
 }
 
 #[tokio::test]
+async fn each_page_takes_one_query() {
+    let api = Api::counted().await;
+    let owner = filled(&api, "org_acme").await;
+    for list in lists() {
+        api.proxy().take_counts();
+        let cursor = first_cursor(&owner, &list.path).await;
+        let next = owner.get(&format!("{}?limit=1&cursor={cursor}", list.path)).await;
+        assert_eq!(next.expect(200)["items"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            api.proxy().take_counts(),
+            [("Query".to_owned(), 2)].into(),
+            "{}",
+            list.path
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_query_that_dynamodb_ends_early_goes_on() {
     let api = Api::counted().await;
     let owner = filled(&api, "org_acme").await;
