@@ -223,9 +223,9 @@ async fn check(
     Ok(domain)
 }
 
-fn not_checked(error: verification::Error) -> Problem {
+fn not_checked(error: verification::CheckError) -> Problem {
     match error {
-        verification::Error::Busy(_) => ProblemCode::Unavailable.into(),
-        verification::Error::Store(error) => error.into(),
+        verification::CheckError::Busy(_) => ProblemCode::Unavailable.into(),
+        verification::CheckError::Store(error) => error.into(),
     }
 }

@@ -40,7 +40,7 @@ pub fn render(view: &SetupView<'_>, locale: Locale) -> Result<String, askama::Er
         |finding: &&FindingView<'_>| view.records.iter().any(|record| finding.is_about(record));
     let others = findings.iter().filter(|finding| !is_about_a_record(finding));
     let (warnings, problems) = others.copied().partition(|finding| finding.mark == Mark::Warning);
-    let page = Page {
+    let page = SetupPage {
         view,
         words,
         summary: words.summary(view.domain.status, view.domain.routing),
@@ -148,7 +148,7 @@ struct EndedPage {
 
 #[derive(Template)]
 #[template(path = "setup.html", whitespace = "minimize")]
-struct Page<'a> {
+struct SetupPage<'a> {
     view: &'a SetupView<'a>,
     words: &'static Words,
     summary: Summary,
@@ -281,7 +281,7 @@ fn without_repetitions(findings: Vec<FindingView<'_>>) -> Vec<FindingView<'_>> {
         .collect()
 }
 
-impl Page<'_> {
+impl SetupPage<'_> {
     fn name(&self) -> &str {
         let name = self.view.branding.settings.portal_name.as_ref();
         name.map_or(self.words.portal, |name| name.as_str())

@@ -24,7 +24,7 @@ pub use sweep::sweep;
 /// What invokes the function: EventBridge Scheduler's own event, or one of an operator. Other properties are ignored.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Event {
+pub struct SweepEvent {
     /// The shards of the index to read, so that several invocations can share the work. All of them by default.
     #[serde(default)]
     pub shards: Option<Vec<u8>>,
@@ -53,7 +53,7 @@ pub enum SweepError {
     Store(#[from] store::Error),
 }
 
-impl Event {
+impl SweepEvent {
     /// The domains that the event selects.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Default for Selection {
 pub async fn handle(
     app: &App,
     network: &Network,
-    event: LambdaEvent<Event>,
+    event: LambdaEvent<SweepEvent>,
 ) -> Result<Report, lambda_runtime::Error> {
     let selection = event.payload.selection()?;
     let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn selection(event: &str) -> Result<Selection, String> {
-        let event: Event = serde_json::from_str(event).unwrap();
+        let event: SweepEvent = serde_json::from_str(event).unwrap();
         event.selection().map_err(|error| error.to_string())
     }
 
@@ -144,6 +144,6 @@ mod tests {
             Some("2026-11-25T08:00:00Z".parse().unwrap())
         );
         assert_eq!(selection("{}").unwrap(), Selection::default());
-        assert!(serde_json::from_str::<Event>(r#"{"uncheckedSince": "now"}"#).is_err());
+        assert!(serde_json::from_str::<SweepEvent>(r#"{"uncheckedSince": "now"}"#).is_err());
     }
 }

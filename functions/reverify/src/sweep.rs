@@ -20,7 +20,7 @@ use tokio::{
     sync::Mutex,
     time::{sleep_until, timeout_at},
 };
-use verification::{Busy, Checker, Error, Network, Observed, Settled, Trigger, Turns};
+use verification::{Busy, CheckError, Checker, Network, Observed, Settled, Trigger, Turns};
 
 use crate::{
     Selection, SweepError,
@@ -118,7 +118,7 @@ enum JobEnded {
     /// Whether the record was put off.
     PutOff(bool),
     Observed(Group, DueKey, Result<Box<Observed>, Busy>),
-    Settled(DueKey, Result<Settled, Error>),
+    Settled(DueKey, Result<Settled, CheckError>),
 }
 
 impl<'a> Sweep<'a> {
@@ -279,7 +279,7 @@ impl<'a> Sweep<'a> {
         }));
     }
 
-    fn finish_check(&mut self, key: DueKey, settled: Result<Settled, Error>) {
+    fn finish_check(&mut self, key: DueKey, settled: Result<Settled, CheckError>) {
         self.scheduler.finish();
         match settled {
             Ok(Settled::Written {
@@ -296,19 +296,21 @@ impl<'a> Sweep<'a> {
             Ok(Settled::Superseded(winner)) if is_due(&winner, self.context.app.clock.now()) => {
                 self.pass.write_conflicts += 1;
             }
-            Ok(Settled::Superseded(_)) | Err(Error::Store(store::Error::NotFound)) => self.superseded += 1,
-            Err(Error::Busy(_)) => self.pass.skipped += 1,
+            Ok(Settled::Superseded(_)) | Err(CheckError::Store(store::Error::NotFound)) => {
+                self.superseded += 1
+            }
+            Err(CheckError::Busy(_)) => self.pass.skipped += 1,
             // The holder's record, for example. It would fail every sweep.
-            Err(Error::Store(error @ store::Error::Unreadable(_))) => {
+            Err(CheckError::Store(error @ store::Error::Unreadable(_))) => {
                 tracing::error!(%key, %error, "record of a check cannot be parsed; the check is put off for 24 h");
                 self.put_off(key);
             }
             // A bug or a missing permission, which other checks meet too.
-            Err(Error::Store(error @ store::Error::Internal(_))) => {
+            Err(CheckError::Store(error @ store::Error::Internal(_))) => {
                 tracing::error!(%key, %error, "check cannot be written; it stays due");
                 self.pass.write_conflicts += 1;
             }
-            Err(Error::Store(error)) => {
+            Err(CheckError::Store(error)) => {
                 tracing::warn!(%key, %error, "check cannot be written; it stays due");
                 self.pass.write_conflicts += 1;
             }

@@ -18,7 +18,7 @@ use shared::{
     random,
     store::{self, Author, Change, Checked, DomainRecord, Retry},
 };
-use thiserror::Error as ThisError;
+use thiserror::Error;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout_at,
@@ -103,13 +103,13 @@ pub enum Settled {
 
 /// This check waited 2 s for other checks of the session: for their queries to the same servers, or for a delegation or an
 /// address that they look up. Nothing was concluded; the check can start again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("other checks keep the name servers busy")]
 pub struct Busy;
 
 /// Why a check could not be settled.
-#[derive(Debug, ThisError)]
-pub enum Error {
+#[derive(Debug, Error)]
+pub enum CheckError {
     /// The check of the domain or of its holder was given up.
     #[error(transparent)]
     Busy(#[from] Busy),
@@ -226,7 +226,7 @@ impl<'a> Checker<'a> {
     /// system more than twice.
     ///
     /// # Errors
-    /// [`Error::Busy`]. [`store::Error::NotFound`]: the domain was deleted. [`store::Error::Conflict`] and
+    /// [`CheckError::Busy`]. [`store::Error::NotFound`]: the domain was deleted. [`store::Error::Conflict`] and
     /// [`store::Error::Unavailable`]: no attempt succeeded, and nothing was written. [`store::Error::Unanswered`]: it may have
     /// been written.
     pub async fn settle(
@@ -235,7 +235,7 @@ impl<'a> Checker<'a> {
         author: Author<'_>,
         deadline: Instant,
         turns: &Turns,
-    ) -> Result<Settled, Error> {
+    ) -> Result<Settled, CheckError> {
         let store = &self.app.store;
         if let Some(token) = &observed.evidence.other_token {
             let agency = &observed.domain().agency_id;
@@ -370,7 +370,7 @@ impl<'a> Checker<'a> {
         &self,
         observed: &Observed,
         last: Option<ObservedHolder>,
-    ) -> Result<Option<ObservedHolder>, Error> {
+    ) -> Result<Option<ObservedHolder>, CheckError> {
         let (domain, proof) = (observed.domain(), observed.evidence.proof());
         if !proof.is_given() || domain.status.serves() {
             return Ok(None);

@@ -14,14 +14,14 @@ const TRANSACTION_MS: std::ops::RangeInclusive<u64> = 8..=20;
 const SECONDS: u32 = 5;
 
 /// What creations at a constant rate got.
-struct Measured {
+struct CreationRate {
     p50: Duration,
     p99: Duration,
     refused: usize,
 }
 
 /// Creates clients at this rate, each for the next of these agencies, whether or not the earlier ones have been answered.
-async fn create(users: &[User<'_>], per_second: u32) -> Measured {
+async fn create(users: &[User<'_>], per_second: u32) -> CreationRate {
     let start = Instant::now();
     let creations = (0..per_second * SECONDS).map(async |n| {
         let at = start + Duration::from_secs(1) * n / per_second;
@@ -37,7 +37,7 @@ async fn create(users: &[User<'_>], per_second: u32) -> Measured {
         assert!(matches!(status.as_u16(), 201 | 503), "{status}");
     }
     let refused = |(_, status): &&(_, StatusCode)| *status == StatusCode::SERVICE_UNAVAILABLE;
-    Measured {
+    CreationRate {
         p50: times[times.len() / 2],
         p99: times[times.len() * 99 / 100],
         refused: answers.iter().filter(refused).count(),

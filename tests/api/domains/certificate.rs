@@ -10,7 +10,7 @@ use tokio::{sync::Notify, task::yield_now};
 use super::system;
 use crate::harness::{
     Api, DAY, MINUTE, START, cname,
-    edge::{Authority, NO_CERTIFICATE, PROTOCOL_VERSION, Presented, TlsEdge, self_signed},
+    edge::{Authority, HandshakeResponse, NO_CERTIFICATE, PROTOCOL_VERSION, TlsEdge, self_signed},
     txt,
 };
 
@@ -35,7 +35,7 @@ fn serve(api: &Api, records: &[String]) {
 }
 
 /// A system, its edge and authority, and a verified domain.
-async fn verified(presented: Presented, authority: &Authority) -> (Api, TlsEdge, Value) {
+async fn verified(presented: HandshakeResponse, authority: &Authority) -> (Api, TlsEdge, Value) {
     let edge = TlsEdge::start(presented).await;
     let api = Api::build(behind(&edge, authority)).await;
     let domain = api.agency("org_acme").await.custom_domain(NAME).await;
@@ -79,7 +79,7 @@ async fn an_edge_without_a_certificate_for_the_name_has_24_hours_to_obtain_one()
     let authority = Authority::new(None);
     let other = authority.certificate("other.test", VALID);
     let default = self_signed("edge.test", VALID);
-    let alerts = NO_CERTIFICATE.map(|alert| (Presented::Alert(alert), "no-certificate"));
+    let alerts = NO_CERTIFICATE.map(|alert| (HandshakeResponse::Alert(alert), "no-certificate"));
     let others = [(other, "wrong-name"), (default, "wrong-name")];
     for (presented, problem) in alerts.into_iter().chain(others) {
         let (api, edge, domain) = verified(presented, &authority).await;
@@ -125,7 +125,10 @@ async fn a_certificate_that_browsers_reject_is_failing_at_once() {
 #[tokio::test]
 async fn a_handshake_that_does_not_complete_says_nothing_of_the_certificate() {
     let authority = Authority::new(None);
-    for presented in [Presented::Alert(PROTOCOL_VERSION), Presented::Nothing] {
+    for presented in [
+        HandshakeResponse::Alert(PROTOCOL_VERSION),
+        HandshakeResponse::Nothing,
+    ] {
         let (api, edge, domain) = verified(presented, &authority).await;
         assert_eq!(tls(&domain), ("unknown", Some("handshake-failed")));
         assert_eq!(not_ready(&api).await, 0);
@@ -138,7 +141,7 @@ async fn a_handshake_that_does_not_complete_says_nothing_of_the_certificate() {
 #[tokio::test]
 async fn the_edge_is_asked_for_domains_that_are_served_and_reach_it() {
     let authority = Authority::new(None);
-    let edge = TlsEdge::start(Presented::Alert(NO_CERTIFICATE[0])).await;
+    let edge = TlsEdge::start(HandshakeResponse::Alert(NO_CERTIFICATE[0])).await;
     let api = Api::build(behind(&edge, &authority)).await;
     let acme = api.agency("org_acme").await;
     let domain = acme.custom_domain(NAME).await;
@@ -169,7 +172,7 @@ async fn the_edge_is_asked_for_domains_that_are_served_and_reach_it() {
 #[tokio::test]
 async fn a_domain_that_ends_is_not_counted() {
     let authority = Authority::new(None);
-    let none = || Presented::Alert(NO_CERTIFICATE[0]);
+    let none = || HandshakeResponse::Alert(NO_CERTIFICATE[0]);
     let (api, _edge, domain) = verified(none(), &authority).await;
     assert_eq!(not_ready(&api).await, 1);
     api.owner_of(&domain).remove(&domain).await;
@@ -189,7 +192,7 @@ async fn a_domain_that_ends_is_not_counted() {
 #[tokio::test]
 async fn a_sweep_asks_the_edge_too() {
     let authority = Authority::new(None);
-    let (api, edge, domain) = verified(Presented::Alert(NO_CERTIFICATE[0]), &authority).await;
+    let (api, edge, domain) = verified(HandshakeResponse::Alert(NO_CERTIFICATE[0]), &authority).await;
     edge.take_asked();
     edge.present(authority.certificate(NAME, VALID));
     let seen = api.sweep_when_due(&domain).await;
@@ -213,7 +216,7 @@ async fn an_apex_is_asked_for_at_the_configured_addresses() {
 async fn a_host_is_served_before_its_first_handshake() {
     let authority = Authority::new(None);
     let end = Arc::new(Notify::new());
-    let edge = TlsEdge::start(Presented::NothingUntil(Arc::clone(&end))).await;
+    let edge = TlsEdge::start(HandshakeResponse::NothingUntil(Arc::clone(&end))).await;
     let api = Api::build(behind(&edge, &authority)).await;
     let domain = api.agency("org_acme").await.custom_domain(NAME).await;
     serve(&api, &[cname(&domain)]);
@@ -233,7 +236,7 @@ async fn a_host_is_served_before_its_first_handshake() {
 #[tokio::test]
 async fn the_count_is_exact_with_checks_at_once() {
     let authority = Authority::new(None);
-    let edge = TlsEdge::start(Presented::Alert(NO_CERTIFICATE[0])).await;
+    let edge = TlsEdge::start(HandshakeResponse::Alert(NO_CERTIFICATE[0])).await;
     let api = Api::build(behind(&edge, &authority)).await;
     let acme = api.agency("org_acme").await;
     let mut domains = Vec::new();
@@ -246,7 +249,7 @@ async fn the_count_is_exact_with_checks_at_once() {
     join!(api.reverify(), api.reverify());
     assert_eq!(not_ready(&api).await, 6);
 
-    edge.present(Presented::Nothing);
+    edge.present(HandshakeResponse::Nothing);
     api.advance(DAY + DAY);
     let acme = api.user("org_acme", "owner");
     let verify = join_all(domains[..3].iter().map(|domain| acme.verify(domain)));

@@ -9,7 +9,7 @@ use local::system::System;
 use serde_json::{Value, json};
 use shared::{store::keys, telemetry};
 
-use super::permissions::Function;
+use super::permissions::FunctionPermissions;
 use crate::harness::{
     NO_DOMAIN,
     logs::Lines,
@@ -157,12 +157,12 @@ async fn emitted(template: &Value) -> BTreeMap<String, BTreeSet<String>> {
             "reverify" => drop(system.reverify().await),
             "hosts" => {} // Its alarms use Lambda's own metrics.
             "domains" => {
-                let function = Function::new(&system, name);
+                let function = FunctionPermissions::new(&system, name);
                 function.get("org_a", "/").await;
                 let verify = format!("/agency/portal-domains/{NO_DOMAIN}/verify");
                 function.post("org_a", &verify, json!({})).await;
             }
-            _ => drop(Function::new(&system, name).get("org_a", "/").await),
+            _ => drop(FunctionPermissions::new(&system, name).get("org_a", "/").await),
         }
         let lines = lines.end();
         let metrics = lines.iter().flat_map(|line| {

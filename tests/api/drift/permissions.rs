@@ -76,13 +76,13 @@ fn allowed(template: &Value) -> BTreeMap<String, BTreeSet<Permission>> {
 }
 
 /// One function of a system, called by users.
-pub struct Function<'a> {
+pub struct FunctionPermissions<'a> {
     system: &'a System,
     router: Router,
     name: &'a str,
 }
 
-impl<'a> Function<'a> {
+impl<'a> FunctionPermissions<'a> {
     pub fn new(system: &'a System, name: &'a str) -> Self {
         let edge = service(events::router(&system.app, name).into(), system.app.clone());
         Self {
@@ -152,7 +152,7 @@ impl PermissionRecorder {
     async fn explore(&mut self) {
         let builder = System::builder().at(START).counted();
         let system = builder.set("MAX_DOMAINS", "4").start().await;
-        let function = |name| Function::new(&system, name);
+        let function = |name| FunctionPermissions::new(&system, name);
         let (agency, branding, clients) = (function("agency"), function("branding"), function("clients"));
         let (portal, domains) = (function("portal"), function("domains"));
         for org in ["org_a", "org_a", "org_b"] {
@@ -234,7 +234,7 @@ impl PermissionRecorder {
     }
 
     /// A name that is proven, kept from another agency, moved, lost and deleted; a label that is taken.
-    async fn domains(&mut self, system: &System, domains: &Function<'_>) {
+    async fn domains(&mut self, system: &System, domains: &FunctionPermissions<'_>) {
         let path = "/agency/portal-domains";
         let custom = json!({"customDomain": "portal.acme.test"});
         let mut held = Vec::new();
@@ -406,7 +406,7 @@ impl PermissionRecorder {
             ];
             let mut ids = BTreeMap::new();
             for (name, method, path, body) in writes {
-                let function = Function::new(&system, name);
+                let function = FunctionPermissions::new(&system, name);
                 let path = path.replace("{}", ids.get(name).map_or("", String::as_str));
                 system.inject(fault().when(|action, _| action.ends_with("Items") || action == "PutItem"));
                 let (status, answer) = function.call("org_a", method, &path, body, &[]).await;

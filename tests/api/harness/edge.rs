@@ -31,7 +31,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// What the edge presents.
 #[derive(Clone)]
-pub enum Presented {
+pub enum HandshakeResponse {
     Certificate(Arc<ServerConfig>),
     /// A fatal alert (RFC 8446, section 6).
     Alert(u8),
@@ -44,7 +44,7 @@ pub enum Presented {
 /// Dropping it stops it.
 pub struct TlsEdge {
     pub address: SocketAddr,
-    presented: Arc<Mutex<Presented>>,
+    presented: Arc<Mutex<HandshakeResponse>>,
     asked: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
@@ -69,7 +69,7 @@ impl Authority {
     }
 
     /// A certificate of this name for this time, in seconds since 1970.
-    pub fn certificate(&self, name: &str, (from, to): (i64, i64)) -> Presented {
+    pub fn certificate(&self, name: &str, (from, to): (i64, i64)) -> HandshakeResponse {
         let key = KeyPair::generate().unwrap();
         let certificate = params(name, (from, to)).signed_by(&key, &self.0).unwrap();
         present(certificate.der().clone(), &key)
@@ -77,7 +77,7 @@ impl Authority {
 }
 
 /// A certificate that is its own issuer.
-pub fn self_signed(name: &str, valid: (i64, i64)) -> Presented {
+pub fn self_signed(name: &str, valid: (i64, i64)) -> HandshakeResponse {
     let key = KeyPair::generate().unwrap();
     let certificate = params(name, valid).self_signed(&key).unwrap();
     present(certificate.der().clone(), &key)
@@ -90,7 +90,7 @@ fn params(name: &str, (from, to): (i64, i64)) -> CertificateParams {
     params
 }
 
-fn present(certificate: CertificateDer<'static>, key: &KeyPair) -> Presented {
+fn present(certificate: CertificateDer<'static>, key: &KeyPair) -> HandshakeResponse {
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let config = ServerConfig::builder_with_provider(Arc::new(provider))
@@ -99,12 +99,12 @@ fn present(certificate: CertificateDer<'static>, key: &KeyPair) -> Presented {
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
-    Presented::Certificate(Arc::new(config))
+    HandshakeResponse::Certificate(Arc::new(config))
 }
 
 impl TlsEdge {
     /// On a free port of this machine.
-    pub async fn start(presented: Presented) -> Self {
+    pub async fn start(presented: HandshakeResponse) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let presented = Arc::new(Mutex::new(presented));
@@ -118,7 +118,7 @@ impl TlsEdge {
         }
     }
 
-    pub fn present(&self, presented: Presented) {
+    pub fn present(&self, presented: HandshakeResponse) {
         *self.presented.lock().unwrap_or_else(PoisonError::into_inner) = presented;
     }
 
@@ -134,14 +134,18 @@ impl Drop for TlsEdge {
     }
 }
 
-async fn accept(listener: TcpListener, presented: Arc<Mutex<Presented>>, asked: Arc<Mutex<Vec<String>>>) {
+async fn accept(
+    listener: TcpListener,
+    presented: Arc<Mutex<HandshakeResponse>>,
+    asked: Arc<Mutex<Vec<String>>>,
+) {
     while let Ok((stream, _)) = listener.accept().await {
         let presented = presented.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tokio::spawn(serve(stream, presented, Arc::clone(&asked)));
     }
 }
 
-async fn serve(stream: TcpStream, presented: Presented, asked: Arc<Mutex<Vec<String>>>) {
+async fn serve(stream: TcpStream, presented: HandshakeResponse, asked: Arc<Mutex<Vec<String>>>) {
     let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
     let Ok(start) = (&mut acceptor).await else {
         return;
@@ -149,13 +153,13 @@ async fn serve(stream: TcpStream, presented: Presented, asked: Arc<Mutex<Vec<Str
     let name = start.client_hello().server_name().unwrap_or_default().to_owned();
     asked.lock().unwrap_or_else(PoisonError::into_inner).push(name);
     match presented {
-        Presented::Certificate(config) => _ = start.into_stream(config).await,
-        Presented::Alert(alert) => {
+        HandshakeResponse::Certificate(config) => _ = start.into_stream(config).await,
+        HandshakeResponse::Alert(alert) => {
             let mut stream = start.io;
             // A record of type alert, TLS 1.2, two bytes: fatal, and the alert.
             _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await;
         }
-        Presented::Nothing => {}
-        Presented::NothingUntil(end) => end.notified().await,
+        HandshakeResponse::Nothing => {}
+        HandshakeResponse::NothingUntil(end) => end.notified().await,
     }
 }

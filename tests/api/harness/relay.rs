@@ -16,10 +16,10 @@ use super::{Api, START};
 /// The resolver and the name servers of a system.
 pub struct DnsRelay {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<RelayState>,
 }
 
-struct State {
+struct RelayState {
     /// A response code, 0 to forward queries, or [`SILENT`].
     code: AtomicU8,
     upstream: OnceLock<SocketAddr>,
@@ -39,7 +39,7 @@ impl DnsRelay {
     pub async fn start() -> Self {
         let socket = Arc::new(UdpSocket::bind(ANY_PORT).await.unwrap());
         let address = socket.local_addr().unwrap();
-        let state = Arc::new(State {
+        let state = Arc::new(RelayState {
             code: AtomicU8::new(0),
             upstream: OnceLock::new(),
             received: Semaphore::new(0),
@@ -108,7 +108,7 @@ impl DnsRelay {
     }
 }
 
-impl State {
+impl RelayState {
     async fn answer(&self, mut query: Vec<u8>) -> Option<Vec<u8>> {
         match self.code.load(Ordering::SeqCst) {
             0 => {

@@ -27,7 +27,7 @@ mod table;
 
 use function::Measured;
 use internet::{Batch, Internet, SHARED};
-use table::Table;
+use table::DueTable;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -70,7 +70,7 @@ async fn benchmark() -> Result<()> {
     let directory = env::temp_dir().join(format!("bench-{}", std::process::id()));
     let internet = Internet::start(directory, &names)?;
     variables.extend(internet.variables());
-    let table = Table::start(&variables).await?;
+    let table = DueTable::start(&variables).await?;
     variables.extend(table.variables());
     let mut failures = sweeps(&internet, &table, &variables).await?;
     drop(table);
@@ -100,7 +100,7 @@ fn variables() -> BTreeMap<&'static str, String> {
 /// Measures the sweeps. Returns each limit that one of them exceeded.
 async fn sweeps(
     internet: &Internet,
-    table: &Table,
+    table: &DueTable,
     variables: &BTreeMap<&'static str, String>,
 ) -> Result<Vec<String>> {
     println!(

@@ -28,13 +28,13 @@ pub const NAME: &str = "agency";
 const BATCH: usize = 25;
 
 /// A running `cargo local`. Dropping it stops the process.
-pub struct Table {
+pub struct DueTable {
     server: Child,
     endpoint: String,
     client: Client,
 }
 
-impl Table {
+impl DueTable {
     /// Starts it with an empty table.
     pub async fn start(variables: &BTreeMap<&'static str, String>) -> Result<Self> {
         let any = "127.0.0.1:0";
@@ -127,7 +127,7 @@ impl Table {
     }
 }
 
-impl Drop for Table {
+impl Drop for DueTable {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{http::HttpResponse, operations::Operation};
+use crate::{http::HttpResponse, operations::TrialOperation};
 
 /// One request of a client.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// The `sub` of its token, which its audit entry has.
     pub actor: String,
-    pub operation: Operation,
+    pub operation: TrialOperation,
     /// When it was sent, in ticks of the trial's logical clock.
     pub start: u64,
     /// When its outcome was known, or the client gave up.

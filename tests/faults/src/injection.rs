@@ -9,7 +9,7 @@ use local::fault::{Fault, Proxy};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 /// A kind of faults.
-struct Kind {
+struct FaultKind {
     name: &'static str,
     /// Whether it is for this action.
     is_for: fn(&str) -> bool,
@@ -18,8 +18,8 @@ struct Kind {
     fault: fn(&mut SmallRng) -> Fault,
 }
 
-const fn kind(name: &'static str, per_mille: u32, fault: fn(&mut SmallRng) -> Fault) -> Kind {
-    Kind {
+const fn kind(name: &'static str, per_mille: u32, fault: fn(&mut SmallRng) -> Fault) -> FaultKind {
+    FaultKind {
         name,
         is_for: |_| true,
         per_mille,
@@ -27,13 +27,13 @@ const fn kind(name: &'static str, per_mille: u32, fault: fn(&mut SmallRng) -> Fa
     }
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [FaultKind; 12] = [
     kind("throttled", 8, |_| Fault::throttle()),
     kind("500 InternalServerError", 6, |_| Fault::internal_error()),
     kind("503 of an unlisted code", 4, |_| {
         Fault::server_error(503, "Unlisted")
     }),
-    Kind {
+    FaultKind {
         // Reads do not conflict with transactions.
         is_for: |action| {
             matches!(
@@ -48,15 +48,15 @@ const KINDS: [Kind; 12] = [
     kind("response cut", 6, |_| Fault::cut_answer()),
     kind("request delivered later", 10, |_| Fault::delay()),
     kind("no response", 1, |_| Fault::stall()),
-    Kind {
+    FaultKind {
         is_for: |action| action == "TransactWriteItems",
         ..kind("transaction delivered later", 10, |_| Fault::delay())
     },
-    Kind {
+    FaultKind {
         is_for: |action| action == "BatchGetItem",
         ..kind("keys unprocessed", 30, |_| Fault::unprocessed())
     },
-    Kind {
+    FaultKind {
         is_for: |action| action == "Query",
         ..kind("page ended early", 100, |rng| {
             Fault::end_page(rng.random_range(0..6))

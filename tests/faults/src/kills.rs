@@ -21,9 +21,9 @@ use crate::{
     environment::{self, Sweeps},
     invariants,
     load::{self, Load},
-    process::Setup,
-    report::{self, Report},
-    table::Table,
+    process::ProcessSetup,
+    report::{self, TrialReport},
+    table::TableItems,
     trial::{self, TrialEnvironment},
 };
 
@@ -111,7 +111,7 @@ async fn run_in(environment: &TrialEnvironment, args: &KillArgs, seed: u64) -> R
     };
     let duration = began.elapsed();
     drop(process);
-    let report = Report {
+    let report = TrialReport {
         history: &history,
         faults: &[("kill".to_owned(), kills)],
         findings: &findings,
@@ -128,11 +128,11 @@ async fn run_in(environment: &TrialEnvironment, args: &KillArgs, seed: u64) -> R
 }
 
 /// The table when nothing writes any more: a sweep that was in progress may still do so.
-async fn settled(client: &Client) -> Result<Table, String> {
-    let mut table = Table::read(client, TABLE).await?;
+async fn settled(client: &Client) -> Result<TableItems, String> {
+    let mut table = TableItems::read(client, TABLE).await?;
     loop {
         sleep(SETTLED).await;
-        let next = Table::read(client, TABLE).await?;
+        let next = TableItems::read(client, TABLE).await?;
         if next == table {
             return Ok(table);
         }
@@ -141,7 +141,7 @@ async fn settled(client: &Client) -> Result<Table, String> {
 }
 
 /// Kills the first start at moments that are spread over the creation of the table. Each file must work afterwards.
-async fn first_starts(setup: &Setup, kills: u64, addresses: [SocketAddr; 2]) -> Result<(), String> {
+async fn first_starts(setup: &ProcessSetup, kills: u64, addresses: [SocketAddr; 2]) -> Result<(), String> {
     let began = Instant::now();
     let mut interrupted = 0;
     for kill in 0..kills {
@@ -164,7 +164,7 @@ async fn first_starts(setup: &Setup, kills: u64, addresses: [SocketAddr; 2]) -> 
         let load = Load::new(kill, vec![addresses[0]], 0);
         load.prepare().await?;
         let client = dynamodb::client(&format!("http://{dynamodb}"), REGION);
-        let table = Table::read(&client, TABLE).await?;
+        let table = TableItems::read(&client, TABLE).await?;
         let findings = invariants::check(&table, &load.history());
         process.kill().await?;
         if let Some(violation) = findings.violations.first() {

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use crate::{
     history::Attempt,
     http::{self, HttpRequest, HttpResponse},
-    operations::{self, AGENCIES, Known, Operation},
+    operations::{self, AGENCIES, Known, TrialOperation},
 };
 
 /// How long a client waits for the response to a request: the API's own limit of 14 s, and 4 s for a busy machine.
@@ -107,7 +107,7 @@ impl Load {
 
     async fn until_acknowledged(
         &self,
-        operation: &Operation,
+        operation: &TrialOperation,
         number: usize,
         rng: &mut SmallRng,
     ) -> Result<(), String> {
@@ -154,7 +154,7 @@ impl Load {
     /// Sends an operation once.
     async fn attempt(
         &self,
-        operation: &Operation,
+        operation: &TrialOperation,
         actor: String,
         rng: &mut SmallRng,
     ) -> Option<HttpResponse> {
@@ -184,7 +184,7 @@ impl Load {
     async fn send(
         &self,
         address: SocketAddr,
-        operation: &Operation,
+        operation: &TrialOperation,
         actor: &str,
         patience: Duration,
     ) -> Option<HttpResponse> {
@@ -218,7 +218,7 @@ impl Load {
     }
 
     /// Remembers what the response tells, for later operations.
-    fn learn(&self, operation: &Operation, response: &HttpResponse) {
+    fn learn(&self, operation: &TrialOperation, response: &HttpResponse) {
         if response.status >= 300 {
             return;
         }

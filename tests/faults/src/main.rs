@@ -32,15 +32,15 @@ is similar, not equal.";
 /// Sends concurrent operations while DynamoDB fails, and checks the table
 #[derive(Parser)]
 #[command(bin_name = ".ci/faults", after_help = SEED, args_conflicts_with_subcommands = true)]
-struct Cli {
+struct TrialCli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<TrialCommand>,
     #[command(flatten)]
     trial: trial::TrialArgs,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum TrialCommand {
     /// Kills `cargo local --data FILE` under load and during its first start
     #[command(after_help = SEED)]
     Kills(kills::KillArgs),
@@ -48,9 +48,9 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = TrialCli::parse();
     let result = match cli.command {
-        Some(Command::Kills(args)) => kills::run(args).await,
+        Some(TrialCommand::Kills(args)) => kills::run(args).await,
         None => trial::run(cli.trial).await,
     };
     match result {

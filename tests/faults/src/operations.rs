@@ -54,7 +54,7 @@ const FEATURES: [&str; 5] = [
 
 /// One operation of the trial, as a client sends it the first time.
 #[derive(Clone, Debug)]
-pub struct Operation {
+pub struct TrialOperation {
     /// Its id in `openapi.json`.
     pub id: &'static str,
     /// The index in [`AGENCIES`].
@@ -65,7 +65,7 @@ pub struct Operation {
     pub request: HttpRequest,
 }
 
-impl Operation {
+impl TrialOperation {
     pub fn reads(&self) -> bool {
         self.request.method == "GET"
     }
@@ -101,7 +101,7 @@ pub struct KnownAgency {
 }
 
 /// Chooses the operation with this number.
-pub fn choose(number: usize, rng: &mut SmallRng, known: &Known) -> Operation {
+pub fn choose(number: usize, rng: &mut SmallRng, known: &Known) -> TrialOperation {
     let total: u32 = OPERATIONS.iter().map(|(_, weight)| weight).sum();
     let mut left = rng.random_range(0..total);
     let mut id = OPERATIONS[0].0;
@@ -117,7 +117,13 @@ pub fn choose(number: usize, rng: &mut SmallRng, known: &Known) -> Operation {
 }
 
 /// An operation of this agency with random contents. What `number` is in is in no other operation.
-pub fn make(id: &'static str, agency: usize, number: usize, rng: &mut SmallRng, known: &Known) -> Operation {
+pub fn make(
+    id: &'static str,
+    agency: usize,
+    number: usize,
+    rng: &mut SmallRng,
+    known: &Known,
+) -> TrialOperation {
     let own = &known.agencies[agency];
     // Some requests name a resource of another agency.
     let named = match rng.random_bool(0.02) {
@@ -181,7 +187,7 @@ pub fn make(id: &'static str, agency: usize, number: usize, rng: &mut SmallRng, 
     if method == "PUT" && rng.random_bool(0.2) {
         headers.extend(own.tags.get(&path).map(|tag| ("if-match", tag.clone())));
     }
-    Operation {
+    TrialOperation {
         id,
         agency,
         target: target.to_owned(),
@@ -300,7 +306,7 @@ fn domain_update(own: &KnownAgency, rng: &mut SmallRng) -> Value {
 }
 
 /// The properties of a body that set a value of the resource each, with the stored value.
-pub fn settings(operation: &Operation) -> Map<String, Value> {
+pub fn settings(operation: &TrialOperation) -> Map<String, Value> {
     let mut set = Map::new();
     let body = operation.request.body.as_ref().and_then(Value::as_object);
     for (name, value) in body.into_iter().flatten() {

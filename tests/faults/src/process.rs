@@ -22,7 +22,7 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 
 /// Where the processes find what they need.
 #[derive(Clone)]
-pub struct Setup {
+pub struct ProcessSetup {
     /// The DNS server that is the resolver and all authoritative servers.
     pub dns: SocketAddr,
     /// The edge that the certificates are requested from.
@@ -38,7 +38,7 @@ pub struct Process {
     pub address: SocketAddr,
 }
 
-impl Setup {
+impl ProcessSetup {
     /// The command with these options, whose log is appended to the file `<name>.log`.
     ///
     /// # Errors

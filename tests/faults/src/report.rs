@@ -17,7 +17,7 @@ use crate::{
 /// How many failures are printed.
 const SHOWN: usize = 20;
 
-pub struct Report<'a> {
+pub struct TrialReport<'a> {
     pub history: &'a [Attempt],
     /// The number of faults of each kind.
     pub faults: &'a [(String, usize)],
@@ -40,7 +40,7 @@ fn outcome(attempt: &Attempt) -> String {
     }
 }
 
-impl Report<'_> {
+impl TrialReport<'_> {
     /// The attempts without a response whose clients waited for one as long as the API may take.
     pub fn unanswered(&self) -> Vec<String> {
         let describe = |attempt: &Attempt| {
@@ -76,7 +76,7 @@ impl Report<'_> {
     }
 }
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for TrialReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut operations = BTreeMap::<&str, BTreeMap<String, usize>>::new();
         let mut actors = BTreeSet::new();
@@ -172,7 +172,7 @@ mod tests {
     fn a_report_lists_missing_responses_and_what_did_not_occur() {
         let [short, long] = [Duration::from_millis(5), load::PATIENCE];
         let history = [attempt(true, short), attempt(false, short), attempt(false, long)];
-        let report = Report {
+        let report = TrialReport {
             history: &history,
             faults: &[("throttled".to_owned(), 1), ("conflict".to_owned(), 0)],
             findings: &Findings::default(),

@@ -10,7 +10,7 @@ pub type Key = (String, String);
 
 /// The table and its indexes.
 #[derive(Clone, Default, PartialEq)]
-pub struct Table {
+pub struct TableItems {
     pub items: BTreeMap<Key, Value>,
     /// The keys in the index of due domains.
     pub due: Vec<Value>,
@@ -18,7 +18,7 @@ pub struct Table {
     pub hosts: Vec<Value>,
 }
 
-impl Table {
+impl TableItems {
     /// Reads everything.
     ///
     /// # Errors

@@ -20,9 +20,9 @@ use crate::{
     environment::{self, Sweeps},
     injection, invariants,
     load::{self, Load},
-    process::{self, Process, Setup},
-    report::{self, Report},
-    table::Table,
+    process::{self, Process, ProcessSetup},
+    report::{self, TrialReport},
+    table::TableItems,
 };
 
 /// The duration of a transaction in DynamoDB, in milliseconds.
@@ -55,7 +55,7 @@ pub struct TrialArgs {
 /// The servers beside the database, and the directory.
 pub struct TrialEnvironment {
     pub dns: DnsServer,
-    pub setup: Setup,
+    pub setup: ProcessSetup,
 }
 
 impl TrialEnvironment {
@@ -71,7 +71,7 @@ impl TrialEnvironment {
         let dns_address = dns.address();
         Ok(Self {
             dns,
-            setup: Setup {
+            setup: ProcessSetup {
                 dns: dns_address,
                 edge,
                 folder,
@@ -164,7 +164,7 @@ async fn run_in(environment: &TrialEnvironment, args: &TrialArgs, seed: u64) -> 
     late += deliver_delayed(&proxy).await?;
     processes.iter_mut().try_for_each(Process::check_running)?;
     let client = dynamodb::client(&format!("http://{upstream}"), REGION);
-    let table = Table::read(&client, TABLE).await?;
+    let table = TableItems::read(&client, TABLE).await?;
     let history = load.history();
     let findings = invariants::check(&table, &history);
     let mut faults: Vec<_> = faults
@@ -176,7 +176,7 @@ async fn run_in(environment: &TrialEnvironment, args: &TrialArgs, seed: u64) -> 
         "conflict of overlapping transactions".to_owned(),
         proxy.conflicts(),
     ));
-    let report = Report {
+    let report = TrialReport {
         history: &history,
         faults: &faults,
         findings: &findings,

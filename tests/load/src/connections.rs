@@ -16,7 +16,7 @@ use tokio::{
     time::{interval, sleep, timeout},
 };
 
-use crate::process::Server;
+use crate::process::ServerProcess;
 
 const IDLE: usize = 500;
 /// Half of them are slow in the header, the others in the body.
@@ -32,12 +32,12 @@ const OPENING: Duration = Duration::from_secs(10);
 /// Open connections. When the server closes one, its client opens another one. A client stops at its first error. Dropping this
 /// closes all of them.
 pub struct Connections {
-    outcomes: Rc<RefCell<BTreeMap<Kind, Outcomes>>>,
+    outcomes: Rc<RefCell<BTreeMap<ConnectionKind, Outcomes>>>,
     _clients: JoinSet<()>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum ConnectionKind {
     Idle,
     SlowHeader,
     SlowBody,
@@ -51,13 +51,13 @@ struct Outcomes {
 }
 
 impl Connections {
-    pub fn open(api: &Server) -> Self {
+    pub fn open(api: &ServerProcess) -> Self {
         let outcomes = Rc::default();
         let mut clients = JoinSet::new();
         for (kind, count) in [
-            (Kind::Idle, IDLE),
-            (Kind::SlowHeader, SLOW / 2),
-            (Kind::SlowBody, SLOW / 2),
+            (ConnectionKind::Idle, IDLE),
+            (ConnectionKind::SlowHeader, SLOW / 2),
+            (ConnectionKind::SlowBody, SLOW / 2),
         ] {
             for number in 0..count {
                 let (address, outcomes) = (api.api.clone(), Rc::clone(&outcomes));
@@ -76,7 +76,7 @@ impl Connections {
     /// What the server did with them, one kind a line.
     pub fn outcomes(&self) -> String {
         let outcomes = self.outcomes.borrow();
-        let line = |(kind, outcomes): (&Kind, &Outcomes)| {
+        let line = |(kind, outcomes): (&ConnectionKind, &Outcomes)| {
             let seconds = |life: Option<&Duration>| life.copied().unwrap_or_default().as_secs_f64();
             format!(
                 "{kind}: the server ended {} connections, each after {:.1} to {:.1} s",
@@ -106,7 +106,7 @@ impl fmt::Display for Connections {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ConnectionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Idle => "Idle connections",
@@ -116,7 +116,7 @@ impl fmt::Display for Kind {
     }
 }
 
-impl Kind {
+impl ConnectionKind {
     /// What the client sends at once.
     fn head(self) -> &'static str {
         match self {
@@ -135,7 +135,11 @@ impl Kind {
     }
 }
 
-async fn repeat(kind: Kind, address: String, outcomes: Rc<RefCell<BTreeMap<Kind, Outcomes>>>) {
+async fn repeat(
+    kind: ConnectionKind,
+    address: String,
+    outcomes: Rc<RefCell<BTreeMap<ConnectionKind, Outcomes>>>,
+) {
     loop {
         let start = Instant::now();
         let ended = timeout(LIFE.end, hold(kind, &address)).await;
@@ -159,7 +163,7 @@ async fn repeat(kind: Kind, address: String, outcomes: Rc<RefCell<BTreeMap<Kind,
 }
 
 /// Holds one connection until the server closes it. Returns what the server sent.
-async fn hold(kind: Kind, address: &str) -> io::Result<String> {
+async fn hold(kind: ConnectionKind, address: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(kind.head().as_bytes()).await?;
     let (mut reader, mut writer) = stream.split();
@@ -167,7 +171,7 @@ async fn hold(kind: Kind, address: &str) -> io::Result<String> {
     let drip = async {
         let mut second = interval(Duration::from_secs(1));
         // The reader sees when the server has closed the connection.
-        while kind != Kind::Idle && writer.write_all(b"a").await.is_ok() {
+        while kind != ConnectionKind::Idle && writer.write_all(b"a").await.is_ok() {
             second.tick().await;
         }
         std::future::pending().await

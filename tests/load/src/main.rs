@@ -29,8 +29,8 @@ mod system;
 
 use connections::Connections;
 use operations::OPERATIONS;
-use process::{Cores, Server};
-use system::System;
+use process::{Cores, ServerProcess};
+use system::LoadedSystem;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -58,7 +58,7 @@ const ERRORS: usize = 10;
 /// Measures the latencies of all operations at a fixed rate
 #[derive(Parser)]
 #[command(bin_name = ".ci/load")]
-struct Options {
+struct LoadOptions {
     /// How long the run takes. Slow connections end after 30 s
     #[arg(default_value_t = DEFAULT_SECONDS, value_parser = clap::value_parser!(u64).range(45..))]
     seconds: u64,
@@ -68,7 +68,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = LoadOptions::parse();
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<()> {
+fn run(options: &LoadOptions) -> Result<()> {
     // Before the runtime starts its threads, which inherit the cores of this one.
     let cores = Cores::divide()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -87,11 +87,11 @@ fn run(options: &Options) -> Result<()> {
     LocalSet::new().block_on(&runtime, measure(options, &cores))
 }
 
-async fn measure(options: &Options, cores: &Cores) -> Result<()> {
-    let store = Server::start_store(cores)?;
-    let api = Server::start_api(cores, &store)?;
+async fn measure(options: &LoadOptions, cores: &Cores) -> Result<()> {
+    let store = ServerProcess::start_store(cores)?;
+    let api = ServerProcess::start_api(cores, &store)?;
     println!("{cores}");
-    let system = Rc::new(System::create(&api).await?);
+    let system = Rc::new(LoadedSystem::create(&api).await?);
     check(&system.take_errors())?;
     let rate = match options.rate {
         Some(rate) => rate,
@@ -151,7 +151,12 @@ fn check(failures: &[String]) -> Result<()> {
 }
 
 /// Half of the rate that saturates the API's core, or that saturates the others at the end of the run if it is lower.
-async fn probe(system: &Rc<System>, api: &Server, store: &Server, seconds: u64) -> Result<u64> {
+async fn probe(
+    system: &Rc<LoadedSystem>,
+    api: &ServerProcess,
+    store: &ServerProcess,
+    seconds: u64,
+) -> Result<u64> {
     let cpu = || Ok::<_, Box<dyn std::error::Error>>([api.cpu()?, store.cpu()? + process::own_cpu()?]);
     let before = cpu()?;
     let start = Instant::now();
@@ -192,7 +197,7 @@ async fn probe(system: &Rc<System>, api: &Server, store: &Server, seconds: u64) 
 }
 
 /// Sends the requests at their times. Returns the latencies of the expected responses in microseconds, for each operation.
-async fn send(system: Rc<System>, start: Instant, rate: u64, count: u64) -> Vec<Vec<u32>> {
+async fn send(system: Rc<LoadedSystem>, start: Instant, rate: u64, count: u64) -> Vec<Vec<u32>> {
     let at = move |number: u64| start + Duration::from_secs_f64(number as f64 / rate as f64);
     let (due, mut requests) = mpsc::unbounded_channel();
     // A thread of its own, because the runtime's timer has a resolution of a millisecond.
@@ -228,7 +233,7 @@ async fn send(system: Rc<System>, start: Instant, rate: u64, count: u64) -> Vec<
 }
 
 /// The server's resident memory in KiB, after each second.
-async fn sample_memory(server: &Server, seconds: u64) -> Result<Vec<u64>> {
+async fn sample_memory(server: &ServerProcess, seconds: u64) -> Result<Vec<u64>> {
     let mut second = interval(Duration::from_secs(1));
     second.tick().await; // The first tick is at once.
     let mut samples = Vec::new();

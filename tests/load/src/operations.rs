@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Result;
 
 /// One operation of the mix.
-pub struct Operation {
+pub struct MixOperation {
     /// The `operationId`.
     pub id: &'static str,
     /// Its requests in each round.
@@ -20,8 +20,8 @@ pub struct Operation {
     pub content: &'static str,
 }
 
-const fn operation(id: &'static str, weight: usize, status: u16, content: &'static str) -> Operation {
-    Operation {
+const fn operation(id: &'static str, weight: usize, status: u16, content: &'static str) -> MixOperation {
+    MixOperation {
         id,
         weight,
         status,
@@ -30,7 +30,7 @@ const fn operation(id: &'static str, weight: usize, status: u16, content: &'stat
 }
 
 /// All operations. Reads of a portal's page are the most frequent, as in production. Each round deletes as much as it creates.
-pub const OPERATIONS: [Operation; 36] = [
+pub const OPERATIONS: [MixOperation; 36] = [
     operation("getPortalContext", 12, 200, r#""hostname":"{host}""#),
     operation("getPublicBranding", 8, 200, r#""organizationId":"{org}""#),
     operation("getThemeCss", 8, 200, ":root {"),

@@ -60,7 +60,7 @@ impl fmt::Display for Cores {
 }
 
 /// A running `cargo local`. Dropping it stops the process.
-pub struct Server {
+pub struct ServerProcess {
     child: Child,
     /// The addresses of its API, its DynamoDB and its DNS server.
     pub api: String,
@@ -68,7 +68,7 @@ pub struct Server {
     dns: String,
 }
 
-impl Server {
+impl ServerProcess {
     /// Starts the process whose DynamoDB and DNS server the API uses.
     pub fn start_store(cores: &Cores) -> Result<Self> {
         let list = cores.0.as_ref().map(|[_, others]| others);
@@ -135,7 +135,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

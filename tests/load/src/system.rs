@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use crate::{
     Result,
     operations::{self, OPERATIONS},
-    process::{self, Server},
+    process::{self, ServerProcess},
 };
 
 /// Requests about one agency follow each other at a twentieth of the rate, so that few of them conflict.
@@ -38,17 +38,17 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 const POOL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The running system with its agencies, and an HTTP client.
-pub struct System {
+pub struct LoadedSystem {
     http: Client<HttpConnector, String>,
     origin: String,
     routes: Vec<(Method, String)>,
     round: Vec<usize>,
-    agencies: Vec<Agency>,
-    state: RefCell<State>,
+    agencies: Vec<LoadedAgency>,
+    state: RefCell<LoadState>,
 }
 
 /// An agency, with what stays during the run.
-struct Agency {
+struct LoadedAgency {
     org: String,
     token: String,
     /// A client, and a subdomain with the host that redirects to it.
@@ -61,7 +61,7 @@ struct Agency {
 }
 
 #[derive(Default)]
-struct State {
+struct LoadState {
     /// Requests sent.
     count: usize,
     /// Requests sent, for each operation.
@@ -84,7 +84,7 @@ struct Resource {
 }
 
 /// A request that is ready to be sent.
-pub struct Request {
+pub struct MixRequest {
     operation: usize,
     agency: usize,
     /// The number of the operation's request.
@@ -95,9 +95,9 @@ pub struct Request {
     lacks_resource: bool,
 }
 
-impl System {
+impl LoadedSystem {
     /// Creates the agencies and what the first requests take.
-    pub async fn create(api: &Server) -> Result<Self> {
+    pub async fn create(api: &ServerProcess) -> Result<Self> {
         let mut http = Client::builder(TokioExecutor::new());
         http.pool_timer(TokioTimer::new()).pool_idle_timeout(POOL_TIMEOUT);
         http.retry_canceled_requests(false); // A request that is lost is an error.
@@ -119,7 +119,7 @@ impl System {
         Ok(system)
     }
 
-    async fn create_agency(&self, number: usize) -> Result<Agency> {
+    async fn create_agency(&self, number: usize) -> Result<LoadedAgency> {
         let org = format!("org_load_{number}");
         let token = process::token(&org)?;
         let send = async |method: Method, path: &str, body: Value| -> Result<Value> {
@@ -143,7 +143,7 @@ impl System {
         let path = format!("/agency/portal-domains/{}", text(&old["id"]));
         let redirect = json!({"redirectTo": domain["id"]});
         send(Method::PATCH, &path, redirect).await?;
-        Ok(Agency {
+        Ok(LoadedAgency {
             client: text(&client["id"]),
             domain: text(&domain["id"]),
             host: text(&domain["hostname"]),
@@ -179,7 +179,7 @@ impl System {
     }
 
     /// The next request of the mix.
-    pub fn next(&self) -> Request {
+    pub fn next(&self) -> MixRequest {
         let mut state = self.state.borrow_mut();
         let operation = self.round[state.count % self.round.len()];
         state.count += 1;
@@ -187,7 +187,7 @@ impl System {
         self.prepare(operation)
     }
 
-    fn prepare(&self, operation: usize) -> Request {
+    fn prepare(&self, operation: usize) -> MixRequest {
         let mut state = self.state.borrow_mut();
         let count = state.counts.entry(operation).or_default();
         let number = *count;
@@ -204,7 +204,7 @@ impl System {
         let taken = queue.map(VecDeque::pop_front);
         let lacks_resource = matches!(taken, Some(None));
         let resource = taken.flatten();
-        Request {
+        MixRequest {
             operation,
             agency: resource
                 .as_ref()
@@ -260,14 +260,14 @@ impl System {
     }
 }
 
-impl Request {
+impl MixRequest {
     /// Its place in [`OPERATIONS`].
     pub fn operation(&self) -> usize {
         self.operation
     }
 
     /// Returns whether the response is the expected one.
-    pub async fn send(self, system: &System) -> bool {
+    pub async fn send(self, system: &LoadedSystem) -> bool {
         let operation = &OPERATIONS[self.operation];
         let agency = &system.agencies[self.agency];
         let (method, template) = &system.routes[self.operation];
@@ -307,7 +307,7 @@ impl Request {
     }
 
     /// Sets the variables of a path or of the expected content.
-    fn fill(&self, template: &str, agency: &Agency) -> String {
+    fn fill(&self, template: &str, agency: &LoadedAgency) -> String {
         let own = self.resource.as_ref();
         let id = |kept| own.map_or(kept, |resource| &resource.id);
         template
@@ -320,7 +320,7 @@ impl Request {
     }
 
     /// The path and the body.
-    fn target(&self, id: &str, agency: &Agency, template: &str) -> (String, Option<Value>) {
+    fn target(&self, id: &str, agency: &LoadedAgency, template: &str) -> (String, Option<Value>) {
         let number = self.number;
         let mut path = self.fill(template, agency);
         match id {
@@ -355,7 +355,7 @@ impl Request {
     }
 
     /// Puts what the response names into the queue of the operation that takes it.
-    fn keep(self, id: &str, response: &[u8], state: &mut State) {
+    fn keep(self, id: &str, response: &[u8], state: &mut LoadState) {
         let agency = self.agency;
         let json = || serde_json::from_slice::<Value>(response).unwrap_or_default();
         let created = || Resource {

@@ -40,12 +40,12 @@ struct Address {
 #[derive(Debug)]
 struct Waiter {
     servers: ServerSet,
-    turn: oneshot::Sender<Permit>,
+    turn: oneshot::Sender<ServerPermit>,
 }
 
 /// Returned to its address when dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(super) struct ServerPermit {
     limit: AddressLimit,
     address: IpAddr,
     unknown: bool,
@@ -54,7 +54,7 @@ pub(super) struct Permit {
 impl AddressLimit {
     /// Waits for a permit. Sets that have responded go first. Of the others one is chosen at random, so that no number of
     /// older checks keeps a set from its first response.
-    pub(super) async fn acquire(&self, address: IpAddr, servers: &ServerSet) -> Option<Permit> {
+    pub(super) async fn acquire(&self, address: IpAddr, servers: &ServerSet) -> Option<ServerPermit> {
         let (turn, permit) = oneshot::channel();
         let waiter = Waiter {
             servers: Arc::clone(servers),
@@ -80,7 +80,7 @@ impl AddressLimit {
             let next = lock(&self.0).next(address);
             let Some((waiter, unknown)) = next else { return };
             // If the waiter is gone, the permit is dropped here, outside the lock.
-            drop(waiter.turn.send(Permit {
+            drop(waiter.turn.send(ServerPermit {
                 limit: self.clone(),
                 address,
                 unknown,
@@ -116,7 +116,7 @@ impl State {
     }
 }
 
-impl Drop for Permit {
+impl Drop for ServerPermit {
     fn drop(&mut self) {
         if let Some(entry) = lock(&self.limit.0).addresses.get_mut(&self.address) {
             entry.permits -= 1;
@@ -142,7 +142,7 @@ mod tests {
         [Name::from_ascii(name).unwrap()].into()
     }
 
-    async fn acquire(limit: &AddressLimit, servers: &ServerSet) -> Option<Permit> {
+    async fn acquire(limit: &AddressLimit, servers: &ServerSet) -> Option<ServerPermit> {
         let wait = Duration::from_secs(60);
         timeout(wait, limit.acquire(ADDRESS, servers))
             .await

@@ -119,7 +119,7 @@ pub(crate) struct Traffic {
 
 /// The addresses of the operator's edge.
 #[derive(Debug, Clone)]
-pub(super) struct Edge {
+pub(super) struct EdgeAddresses {
     addresses: Vec<IpAddr>,
     /// Whether there are no others: two lookups found the same ones.
     is_complete: bool,
@@ -673,7 +673,7 @@ impl Gatherer<'_> {
     }
 
     /// The addresses of the domain's target. If they are complete, they are found once in a session.
-    async fn edge(&self) -> Edge {
+    async fn edge(&self) -> EdgeAddresses {
         let mut some = Vec::new();
         let find = async || {
             let target = fqdn(&self.expected.target).ok_or(Failure::Malformed)?;
@@ -689,7 +689,7 @@ impl Gatherer<'_> {
             // An edge has addresses. If DNS has none, it is its servers' fault or the operator's.
             let has_addresses = !some.is_empty() || !self.client.operator.addresses.is_empty();
             match is_known && has_addresses {
-                true => Ok(Edge {
+                true => Ok(EdgeAddresses {
                     addresses: some.clone(),
                     is_complete,
                 }),
@@ -697,7 +697,7 @@ impl Gatherer<'_> {
             }
         };
         let edge = self.client.once(&self.client.session.edge, find).await;
-        edge.unwrap_or(Edge {
+        edge.unwrap_or(EdgeAddresses {
             addresses: some,
             is_complete: false,
         })

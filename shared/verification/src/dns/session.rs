@@ -11,7 +11,7 @@ use std::{
 use hickory_proto::rr::{Name, RecordType};
 use tokio::sync::OnceCell;
 
-use super::{concurrency::AddressLimit, delegation::Delegation, evidence::Edge, wire::RateLimit};
+use super::{concurrency::AddressLimit, delegation::Delegation, evidence::EdgeAddresses, wire::RateLimit};
 use crate::limit::lock;
 
 /// Entries of each cache.
@@ -31,7 +31,7 @@ pub struct Session {
     /// The resolvers that failed, the last one at the end.
     failed_resolvers: Mutex<Vec<SocketAddr>>,
     /// The addresses of the operator's edge. All names below the target have the same ones.
-    pub(super) edge: OnceCell<Edge>,
+    pub(super) edge: OnceCell<EdgeAddresses>,
     /// Those that TLS handshakes go to.
     pub(super) edge_addresses: OnceCell<Vec<IpAddr>>,
 }

@@ -15,7 +15,7 @@ struct Claims {
     org_id: String,
 }
 
-struct App {
+struct FloorApp {
     client: Client,
     table: String,
     key: DecodingKey,
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Error> {
     let mut validation = Validation::new(Algorithm::ES256);
     validation.set_audience(&[env::var("AUTH_AUDIENCE")?]);
     validation.set_issuer(&[env::var("AUTH_ISSUER")?]);
-    let app = Arc::new(App {
+    let app = Arc::new(FloorApp {
         client: Client::new(&aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await),
         table: env::var("TABLE_NAME")?,
         key: DecodingKey::from_jwk(keys.keys.first().ok_or("AUTH_JWKS has no key")?)?,
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Error> {
     lambda_http::run(service_fn(move |request| answer(Arc::clone(&app), request))).await
 }
 
-async fn answer(app: Arc<App>, request: Request) -> Result<Response<String>, Error> {
+async fn answer(app: Arc<FloorApp>, request: Request) -> Result<Response<String>, Error> {
     let header = request.headers().get(AUTHORIZATION).ok_or("no token")?.to_str()?;
     let token = header.strip_prefix("Bearer ").ok_or("no bearer token")?;
     let claims = decode::<Claims>(token, &app.key, &app.validation)?.claims;

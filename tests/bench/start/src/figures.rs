@@ -14,12 +14,12 @@ pub struct Figures {
     /// The day, in UTC.
     pub date: String,
     /// The functions by name.
-    pub functions: BTreeMap<String, Function>,
+    pub functions: BTreeMap<String, FunctionFigures>,
 }
 
 /// The figures of a function.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Function {
+pub struct FunctionFigures {
     /// The size of the binary, in bytes.
     pub binary: u64,
     /// The size of the binary after `gzip -9`, in bytes.

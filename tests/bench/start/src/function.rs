@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use crate::{
     Result,
     cgroup::Cgroup,
-    proxy::{Proxy, Traffic},
+    proxy::{CountingProxy, DynamoDbTraffic},
     runtime::RuntimeApi,
 };
 
@@ -46,11 +46,11 @@ pub struct Life {
     /// Peak resident memory, in KiB.
     pub memory: u64,
     /// Before the first invocation.
-    pub init_traffic: Traffic,
+    pub init_traffic: DynamoDbTraffic,
     /// In the first invocation.
-    pub first_traffic: Traffic,
+    pub first_traffic: DynamoDbTraffic,
     /// In all later ones.
-    pub warm_traffic: Traffic,
+    pub warm_traffic: DynamoDbTraffic,
 }
 
 /// A program and the event that it gets.
@@ -70,14 +70,19 @@ impl Program<'_> {
     ///
     /// # Errors
     /// The program fails, or its response is not a success.
-    pub async fn live(&self, proxy: &Proxy, warm: usize, cgroup: Option<(&Cgroup, Cpu)>) -> Result<Life> {
+    pub async fn live(
+        &self,
+        proxy: &CountingProxy,
+        warm: usize,
+        cgroup: Option<(&Cgroup, Cpu)>,
+    ) -> Result<Life> {
         match tokio::time::timeout(LIMIT, self.life(proxy, warm, cgroup)).await {
             Ok(life) => life.map_err(|error| format!("{}: {error}", self.name).into()),
             Err(_) => Err(format!("{}: no response in {LIMIT:?}", self.name).into()),
         }
     }
 
-    async fn life(&self, proxy: &Proxy, warm: usize, cgroup: Option<(&Cgroup, Cpu)>) -> Result<Life> {
+    async fn life(&self, proxy: &CountingProxy, warm: usize, cgroup: Option<(&Cgroup, Cpu)>) -> Result<Life> {
         let mut api = RuntimeApi::start().await?;
         let mut command = self.command(&self.binary, &api, proxy);
         proxy.take();
@@ -121,7 +126,7 @@ impl Program<'_> {
     ///
     /// # Errors
     /// Valgrind or the program fails.
-    pub async fn instructions(&self, proxy: &Proxy) -> Result<u64> {
+    pub async fn instructions(&self, proxy: &CountingProxy) -> Result<u64> {
         const SHORT: u64 = 20;
         const LONG: u64 = 120;
         let (short, long) = (
@@ -132,7 +137,7 @@ impl Program<'_> {
     }
 
     /// The instructions of a life with this number of invocations.
-    async fn collected(&self, proxy: &Proxy, invocations: u64) -> Result<u64> {
+    async fn collected(&self, proxy: &CountingProxy, invocations: u64) -> Result<u64> {
         let mut api = RuntimeApi::start().await?;
         let mut command = self.command(Path::new("valgrind"), &api, proxy);
         command
@@ -152,7 +157,7 @@ impl Program<'_> {
         Ok(number.trim().parse()?)
     }
 
-    fn command(&self, program: &Path, api: &RuntimeApi, proxy: &Proxy) -> Command {
+    fn command(&self, program: &Path, api: &RuntimeApi, proxy: &CountingProxy) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()

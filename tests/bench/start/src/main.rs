@@ -31,9 +31,9 @@ mod proxy;
 mod runtime;
 
 use cgroup::{Cgroup, MEMORY_OF_A_CORE};
-use figures::{Figures, Function, Ratio, quantile};
+use figures::{Figures, FunctionFigures, Ratio, quantile};
 use function::{Cpu, Environment, Life, Program};
-use proxy::Proxy;
+use proxy::CountingProxy;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -154,10 +154,10 @@ async fn measure(arguments: &Arguments, directory: &Path) -> Result<Figures> {
     let root = directory.join("roots.pem");
     let tls = proxy::tls(Path::new(BUNDLE), &root)?;
     let mut environment = environment(&root)?;
-    let database = Database::start(&environment).await?;
+    let database = DatabaseProcess::start(&environment).await?;
     environment.insert("DNS_RESOLVERS".to_owned(), database.dns.to_string());
-    let plain = Proxy::start(database.address, None).await?;
-    let encrypted = Proxy::start(database.address, Some(tls)).await?;
+    let plain = CountingProxy::start(database.address, None).await?;
+    let encrypted = CountingProxy::start(database.address, Some(tls)).await?;
     let program = |(name, event): (&'static str, &str)| -> Result<Program<'_>> {
         Ok(Program {
             name,
@@ -254,7 +254,7 @@ fn settings(short: bool, has_cgroup: bool) -> Vec<Setting> {
 }
 
 /// The figures of a program, except for its size and its instructions. The first program is the least one.
-fn summarize(settings: &[Setting], measured: &[Vec<Vec<Life>>], index: usize) -> Result<Function> {
+fn summarize(settings: &[Setting], measured: &[Vec<Vec<Life>>], index: usize) -> Result<FunctionFigures> {
     let mut starts = BTreeMap::new();
     let mut ratios = BTreeMap::new();
     let mut warm = [0.0; 2];
@@ -281,7 +281,7 @@ fn summarize(settings: &[Setting], measured: &[Vec<Vec<Life>>], index: usize) ->
     }
     let life = last.ok_or("no life")?;
     let each = |number: u64| number as f64 / life.warm.len() as f64;
-    Ok(Function {
+    Ok(FunctionFigures {
         binary: 0,
         zipped: 0,
         memory: life.memory,
@@ -306,7 +306,7 @@ fn warm_median(life: &Life) -> f64 {
 }
 
 /// The ratios of figures that do not vary between runs.
-fn add_exact_ratios(functions: &mut BTreeMap<String, Function>) {
+fn add_exact_ratios(functions: &mut BTreeMap<String, FunctionFigures>) {
     let Some(floor) = functions.get(FLOOR) else { return };
     let (binary, instructions) = (floor.binary, floor.instructions);
     for function in functions.values_mut() {
@@ -457,13 +457,13 @@ fn round(number: f64) -> f64 {
 }
 
 /// The embedded DynamoDB and DNS, in a process of their own.
-struct Database {
+struct DatabaseProcess {
     address: SocketAddr,
     dns: SocketAddr,
     _process: Child,
 }
 
-impl Database {
+impl DatabaseProcess {
     async fn start(environment: &Environment) -> Result<Self> {
         let free = || -> Result<SocketAddr> { Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?) };
         let (address, dns) = (free()?, free()?);

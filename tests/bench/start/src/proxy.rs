@@ -29,7 +29,7 @@ const REQUEST: &[u8] = b"POST / HTTP/1.1\r\n";
 
 /// What the functions sent and received.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Traffic {
+pub struct DynamoDbTraffic {
     /// Requests to DynamoDB.
     pub requests: u64,
     /// Bytes of requests and responses, without TLS.
@@ -43,14 +43,14 @@ struct Counters {
 }
 
 /// A running proxy. Dropping it closes it.
-pub struct Proxy {
+pub struct CountingProxy {
     /// The endpoint for the functions.
     pub endpoint: String,
     counters: Arc<Counters>,
     _connections: JoinSet<()>,
 }
 
-impl Proxy {
+impl CountingProxy {
     /// Listens on a free port and forwards to the database at `upstream`.
     pub async fn start(upstream: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -87,8 +87,8 @@ impl Proxy {
     }
 
     /// The traffic since the last call.
-    pub fn take(&self) -> Traffic {
-        Traffic {
+    pub fn take(&self) -> DynamoDbTraffic {
+        DynamoDbTraffic {
             requests: self.counters.requests.swap(0, Ordering::Relaxed),
             bytes: self.counters.bytes.swap(0, Ordering::Relaxed),
         }

@@ -19,7 +19,7 @@ use tokio::{
 use crate::Result;
 
 /// What a function does, in its order.
-enum Step {
+enum RuntimeStep {
     /// It asks for the next invocation.
     Next(Instant),
     /// It sent the response to an invocation.
@@ -33,13 +33,13 @@ pub struct RuntimeApi {
     /// Its address.
     pub address: SocketAddr,
     events: mpsc::UnboundedSender<Bytes>,
-    steps: mpsc::UnboundedReceiver<Step>,
+    steps: mpsc::UnboundedReceiver<RuntimeStep>,
     _connections: JoinSet<()>,
 }
 
 struct Shared {
     events: Mutex<mpsc::UnboundedReceiver<Bytes>>,
-    steps: mpsc::UnboundedSender<Step>,
+    steps: mpsc::UnboundedSender<RuntimeStep>,
 }
 
 impl RuntimeApi {
@@ -79,9 +79,9 @@ impl RuntimeApi {
     /// The function reports an error instead.
     pub async fn next(&mut self) -> Result<Instant> {
         match self.steps.recv().await {
-            Some(Step::Next(at)) => Ok(at),
-            Some(Step::Error(error)) => Err(error.into()),
-            Some(Step::Response(..)) | None => Err("no invocation was asked for".into()),
+            Some(RuntimeStep::Next(at)) => Ok(at),
+            Some(RuntimeStep::Error(error)) => Err(error.into()),
+            Some(RuntimeStep::Response(..)) | None => Err("no invocation was asked for".into()),
         }
     }
 
@@ -92,9 +92,9 @@ impl RuntimeApi {
     pub async fn invoke(&mut self, event: Bytes) -> Result<(Instant, Bytes)> {
         self.events.send(event)?;
         let response = match self.steps.recv().await {
-            Some(Step::Response(at, body)) => (at, body),
-            Some(Step::Error(error)) => return Err(error.into()),
-            Some(Step::Next(_)) | None => return Err("no response was sent".into()),
+            Some(RuntimeStep::Response(at, body)) => (at, body),
+            Some(RuntimeStep::Error(error)) => return Err(error.into()),
+            Some(RuntimeStep::Next(_)) | None => return Err("no response was sent".into()),
         };
         self.next().await?;
         Ok(response)
@@ -107,7 +107,7 @@ async fn answer(
 ) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     if request.method() == Method::GET {
         // The receiver ends with the measurement.
-        let _ = shared.steps.send(Step::Next(Instant::now()));
+        let _ = shared.steps.send(RuntimeStep::Next(Instant::now()));
         let event = shared.events.lock().await.recv().await.unwrap_or_default();
         return Ok(invocation(event));
     }
@@ -115,8 +115,8 @@ async fn answer(
     let body = request.into_body().collect().await;
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     let step = match is_response {
-        true => Step::Response(Instant::now(), body),
-        false => Step::Error(String::from_utf8_lossy(&body).into_owned()),
+        true => RuntimeStep::Response(Instant::now(), body),
+        false => RuntimeStep::Error(String::from_utf8_lossy(&body).into_owned()),
     };
     let _ = shared.steps.send(step);
     let mut accepted = Response::default();

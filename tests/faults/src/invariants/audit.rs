@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::Findings;
-use crate::table::{Table, text};
+use crate::table::{TableItems, text};
 
 const LOG: &str = "audit log";
 
@@ -15,7 +15,7 @@ const UNLOGGED: [&str; 6] = ["updatedAt", "verifiedAt", "routing", "tls", "probl
 /// A resource: its kind, and its id or that of its client or agency.
 type Resource = (&'static str, String);
 
-pub fn check(table: &Table, findings: &mut Findings) {
+pub fn check(table: &TableItems, findings: &mut Findings) {
     let mut resources = BTreeMap::<Resource, Option<Map<String, Value>>>::new();
     let mut times = BTreeMap::<Resource, (String, String)>::new();
     // In the order of their ids, which is that of the writes of a resource.
@@ -121,7 +121,7 @@ fn replay(entry: &Value, state: &mut Option<Map<String, Value>>, what: &str, fin
 }
 
 /// The item that a resource has in the table.
-fn item<'a>(table: &'a Table, (kind, id): &Resource) -> Option<&'a Value> {
+fn item<'a>(table: &'a TableItems, (kind, id): &Resource) -> Option<&'a Value> {
     let found = |entity: &str| table.of_kind(entity).find(|item| text(item, "id") == id);
     match *kind {
         "agency" => table.get(format!("A#{id}"), "#3AGENCY"),
@@ -134,7 +134,12 @@ fn item<'a>(table: &'a Table, (kind, id): &Resource) -> Option<&'a Value> {
     }
 }
 
-fn compare(table: &Table, resource: &Resource, state: Option<&Map<String, Value>>, findings: &mut Findings) {
+fn compare(
+    table: &TableItems,
+    resource: &Resource,
+    state: Option<&Map<String, Value>>,
+    findings: &mut Findings,
+) {
     let what = format!("{} {}", resource.0, resource.1);
     let item = item(table, resource);
     let Some(item) = item else {

@@ -6,7 +6,7 @@ use std::{
     fmt::{Debug, Display},
 };
 
-use crate::{history::Attempt, table::Table};
+use crate::{history::Attempt, table::TableItems};
 
 mod audit;
 mod responses;
@@ -79,7 +79,7 @@ impl Findings {
 }
 
 /// Checks everything.
-pub fn check(table: &Table, history: &[Attempt]) -> Findings {
+pub fn check(table: &TableItems, history: &[Attempt]) -> Findings {
     let mut findings = Findings::default();
     structure::check(table, &mut findings);
     audit::check(table, &mut findings);

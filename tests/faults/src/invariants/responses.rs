@@ -8,10 +8,10 @@ use super::Findings;
 use crate::{
     history::Attempt,
     operations::{AGENCIES, settings},
-    table::{Table, text},
+    table::{TableItems, text},
 };
 
-pub fn check(table: &Table, history: &[Attempt], findings: &mut Findings) {
+pub fn check(table: &TableItems, history: &[Attempt], findings: &mut Findings) {
     let mut entries = BTreeMap::<&str, Vec<&Value>>::new();
     for entry in table
         .of_kind("audit")
@@ -103,7 +103,7 @@ fn check_order(history: &[Attempt], entries: &BTreeMap<&str, Vec<&Value>>, findi
 
 /// All requests with the same idempotency key create one resource and get it as the response.
 fn check_keys(
-    table: &Table,
+    table: &TableItems,
     history: &[Attempt],
     entries: &BTreeMap<&str, Vec<&Value>>,
     findings: &mut Findings,
@@ -155,7 +155,7 @@ fn check_keys(
 }
 
 /// What was created is there until it is deleted.
-fn check_existence(table: &Table, history: &[Attempt], findings: &mut Findings) {
+fn check_existence(table: &TableItems, history: &[Attempt], findings: &mut Findings) {
     let ids: BTreeSet<_> = table
         .clients()
         .chain(table.of_kind("domain"))
@@ -185,7 +185,7 @@ fn check_existence(table: &Table, history: &[Attempt], findings: &mut Findings) 
 }
 
 /// The stored value of a setting.
-fn stored(table: &Table, attempt: &Attempt, setting: &str) -> Option<Value> {
+fn stored(table: &TableItems, attempt: &Attempt, setting: &str) -> Option<Value> {
     let id = attempt.target();
     let agency = format!("A#{}", AGENCIES[attempt.operation.agency]);
     let item = match attempt.operation.id {
@@ -205,7 +205,7 @@ fn stored(table: &Table, attempt: &Attempt, setting: &str) -> Option<Value> {
 }
 
 /// Each setting has the value of a write that no later write has surely replaced.
-fn check_values(table: &Table, history: &[Attempt], findings: &mut Findings) {
+fn check_values(table: &TableItems, history: &[Attempt], findings: &mut Findings) {
     let mut writes = BTreeMap::<String, Vec<(&Attempt, Value)>>::new();
     for attempt in history.iter().filter(|attempt| !attempt.is_refused()) {
         let kind = match attempt.operation.id {

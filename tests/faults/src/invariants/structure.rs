@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::Findings;
-use crate::table::{Key, Table, text};
+use crate::table::{Key, TableItems, text};
 
 /// The items that follow from others: each with its invariant and the attributes that it must have.
-struct Expected<'a> {
+struct ExpectedItems<'a> {
     items: BTreeMap<Key, (&'static str, Value)>,
     findings: &'a mut Findings,
 }
 
-impl Expected<'_> {
+impl ExpectedItems<'_> {
     fn add(&mut self, invariant: &'static str, pk: String, sk: String, attributes: Value) {
         let what = format!("{pk} {sk}");
         let replaced = self.items.insert((pk, sk), (invariant, attributes));
@@ -24,8 +24,8 @@ impl Expected<'_> {
     }
 }
 
-pub fn check(table: &Table, findings: &mut Findings) {
-    let mut expected = Expected {
+pub fn check(table: &TableItems, findings: &mut Findings) {
+    let mut expected = ExpectedItems {
         items: BTreeMap::new(),
         findings,
     };
@@ -71,7 +71,7 @@ fn count<'a>(items: impl Iterator<Item = &'a Value>, holds: impl Fn(&Value) -> b
     items.filter(|item| holds(item)).count()
 }
 
-fn expect_agency(table: &Table, agency: &Value, expected: &mut Expected<'_>) {
+fn expect_agency(table: &TableItems, agency: &Value, expected: &mut ExpectedItems<'_>) {
     let pk = text(agency, "PK").to_owned();
     let own = |item: &&Value| item["PK"] == agency["PK"];
     let domains = || table.of_kind("domain").filter(own);
@@ -122,7 +122,7 @@ fn expect_agency(table: &Table, agency: &Value, expected: &mut Expected<'_>) {
     }
 }
 
-fn expect_client(table: &Table, client: &Value, expected: &mut Expected<'_>) {
+fn expect_client(table: &TableItems, client: &Value, expected: &mut ExpectedItems<'_>) {
     let (pk, id) = (text(client, "PK"), text(client, "id"));
     let mut copy = client.clone();
     if let Some(copy) = copy.as_object_mut() {
@@ -161,7 +161,7 @@ fn expect_client(table: &Table, client: &Value, expected: &mut Expected<'_>) {
     }
 }
 
-fn expect_domain(table: &Table, domain: &Value, expected: &mut Expected<'_>) {
+fn expect_domain(table: &TableItems, domain: &Value, expected: &mut ExpectedItems<'_>) {
     let (pk, id, hostname) = (text(domain, "PK"), text(domain, "id"), text(domain, "hostname"));
     let claim = json!({ "domain": id });
     expected.add(
@@ -214,7 +214,7 @@ fn expect_domain(table: &Table, domain: &Value, expected: &mut Expected<'_>) {
 }
 
 /// A redirect leads to a domain of the same portal that does not redirect. Each domain knows how many redirect to it.
-fn check_redirects(table: &Table, findings: &mut Findings) {
+fn check_redirects(table: &TableItems, findings: &mut Findings) {
     for domain in table.of_kind("domain") {
         let id = text(domain, "id");
         let redirects = count(table.of_kind("domain"), |other| {
@@ -242,7 +242,7 @@ fn check_redirects(table: &Table, findings: &mut Findings) {
 }
 
 /// The indexes have the entries that the domains call for, and no others.
-fn check_indexes(table: &Table, findings: &mut Findings) {
+fn check_indexes(table: &TableItems, findings: &mut Findings) {
     let (mut due, mut hosts) = (BTreeSet::new(), BTreeSet::new());
     for domain in table.of_kind("domain") {
         let id = text(domain, "id");

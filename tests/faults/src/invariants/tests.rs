@@ -13,17 +13,17 @@ use super::{INVARIANTS, check};
 use crate::{
     history::Attempt,
     http::{HttpRequest, HttpResponse},
-    operations::{AGENCIES, Operation},
-    table::{Key, Table, text},
+    operations::{AGENCIES, TrialOperation},
+    table::{Key, TableItems, text},
 };
 
 /// A small system, and what its one client saw.
-struct World {
+struct TestTable {
     system: System,
     history: Vec<Attempt>,
 }
 
-impl World {
+impl TestTable {
     /// Sends an operation, and returns the body of the response.
     async fn send(
         &mut self,
@@ -65,7 +65,7 @@ impl World {
         let response = self.system.send(request.body(Body::from(sent)).unwrap()).await;
         let attempt = Attempt {
             actor,
-            operation: Operation {
+            operation: TrialOperation {
                 id,
                 agency: 0,
                 target: target.to_owned(),
@@ -101,9 +101,9 @@ async fn read(response: http::Response<Body>) -> HttpResponse {
 }
 
 /// A table that has one of everything, and its history.
-async fn sound() -> (Table, Vec<Attempt>) {
+async fn sound() -> (TableItems, Vec<Attempt>) {
     let system = System::start().await;
-    let mut world = World {
+    let mut world = TestTable {
         system,
         history: Vec::new(),
     };
@@ -202,38 +202,38 @@ async fn sound() -> (Table, Vec<Attempt>) {
     world
         .send("getAgencyOverview", "", ["GET", "/agency/overview"], Value::Null)
         .await;
-    let table = Table::read(&world.system.client, world.system.table())
+    let table = TableItems::read(&world.system.client, world.system.table())
         .await
         .unwrap();
     (table, world.history)
 }
 
-fn find(table: &Table, holds: impl Fn(&Value) -> bool) -> Key {
+fn find(table: &TableItems, holds: impl Fn(&Value) -> bool) -> Key {
     let found = table.items.iter().find(|(_, item)| holds(item));
     found.unwrap().0.clone()
 }
 
 /// The item of this kind whose sort key has this text.
-fn of_kind<'a>(table: &'a mut Table, entity: &str, sk: &str) -> &'a mut Value {
+fn of_kind<'a>(table: &'a mut TableItems, entity: &str, sk: &str) -> &'a mut Value {
     let key = find(table, |item| {
         item["entity"] == entity && text(item, "SK").contains(sk)
     });
     table.items.get_mut(&key).unwrap()
 }
 
-fn remove(table: &mut Table, entity: &str, sk: &str) -> Value {
+fn remove(table: &mut TableItems, entity: &str, sk: &str) -> Value {
     let key = find(table, |item| {
         item["entity"] == entity && text(item, "SK").contains(sk)
     });
     table.items.remove(&key).unwrap()
 }
 
-fn entry<'a>(table: &'a mut Table, action: &str) -> &'a mut Value {
+fn entry<'a>(table: &'a mut TableItems, action: &str) -> &'a mut Value {
     let key = find(table, |item| item["action"] == action);
     table.items.get_mut(&key).unwrap()
 }
 
-fn copy_entry(table: &mut Table, action: &str, id: &str) {
+fn copy_entry(table: &mut TableItems, action: &str, id: &str) {
     let mut copy = entry(table, action).clone();
     (copy["id"], copy["SK"]) = (id.into(), format!("LOG#{id}").into());
     table
@@ -249,7 +249,7 @@ fn attempt<'a>(history: &'a mut [Attempt], id: &str) -> &'a mut Attempt {
 }
 
 /// An invariant, and a damage that it must report.
-type Damage = (&'static str, fn(&mut Table, &mut Vec<Attempt>));
+type Damage = (&'static str, fn(&mut TableItems, &mut Vec<Attempt>));
 
 const LAST: &str = "log_ffffffff-ffff-7fff-bfff-ffffffffffff";
 
