@@ -453,7 +453,7 @@ impl Gatherer<'_> {
             return None;
         }
         let cname_state = self.cname_state(&cname).await;
-        let traffic = self.traffic(&cname, cname_state).await;
+        let traffic = self.traffic(&cname).await;
         Some(self.evidence((cname, cname_state), (Some(txt), RecordState::Found), traffic))
     }
 
@@ -494,7 +494,7 @@ impl Gatherer<'_> {
                 unconfirmed_proof = unconfirmed_proof.or(Some(proof));
             }
         }
-        let (traffic, unregistered) = join!(self.traffic(&cname, cname_state), self.is_unregistered(&cname));
+        let (traffic, unregistered) = join!(self.traffic(&cname), self.is_unregistered(&cname));
         let disputed = [&cname, &txt].into_iter().any(|lookup| self.is_disputed(lookup));
         let mut evidence = Evidence {
             bogus,
@@ -600,9 +600,8 @@ impl Gatherer<'_> {
         Ok(None)
     }
 
-    async fn traffic(&self, cname: &Lookup, cname_state: RecordState) -> Traffic {
+    async fn traffic(&self, cname: &Lookup) -> Traffic {
         let routing = match &cname.result {
-            _ if cname_state == RecordState::Found => Some(Routing::Routed),
             _ if cname.is_unknown() => Some(Routing::Unknown),
             _ if cname.is_unconfirmed() && !cname.aliases.is_empty() => Some(Routing::Unknown),
             // The operator's wildcard record leads every name below the target to the edge, whatever its token.

@@ -83,8 +83,16 @@ async fn an_apex_whose_alias_or_addresses_are_unknown_is_unreachable_and_not_mis
 #[tokio::test]
 async fn the_traffic_is_unknown_while_the_edge_has_no_address() {
     let target = format!("*.edge.test. A {EDGE}");
-    for (target, routing) in [(&*target, Routing::Elsewhere), ("", Routing::Unknown)] {
-        let world = World::new("portal.acme.test. A 192.0.2.9").await;
+    // The operator's wildcard record leads every name below the target to the edge.
+    let alias = "portal.acme.test. CNAME 00000000000000000000000000000007.edge.test.";
+    let address_record = "portal.acme.test. A 192.0.2.9";
+    for (record, target, routing) in [
+        (address_record, &*target, Routing::Elsewhere),
+        (address_record, "", Routing::Unknown),
+        (alias, &*target, Routing::Routed),
+        (alias, "", Routing::Routed),
+    ] {
+        let world = World::new(record).await;
         let [registry, ns1, ns2] = [REGISTRY, NS1, NS2].map(address);
         let records = format!(
             "{target}\nacme.test. NS ns1.acme.test.\nacme.test. NS ns2.acme.test.\nns1.acme.test. A {ns1}\nns2.acme.test. A {ns2}"
@@ -98,7 +106,7 @@ async fn the_traffic_is_unknown_while_the_edge_has_no_address() {
             .serve(RESOLVER, move |asked| Reaction::Say(resolver.answer(asked)))
             .await;
         let seen = world.see(&portal(), Depth::Scheduled).await;
-        assert_eq!(seen.routing, routing, "{target}");
+        assert_eq!(seen.routing, routing, "{record} {target}");
     }
 }
 
@@ -261,4 +269,34 @@ async fn the_traffic_is_known_although_the_servers_differ_in_the_addresses() {
     }
     let seen = world.see(&portal(), Depth::Scheduled).await;
     assert_eq!(seen.routing, Routing::Elsewhere);
+}
+
+#[tokio::test]
+async fn an_alias_of_a_proxy_is_proxied_at_any_address() {
+    let world = World::new("portal.acme.test. CNAME x.cdn.cloudflare.net.").await;
+    let cloudflare = 70;
+    world
+        .resolver(&format!("net. NS nic.net.\nnic.net. A {}", address(cloudflare)))
+        .await;
+    world
+        .zone("net.", "x.cdn.cloudflare.net. A 192.0.2.9", &[cloudflare])
+        .await;
+    let seen = world.see(&portal(), Depth::Scheduled).await;
+    assert_eq!((seen.proof, seen.routing), (Proof::Missing, Routing::Proxied));
+}
+
+#[tokio::test]
+async fn the_traffic_is_unknown_while_only_one_of_two_servers_answers() {
+    let records = format!("portal.acme.test. CNAME {TARGET}");
+    for (records, unconfirmed_proof) in [(&*records, Some(Proof::Cname)), ("", None)] {
+        let world = World::new(records).await;
+        world.serve(NS2, |asked| asked.code(ResponseCode::ServFail)).await;
+        world.resolver(records).await;
+        let seen = world.see(&portal(), Depth::Scheduled).await;
+        assert_eq!(
+            (seen.proof, seen.unconfirmed_proof, seen.routing),
+            (Proof::Unknown, unconfirmed_proof, Routing::Unknown),
+            "{records}"
+        );
+    }
 }
