@@ -115,15 +115,20 @@ pub fn explain(facts: &Facts<'_>) -> (Vec<Finding>, Vec<FindingText>) {
     let contested_until = domain.history.contested_until;
     let is_contested = domain.status.serves() && contested_until > Some(facts.now);
     let [english, german] = [Locale::English, Locale::German].map(|locale| findings(facts, locale));
-    let (mut english, mut german) = limited(english, german, MAX_FINDINGS - usize::from(is_contested));
+    let (mut english, mut german) = limited(english, german, is_contested);
     if is_contested {
         warn_of_contest(domain, &mut english, &mut german);
     }
     (english, german)
 }
 
-/// The first findings, at most `count` of them and [`MAX_OCTETS`].
-fn limited(english: Vec<Finding>, german: Vec<Finding>, count: usize) -> (Vec<Finding>, Vec<FindingText>) {
+/// The first findings, at most [`MAX_FINDINGS`] and [`MAX_OCTETS`]. They leave room for the warning of a contested domain.
+fn limited(
+    english: Vec<Finding>,
+    german: Vec<Finding>,
+    is_contested: bool,
+) -> (Vec<Finding>, Vec<FindingText>) {
+    let count = MAX_FINDINGS - usize::from(is_contested);
     let mut room = MAX_OCTETS;
     let fitting = english
         .into_iter()
@@ -1873,8 +1878,24 @@ mod tests {
         let elsewhere = || Ok(Response::NoData);
         let text = |text: &str| RData::TXT(TXT::new(vec![text.to_owned()]));
         let address = |last| IpAddr::from([192, 0, 2, last]);
+        let with_txt_lookup = |aliases: &[&str], result| {
+            with(|evidence| {
+                let challenge = "_agency-challenge.portal.acme.test.";
+                evidence.txt = Some(lookup(challenge, RecordType::TXT, aliases, result));
+                evidence.txt_state = RecordState::Wrong;
+            })
+        };
+        let token = value.rsplit('=').next().unwrap();
         let mut cases = vec![
             nothing(),
+            with_txt_lookup(&["other.test."], Ok(Response::Cname(name("other.test.")))),
+            with_txt_lookup(&["other.test."], Err(Unresolved::AliasLoop)),
+            with_txt_lookup(&["other.test."], Err(Unresolved::TooManyAliases)),
+            // The value that is nearly right is named.
+            with_txt_lookup(
+                &[],
+                Ok(Response::Answer(vec![text(token), text(&format!("'{value}'"))])),
+            ),
             with(|evidence| evidence.location.zone = Some(evidence.expected.hostname.clone())),
             with(|evidence| evidence.location.provider = None),
             with(|evidence| evidence.location.zone = None),
@@ -2121,7 +2142,7 @@ mod tests {
                 .into_iter()
                 .map(|[english, german]| (english, german))
                 .unzip();
-            let (english, german) = limited(english, german, MAX_FINDINGS);
+            let (english, german) = limited(english, german, false);
             assert_eq!([english.len(), german.len()], [expected; 2], "{octets:?}");
         }
     }
@@ -2140,11 +2161,12 @@ mod tests {
             assert_eq!(is_warned, expected, "{until:?}");
         }
         let many = || vec![finding(Code::WrongValue, String::new(), String::new()); MAX_FINDINGS + 1];
-        for (count, expected) in [(MAX_FINDINGS - 1, MAX_FINDINGS), (MAX_FINDINGS, MAX_FINDINGS)] {
-            let (mut english, mut german) = limited(many(), many(), count);
+        for is_contested in [false, true] {
+            let (mut english, mut german) = limited(many(), many(), is_contested);
+            assert_eq!(english.len(), MAX_FINDINGS - usize::from(is_contested));
             for _ in 0..2 {
                 warn_of_contest(&contested, &mut english, &mut german);
-                assert_eq!([english.len(), german.len()], [expected; 2]);
+                assert_eq!([english.len(), german.len()], [MAX_FINDINGS; 2]);
             }
         }
     }
