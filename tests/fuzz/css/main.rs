@@ -189,7 +189,7 @@ fn check(css: &str) -> BTreeSet<String> {
 
 /// Errors for which the second parser skips a rule or a declaration, so that its visitor does not see it. The API checks the tokens of
 /// these, but has no grammar of them, because a browser skips what it does not know. [`plain`] has what is skipped.
-const SKIPPED: [&str; 3] = ["InvalidMediaQuery", "SelectorError", "UnexpectedToken"];
+const SKIPPED: [&str; 4] = ["EndOfInput", "InvalidMediaQuery", "SelectorError", "UnexpectedToken"];
 
 /// Functions that load files.
 const LOADS: [&str; 6] = ["url", "src", "image", "image-set", "cross-fade", "element"];
