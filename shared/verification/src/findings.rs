@@ -1942,6 +1942,18 @@ mod tests {
                 ..Probes::default()
             }),
             probed(Probes {
+                doubled: vec![Step {
+                    result: Ok(Response::Cname(name(&format!("{target}.")))),
+                    ..step("portal.acme.test.acme.test.", &[])
+                }],
+                texts: vec![
+                    // The value of the CNAME record at another name is no mistake. Both values at the hostname are one.
+                    step("acme.test.", &[text(&target)]),
+                    step("portal.acme.test.", &[text(&target), text(&value)]),
+                ],
+                ..Probes::default()
+            }),
+            probed(Probes {
                 wildcard: Some(step("x.acme.test.", &[text("x")])),
                 ..Probes::default()
             }),
