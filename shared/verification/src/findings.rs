@@ -1885,6 +1885,19 @@ mod tests {
                 evidence.txt_state = RecordState::Wrong;
             })
         };
+        let with_conflict_at = |alias: &str, last: &str, is_foreign| {
+            with(|evidence| {
+                let mut lookup = cname(&[alias], Err(Unresolved::Conflict));
+                let last = Step {
+                    name: name(last),
+                    is_foreign,
+                    ..lookup.steps[0].clone()
+                };
+                lookup.steps.push(last);
+                evidence.cname = lookup;
+                evidence.cname_state = RecordState::Unreachable;
+            })
+        };
         let token = value.rsplit('=').next().unwrap();
         let mut cases = vec![
             nothing(),
@@ -1921,6 +1934,10 @@ mod tests {
                 evidence.cname = cname(&[], Err(Unresolved::Conflict));
                 evidence.cname_state = RecordState::Unreachable;
             }),
+            // The servers differ in the own zone, in the alias of another domain, and behind it.
+            with_conflict_at("x.acme.test.", "x.acme.test.", false),
+            with_conflict_at("split.corp.com.", "split.corp.com.", true),
+            with_conflict_at("split.corp.com.", "deep.corp.com.", true),
             with(|evidence| {
                 evidence.cname = cname(&[], elsewhere());
                 evidence.cname.steps[0].unconfirmed = true;
