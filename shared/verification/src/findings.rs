@@ -1904,6 +1904,11 @@ mod tests {
             with_txt_lookup(&["other.test."], Ok(Response::Cname(name("other.test.")))),
             with_txt_lookup(&["other.test."], Err(Unresolved::AliasLoop)),
             with_txt_lookup(&["other.test."], Err(Unresolved::TooManyAliases)),
+            // The right value, which a validating resolver rejects, is not called wrong.
+            with(|evidence| {
+                evidence.txt = Some(txt(&value));
+                evidence.txt_state = RecordState::Unreachable;
+            }),
             // The value that is nearly right is named.
             with_txt_lookup(
                 &[],
