@@ -1603,15 +1603,23 @@ mod tests {
         in_both_languages(&domain(status), evidence, None)
     }
 
-    /// The findings. The German text of each names what the English one names.
-    fn in_both_languages(domain: &Domain, evidence: &Evidence, holder: Option<Holder<'_>>) -> Vec<Finding> {
-        let (findings, german) = explain(&Facts {
+    fn explained_now(
+        domain: &Domain,
+        evidence: &Evidence,
+        holder: Option<Holder<'_>>,
+    ) -> (Vec<Finding>, Vec<FindingText>) {
+        explain(&Facts {
             domain,
             evidence,
             holder,
             names: &names(),
             now: NOW,
-        });
+        })
+    }
+
+    /// The findings. The German text of each names what the English one names.
+    fn in_both_languages(domain: &Domain, evidence: &Evidence, holder: Option<Holder<'_>>) -> Vec<Finding> {
+        let (findings, german) = explained_now(domain, evidence, holder);
         assert_eq!(findings.len(), german.len());
         for (finding, german) in findings.iter().zip(&german) {
             for (english, german) in [(&finding.detail, &german.detail), (&finding.fix, &german.fix)] {
@@ -2218,25 +2226,12 @@ mod tests {
                     ownership,
                     ..domain(Status::Verified)
                 };
-                let facts = Facts {
-                    domain: &domain,
-                    evidence: &evidence,
-                    holder: None,
-                    names: &names(),
-                    now: NOW,
-                };
-                let (findings, german) = explain(&facts);
+                let (findings, german) = explained_now(&domain, &evidence, None);
                 domain.german_findings = german;
                 domain.check = Some(Check {
-                    checked_at: Some(NOW),
-                    next_check_at: None,
-                    attempts: 1,
-                    zone: None,
-                    nameservers: Vec::new(),
-                    provider: None,
-                    provider_url: None,
                     problem: problem(&findings).cloned(),
                     findings,
+                    ..Check::default()
                 });
                 redact_ownership(&mut domain);
                 let check = domain.check.unwrap();
@@ -2272,14 +2267,7 @@ mod tests {
                 ..Probes::default()
             });
         });
-        let facts = Facts {
-            domain: &failed,
-            evidence: &evidence,
-            holder: None,
-            names: &names(),
-            now: NOW,
-        };
-        let (findings, _) = explain(&facts);
+        let (findings, _) = explained_now(&failed, &evidence, None);
         let codes: Vec<_> = findings.iter().map(|finding| finding.code).collect();
         let expected = [
             Code::Lost,

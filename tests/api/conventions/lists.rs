@@ -291,7 +291,7 @@ async fn a_query_that_dynamodb_ends_early_goes_on() {
 #[tokio::test]
 async fn a_page_may_be_shorter_than_its_limit_and_only_null_is_the_end() {
     // DynamoDB ends a page at 1 MB. The API ends it at 4 MiB of JSON, which writes a control character as six bytes.
-    for (text, count) in [("x".repeat(300_000), 3), ("\u{1}".repeat(150_000), 3)] {
+    for text in ["x".repeat(300_000), "\u{1}".repeat(150_000)] {
         let api = Api::start().await;
         let owner = api.agency("org_acme").await;
         let entry = api.items("org_acme", "LOG#").await.swap_remove(0);
@@ -312,7 +312,7 @@ async fn a_page_may_be_shorter_than_its_limit_and_only_null_is_the_end() {
         }
         let items = pages.iter().map(|page| page["items"].as_array().unwrap());
         let counts: Vec<_> = items.clone().map(Vec::len).collect();
-        assert_eq!(pages.len(), count, "{counts:?}");
+        assert_eq!(pages.len(), 3, "{counts:?}");
         let items: Vec<_> = items.flatten().collect();
         assert_eq!(items.len(), 10);
         assert!(items.is_sorted_by(|newer, older| id(newer) > id(older)));

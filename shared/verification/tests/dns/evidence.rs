@@ -44,7 +44,7 @@ async fn an_apex_shows_the_answers_to_the_type_that_is_wrong() {
         ("acme.test. AAAA 2001:db8::9", [none.clone(), vec!["2001:db8::9"]]),
         (
             "acme.test. CNAME x.acme.test.\nx.acme.test. A 192.0.2.9",
-            [alias.clone(), alias.clone()],
+            [alias.clone(), alias],
         ),
     ] {
         let seen = World::new(records)
@@ -167,15 +167,9 @@ async fn a_renewal_by_a_resolver_does_not_look_for_the_zone() {
 async fn the_zone_of_the_last_check_ends_with_a_negative_answer_of_the_zone_above() {
     let mut domain = domain("portal.sub.acme.test");
     domain.check = Some(Check {
-        checked_at: None,
-        next_check_at: None,
-        attempts: 1,
         zone: Some("sub.acme.test".parse().unwrap()),
         nameservers: vec!["ns1.sub.acme.test".to_owned()],
-        provider: None,
-        provider_url: None,
-        problem: None,
-        findings: Vec::new(),
+        ..Check::default()
     });
     let seen = World::new("").await.see(&domain, Depth::Scheduled).await;
     assert_eq!(seen.zone.unwrap().as_str(), "acme.test");
