@@ -93,14 +93,13 @@ impl fmt::Display for TrialReport<'_> {
             "{} operations in {seconds:.0} s ({rate:.0}/s), {retries} repeated by the client",
             actors.len()
         )?;
-        let unanswered = self.history.iter().filter(|attempt| attempt.response.is_none());
-        let (early, late): (Vec<_>, Vec<_>) = unanswered.partition(|attempt| attempt.gives_up_early);
+        let gave_up = |attempt: &&Attempt| attempt.response.is_none() && attempt.gives_up_early;
         writeln!(
             f,
             "{} attempts: {} without a response because the client gave up early, {} for another reason",
             self.history.len(),
-            early.len(),
-            late.len()
+            self.history.iter().filter(gave_up).count(),
+            self.unanswered().len()
         )?;
         writeln!(f, "{}", self.sweeps)?;
         for line in &self.more {
