@@ -44,6 +44,12 @@ const MAX_TIME: Duration = Duration::from_millis(50);
 fn main() {
     let valid = ".card:hover{color:#123abc;background:linear-gradient(red, blue)}@media print{a{color:red}}";
     check(parse(valid).expect("a valid style sheet").as_str());
+    // A container with the name of a function: a comment separates the name from the condition.
+    check(
+        parse("@container paint/**/(width > 1px){a{color:red}}")
+            .expect("a valid style sheet")
+            .as_str(),
+    );
     let figures = Mutex::new(Figures::default());
     let sheets =
         env::var_os("FUZZ_SHEETS").map(|path| File::options().create(true).append(true).open(path).unwrap());
@@ -142,12 +148,13 @@ fn closed(text: &str) -> String {
 fn check(css: &str) -> BTreeSet<String> {
     assert_eq!(css.parse::<CustomCss>().as_ref().map(CustomCss::as_str), Ok(css));
     assert!(!css.contains("</") && !css.contains("<!"), "{css}");
-    let plain = plain(css);
-    // A program that removes blanks must not make a function that loads files.
-    let joined: String = plain.split('(').map(str::trim_end).collect::<Vec<_>>().join("(");
+    // A program that removes blanks and comments must not make a function that loads files.
+    let joined = plain(css, "");
+    let joined: String = joined.split('(').map(str::trim_end).collect::<Vec<_>>().join("(");
     for name in LOADS {
         assert!(!has_function(&joined, name), "{name}: {css}");
     }
+    let plain = plain(css, " ");
     for name in RUNS {
         assert!(!has_function(&plain, name), "{name}: {css}");
     }
@@ -189,7 +196,12 @@ fn check(css: &str) -> BTreeSet<String> {
 
 /// Errors for which the second parser skips a rule or a declaration, so that its visitor does not see it. The API checks the tokens of
 /// these, but has no grammar of them, because a browser skips what it does not know. [`plain`] has what is skipped.
-const SKIPPED: [&str; 4] = ["EndOfInput", "InvalidMediaQuery", "SelectorError", "UnexpectedToken"];
+const SKIPPED: [&str; 4] = [
+    "EndOfInput",
+    "InvalidMediaQuery",
+    "SelectorError",
+    "UnexpectedToken",
+];
 
 /// Functions that load files.
 const LOADS: [&str; 6] = ["url", "src", "image", "image-set", "cross-fade", "element"];
@@ -215,8 +227,9 @@ const NAMES: [&str; 7] = [
     "@charset",
 ];
 
-/// The style sheet in lower case, with empty strings and without comments. The escape of a punctuation character is `_`.
-fn plain(css: &str) -> String {
+/// The style sheet in lower case, with empty strings and with `comment` in place of each comment. The escape of a character that ends a
+/// name is `_`.
+fn plain(css: &str, comment: &str) -> String {
     let mut plain = String::with_capacity(css.len());
     let mut chars = css.chars().peekable();
     while let Some(c) = chars.next() {
@@ -234,23 +247,24 @@ fn plain(css: &str) -> String {
                     }
                     last = next;
                 }
+                plain.push_str(comment);
             }
             '\\' => {
                 let mut digits = String::new();
                 while digits.len() < 6 && chars.peek().is_some_and(char::is_ascii_hexdigit) {
                     digits.extend(chars.next());
                 }
-                let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
-                match code {
-                    Some(c) if !c.is_ascii_punctuation() => plain.push(c),
-                    Some(_) => plain.push('_'),
-                    None => {
-                        chars.next();
-                        plain.push('_');
-                    }
+                // CSS Syntax Level 3, section 4.3.7: a white space after the digits belongs to the escape.
+                if digits.is_empty() {
+                    chars.next();
+                } else {
+                    chars.next_if(char::is_ascii_whitespace);
                 }
+                let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
+                let c = code.filter(|c| is_in_name(*c)).unwrap_or('_');
+                plain.push(c.to_ascii_lowercase());
             }
-            c => plain.extend(c.to_lowercase()),
+            c => plain.push(c.to_ascii_lowercase()),
         }
     }
     plain

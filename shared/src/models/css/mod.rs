@@ -723,6 +723,7 @@ mod tests {
         for sheet in [
             "@media screen and (color), not (hover){}",
             "@container card (width > 1px) or (height > 1px){}",
+            "@container paint/**/(width > 1px){}",
             "@supports not (a:b){}",
             "a{b:if(media(color) AND (hover):c)}",
             "a{b:calc(1px * (2 + 3)) (1px)}",
