@@ -15,6 +15,7 @@ use aws_sdk_dynamodb::{
     Client,
     config::{self, Credentials, SharedHttpClient},
 };
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
 use crate::{auth::Auth, config::Config, models::time::Timestamp, store::Store, telemetry};
 
@@ -69,6 +70,8 @@ async fn dynamodb(config: &Config) -> Client {
         loader = loader
             .credentials_provider(credentials)
             .http_client(direct_http());
+    } else if config.has_amazon_roots {
+        loader = loader.http_client(amazon_https());
     }
     let mut sdk = config::Builder::from(&loader.load().await);
     sdk.set_endpoint_url(endpoint.map(str::to_owned));
@@ -79,6 +82,18 @@ async fn dynamodb(config: &Config) -> Client {
 /// machine.
 pub fn direct_http() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().build_http()
+}
+
+/// An HTTPS client that accepts only certificates of Amazon's own authorities. The SDK's client parses all root certificates of the
+/// system first, which takes longer than the rest of a cold start.
+fn amazon_https() -> SharedHttpClient {
+    // The five of https://www.amazontrust.com/repository, of which the first ends in December 2037.
+    let roots = TrustStore::empty().with_pem_certificate(include_bytes!("amazon-roots.pem"));
+    let tls = TlsContext::builder().with_trust_store(roots).build();
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls.unwrap_or_default())
+        .build_https()
 }
 
 /// The source of the current time. Only the edge reads it. Other code takes the time as an argument.
@@ -105,7 +120,31 @@ impl Clock {
 mod tests {
     use std::{io::ErrorKind, net::TcpListener};
 
+    use aws_sdk_dynamodb::error::DisplayErrorContext;
+
     use super::*;
+
+    /// The SDK parses the certificates when it builds the connection, and panics if it cannot.
+    #[tokio::test]
+    async fn amazons_roots_are_valid_certificates() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        drop(server);
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("eu-central-1"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+            .endpoint_url(format!("https://{address}"))
+            .retry_config(RetryConfig::disabled())
+            .http_client(amazon_https());
+        let error = Client::from_conf(config.build())
+            .list_tables()
+            .send()
+            .await
+            .unwrap_err();
+        let error = DisplayErrorContext(error).to_string();
+        assert!(error.contains("Connection refused"), "{error}");
+    }
 
     #[tokio::test]
     async fn a_function_without_tokens_does_not_fetch_the_keys() {

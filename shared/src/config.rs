@@ -53,6 +53,9 @@ pub struct Config {
     pub dynamodb_endpoint: Option<String>,
     /// `AWS_REGION`
     pub region: Option<String>,
+    /// DynamoDB's certificates lead to Amazon's own roots: the endpoint is that of a public region, and the environment names
+    /// neither a proxy nor other roots.
+    pub has_amazon_roots: bool,
 }
 
 /// The settings of DNS queries.
@@ -144,6 +147,14 @@ impl Config {
             return Err(ConfigError::new("PORTAL_DOMAIN", reason));
         }
         variables.optional_by("AWS_LAMBDA_LOG_LEVEL", log_level)?;
+        let dynamodb_endpoint = match variables.optional_by("AWS_ENDPOINT_URL_DYNAMODB", endpoint)? {
+            None => variables.optional_by("AWS_ENDPOINT_URL", endpoint)?,
+            url => url,
+        };
+        let region = match variables.optional_by("AWS_REGION", region)? {
+            None => variables.optional_by("AWS_DEFAULT_REGION", region)?,
+            name => name,
+        };
         Ok(Self {
             table: variables.required_by("TABLE_NAME", table_name)?,
             auth: AuthConfig {
@@ -185,14 +196,11 @@ impl Config {
             base_path: variables.optional_by("API_BASE_PATH", base_path)?,
             public_url: variables.optional_by("PUBLIC_URL", public_url)?,
             origin_secrets: variables.optional("ORIGIN_SECRET")?,
-            dynamodb_endpoint: match variables.optional_by("AWS_ENDPOINT_URL_DYNAMODB", endpoint)? {
-                None => variables.optional_by("AWS_ENDPOINT_URL", endpoint)?,
-                url => url,
-            },
-            region: match variables.optional_by("AWS_REGION", region)? {
-                None => variables.optional_by("AWS_DEFAULT_REGION", region)?,
-                name => name,
-            },
+            has_amazon_roots: dynamodb_endpoint.is_none()
+                && region.as_deref().is_some_and(is_public_region)
+                && OTHER_ROOTS.iter().all(|name| variables.text(name).is_none()),
+            dynamodb_endpoint,
+            region,
         })
     }
 
@@ -360,6 +368,22 @@ fn region(text: &str) -> Result<String, &'static str> {
         true => Ok(text.to_owned()),
         false => Err("must be a region such as eu-central-1"),
     }
+}
+
+/// Variables that name other root certificates, or a proxy that can have its own.
+const OTHER_ROOTS: [&str; 6] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// Whether the region is one of the partitions `aws` and `aws-us-gov`. Endpoints of the other partitions have other certificates.
+fn is_public_region(region: &str) -> bool {
+    const OTHERS: [&str; 4] = ["cn-", "us-iso", "eu-iso", "eusc-"];
+    !OTHERS.iter().any(|prefix| region.starts_with(prefix))
 }
 
 /// Only a check: [`crate::telemetry::init`] reads the level.
@@ -532,6 +556,24 @@ mod tests {
             parse(&[("AUTH_HS256_SECRET", "")]).unwrap_err().variable,
             "AUTH_JWKS_URL"
         );
+    }
+
+    #[test]
+    fn amazons_roots_are_for_public_endpoints() {
+        let has = |variables: &[(&str, &str)]| parse(variables).unwrap().has_amazon_roots;
+        assert!(has(&[("AWS_REGION", "eu-central-1")]));
+        assert!(has(&[("AWS_REGION", "us-gov-west-1"), ("SSL_CERT_FILE", "")]));
+        assert!(!has(&[]));
+        for other in [
+            ("AWS_REGION", "cn-north-1"),
+            ("AWS_ENDPOINT_URL", "https://dynamodb.internal.example.com"),
+            ("SSL_CERT_FILE", "/etc/roots.pem"),
+            ("SSL_CERT_DIR", "/etc/roots"),
+            ("HTTPS_PROXY", "http://proxy.example.com:8080"),
+            ("all_proxy", "http://proxy.example.com:8080"),
+        ] {
+            assert!(!has(&[other, ("AWS_REGION", "eu-central-1")]), "{other:?}");
+        }
     }
 
     #[test]
