@@ -99,6 +99,14 @@ pub(super) fn string(item: &Item, name: &str) -> Option<String> {
     Some(item.get(name)?.as_s().ok()?.clone())
 }
 
+/// The key of no item: those of all items begin with a letter and `#`.
+pub(super) fn absent() -> Key {
+    Key {
+        pk: "-".to_owned(),
+        sk: "-".to_owned(),
+    }
+}
+
 /// The partition key of an agency.
 pub(super) fn partition(org: &OrgId) -> String {
     format!("A#{org}")

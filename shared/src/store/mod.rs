@@ -66,6 +66,9 @@ const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 /// most, and sends a transaction, which takes 1.5 s, and so ends within the request's limit of 14 s.
 const RETRY_BUDGET: Duration = Duration::from_secs(8);
 
+/// The limit of the time for the first connection, in the init phase.
+const WARM: Duration = Duration::from_secs(1);
+
 /// The version of the items' schema.
 const SCHEMA: i64 = 1;
 
@@ -156,6 +159,12 @@ impl Store {
             }),
             Tenant::Client(_) | Tenant::NoOrganization => Err(Error::NotEnabled),
         }
+    }
+
+    /// Opens the connection to DynamoDB by reading an item that does not exist, for at most a second.
+    pub async fn warm(&self) {
+        // The first request reports an error of the table.
+        let _ = tokio::time::timeout(WARM, self.batch([keys::absent()])).await;
     }
 
     /// One item, strongly consistent.

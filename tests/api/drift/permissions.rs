@@ -155,6 +155,10 @@ impl PermissionRecorder {
         let function = |name| FunctionPermissions::new(&system, name);
         let (agency, branding, clients) = (function("agency"), function("branding"), function("clients"));
         let (portal, domains) = (function("portal"), function("domains"));
+        for name in ["agency", "branding", "clients", "portal", "domains"] {
+            system.app.store.warm().await;
+            self.note(&system, name);
+        }
         for org in ["org_a", "org_a", "org_b"] {
             agency.post(org, "/agency/enable", json!({})).await;
         }
