@@ -30,9 +30,9 @@ use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    Layer,
     field::VisitOutput,
-    filter::{FilterExt, filter_fn},
+    filter::{FilterExt, LevelFilter, Targets, filter_fn},
     fmt::{
         FmtContext, FormatEvent, FormatFields, MakeWriter,
         format::{JsonVisitor, Writer},
@@ -112,16 +112,18 @@ pub struct FunctionVersion {
     pub version: Option<String>,
 }
 
-/// The layer that writes the log lines of `function`. `directives` has the syntax of `RUST_LOG`.
+/// The layer that writes the log lines of `function`. `directives` are levels by module, as in `warn,shared::auth=info`. What is not
+/// one is ignored.
 pub fn layer<S, W>(directives: &str, function: FunctionVersion, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let mut levels = EnvFilter::builder().parse_lossy(directives);
-    if let Ok(metrics) = format!("{METRICS}=info").parse() {
-        levels = levels.add_directive(metrics);
-    }
+    let valid = directives
+        .split(',')
+        .filter(|text| text.parse::<Targets>().is_ok());
+    let levels: Targets = valid.collect::<Vec<_>>().join(",").parse().unwrap_or_default();
+    let levels = levels.with_target(METRICS, LevelFilter::INFO);
     let hides_payloads = filter_fn(|line| {
         let crate_name = line.target().split("::").next().unwrap_or_default();
         *line.level() <= Level::INFO || OURS.contains(&crate_name)
@@ -416,6 +418,20 @@ mod tests {
             }])
         );
         assert!(line["_aws"]["Timestamp"].as_i64().unwrap() > 1_700_000_000_000);
+    }
+
+    #[test]
+    fn levels_are_by_module() {
+        for directives in ["warn,shared::auth=info", "shared::auth=info,warn,a=b=c,b=loud"] {
+            let lines = lines(directives, || {
+                tracing::info!("not this");
+                tracing::debug!(target: "shared::auth::keys", "not this");
+                tracing::info!(target: "shared::auth::keys", "kept");
+                tracing::warn!("kept");
+            });
+            assert!(lines.iter().all(|line| line["message"] == "kept"), "{lines:?}");
+            assert_eq!(lines.len(), 2, "{directives}");
+        }
     }
 
     #[test]
