@@ -4,9 +4,18 @@ use std::{
     collections::BTreeMap,
     env,
     process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::BeforeTransmitInterceptorContextRef},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::ConfigBag;
 use futures_util::StreamExt;
 use reverify::Selection;
 use serde::{Deserialize, Serialize};
@@ -36,6 +45,8 @@ pub struct Measured {
     pub renewed: u64,
     /// Requests to DynamoDB.
     pub requests: u64,
+    /// From the start until the first request that writes.
+    pub first_write: Option<Duration>,
     /// Wall-clock time.
     pub time: Duration,
     /// CPU time in user mode.
@@ -62,16 +73,19 @@ pub fn run(arguments: &[&str], variables: &BTreeMap<&'static str, String>) -> Re
 
 /// One sweep, as the function `reverify` does it.
 pub async fn sweep() -> Result<Measured> {
-    let app = App::new(config()?).await;
+    let mut app = App::new(config()?).await;
+    let log = RequestLog::default();
+    app.store = app.store.with_interceptor(log.clone());
     let network = Network::new(&app.config)?;
-    let scope = Scope::new("bench", None);
-    let report = scope
+    let began = Instant::now();
+    let report = Scope::new("bench", None)
         .run(reverify::sweep(&app, &network, &Selection::default(), TIME))
         .await?;
     Ok(Measured {
         checked: report.checked,
         renewed: report.verified,
-        requests: scope.dynamodb_requests(),
+        requests: log.requests(),
+        first_write: log.first_write().map(|at| at - began),
         ..Measured::after(Duration::from_millis(report.ms))?
     })
 }
@@ -124,10 +138,61 @@ impl Measured {
             checked: 0,
             renewed: 0,
             requests: 0,
+            first_write: None,
             time,
             user,
             system,
             memory: process::peak_memory()?,
         })
+    }
+}
+
+/// Counts the requests to DynamoDB.
+#[derive(Debug, Clone, Default)]
+pub struct RequestLog(Arc<Mutex<LoggedRequests>>);
+
+#[derive(Debug, Default)]
+struct LoggedRequests {
+    count: u64,
+    first_write: Option<Instant>,
+}
+
+impl RequestLog {
+    /// The number of requests.
+    pub fn requests(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).count
+    }
+
+    /// The time of the first request that writes.
+    pub fn first_write(&self) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).first_write
+    }
+}
+
+impl Intercept for RequestLog {
+    fn name(&self) -> &'static str {
+        "RequestLog"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> std::result::Result<(), BoxError> {
+        let action = context
+            .request()
+            .headers()
+            .get("x-amz-target")
+            .unwrap_or_default();
+        let is_write = ["PutItem", "UpdateItem", "TransactWriteItems"]
+            .iter()
+            .any(|name| action.ends_with(name));
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.count += 1;
+        if is_write {
+            log.first_write.get_or_insert_with(Instant::now);
+        }
+        Ok(())
     }
 }

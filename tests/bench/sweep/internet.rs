@@ -22,11 +22,11 @@ use shared::models::{
 
 use crate::{Result, edge, process};
 
-/// Domains in shared zones. Each domain with a higher number has a zone of its own.
-pub const SHARED: u64 = 100_000;
+/// The most domains in shared zones. Each domain with a higher number has a zone of its own.
+const SHARED: u64 = 1_000_000;
 const SHARED_ZONES: u64 = 1_000;
 const OWN_ZONES: u64 = 10_000;
-const AGENCIES: u64 = 1_000;
+const AGENCIES: u64 = 10_000;
 /// DNS providers, each with two name servers.
 const PROVIDERS: u64 = 50;
 const SERVERS: [u8; 2] = [1, 2];
@@ -135,11 +135,11 @@ pub struct Internet {
 }
 
 impl Internet {
-    /// Creates the directory, writes the zones into it and starts NSD.
-    pub fn start(directory: PathBuf, names: &HostPolicy) -> Result<Self> {
+    /// Creates the directory, writes the zones with this number of domains in shared zones into it, and starts NSD.
+    pub fn start(directory: PathBuf, names: &HostPolicy, shared: u64) -> Result<Self> {
         let port = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port();
         fs::create_dir(&directory)?;
-        write_zones(&directory, names)?;
+        write_zones(&directory, names, shared)?;
         write_configuration(&directory, port)?;
         let nsd = Command::new("setpriv")
             // NSD ends even if this process is killed.
@@ -248,7 +248,7 @@ impl Drop for Internet {
     }
 }
 
-fn write_zones(directory: &Path, names: &HostPolicy) -> Result<()> {
+fn write_zones(directory: &Path, names: &HostPolicy, shared: u64) -> Result<()> {
     let head = |server: &str| {
         format!("@ 3600 SOA {server}. dns.{server}. 1 3600 600 86400 300\n@ 3600 NS {server}.\n")
     };
@@ -274,7 +274,7 @@ fn write_zones(directory: &Path, names: &HostPolicy) -> Result<()> {
         writeln!(text, "@ 3600 NS {second}.")?;
     }
     fs::write(directory.join("test"), top)?;
-    for number in 0..SHARED + OWN_ZONES {
+    for number in (0..shared).chain(SHARED..SHARED + OWN_ZONES) {
         let text = zones
             .get_mut(zone(number) as usize)
             .ok_or("the zone does not exist")?;

@@ -21,16 +21,19 @@ use shared::config::Config;
 
 mod edge;
 mod function;
+mod growth;
 mod internet;
 mod process;
 mod table;
 
 use function::Measured;
-use internet::{Batch, Internet, SHARED};
+use internet::{Batch, Internet};
 use table::DueTable;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
+/// The domains of the largest sweep.
+const LARGEST: u64 = 100_000;
 /// The peak memory of a sweep over that of the smallest sweep is at most this.
 const MEMORY_GROWTH: f64 = 1.2;
 /// The queries for the edge's address, and for that of a random name below the target.
@@ -54,10 +57,11 @@ async fn begin() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let measured = match arguments.as_slice() {
         ["sweep"] => function::sweep().await?,
-        ["observe"] => function::observe(Batch::shared(SHARED)).await?,
+        ["observe"] => function::observe(Batch::shared(LARGEST)).await?,
         // As `cargo bench` calls it.
-        [] | ["--bench"] => return benchmark().await,
-        _ => return Err("cargo bench --package bench".into()),
+        ["--bench"] => return benchmark().await,
+        ["growth", "--bench"] => return growth::benchmark().await,
+        _ => return Err("cargo bench --package bench [-- growth]".into()),
     };
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())
@@ -68,7 +72,7 @@ async fn benchmark() -> Result<()> {
     let names = Config::parse(&|name| variables.get(name).cloned());
     let names = names.map_err(|error| error.to_string())?.names;
     let directory = env::temp_dir().join(format!("bench-{}", std::process::id()));
-    let internet = Internet::start(directory, &names)?;
+    let internet = Internet::start(directory, &names, LARGEST)?;
     variables.extend(internet.variables());
     let table = DueTable::start(&variables).await?;
     variables.extend(table.variables());
@@ -131,11 +135,11 @@ async fn sweeps(
     for (name, batch, has_edge) in [
         ("1,000", Batch::shared(1_000), false),
         ("10,000", Batch::shared(10_000), false),
-        ("100,000", Batch::shared(SHARED), false),
+        ("100,000", Batch::shared(LARGEST), false),
         ("10,000 zones", Batch::own(10_000), false),
         ("1,000 edge", Batch::shared(1_000), true),
         ("10,000 edge", Batch::shared(10_000), true),
-        ("100,000 edge", Batch::shared(SHARED), true),
+        ("100,000 edge", Batch::shared(LARGEST), true),
     ] {
         let variables = if has_edge { &with_edge } else { &variables };
         let first = &mut smallest[usize::from(has_edge)];
@@ -203,7 +207,7 @@ async fn sweeps(
 
 /// Measures observations without a table and `dnsperf`, alternating. Returns each round that found too few proofs.
 fn rounds(internet: &Internet, variables: &BTreeMap<&'static str, String>) -> Result<Vec<String>> {
-    let batch = Batch::shared(SHARED);
+    let batch = Batch::shared(LARGEST);
     println!(
         "\nThe 100,000 observed without a table, in one thread, and `dnsperf` with the same 200,000 queries, alternating:\n"
     );

@@ -11,10 +11,13 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     config::{BehaviorVersion, Credentials, Region},
-    types::{PutRequest, WriteRequest},
+    types::{AttributeValue, PutRequest, WriteRequest},
 };
 use futures_util::{StreamExt, TryStreamExt};
-use shared::{models::time::Timestamp, store::DomainRecord};
+use shared::{
+    models::time::Timestamp,
+    store::{DomainRecord, Item},
+};
 
 use crate::{
     Result,
@@ -45,13 +48,14 @@ impl DueTable {
                 "--pdeathsig",
                 "TERM",
                 "cargo",
+                "run",
+                "--release",
+                "--quiet",
+                "--package",
                 "local",
-                "--no-schedule",
-                "--addr",
-                any,
-                "--dynamodb-addr",
-                &address,
+                "--",
             ])
+            .args(["--no-schedule", "--addr", any, "--dynamodb-addr", &address])
             .envs(variables)
             .process_group(0)
             .stdout(Stdio::null())
@@ -101,17 +105,47 @@ impl DueTable {
     /// Adds the domains of the batch.
     pub async fn add(&self, batch: Batch) -> Result<()> {
         let now = Timestamp::now();
-        let numbers = futures_util::stream::iter(batch.numbers()).chunks(BATCH);
-        let writes = numbers.map(|numbers| self.write(numbers, now));
+        let item = |number| {
+            let record = DomainRecord::new(internet::domain(number, now)?);
+            record.item().map_err(|error| error.to_string().into())
+        };
+        self.put(batch.numbers().map(item)).await
+    }
+
+    /// Writes the items.
+    pub async fn put(&self, items: impl Iterator<Item = Result<Item>>) -> Result<()> {
+        let batches = futures_util::stream::iter(items).chunks(BATCH);
+        let writes = batches.map(|items| self.write(items));
         writes.buffer_unordered(4).try_collect().await
     }
 
-    async fn write(&self, numbers: Vec<u64>, now: Timestamp) -> Result<()> {
-        let mut writes = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let record = DomainRecord::new(internet::domain(number, now)?);
-            let item = record.item().map_err(|error| error.to_string())?;
-            let put = PutRequest::builder().set_item(Some(item)).build()?;
+    /// The items of a partition that contain this text in their id or in a key.
+    pub async fn items_with(&self, partition: &str, id: &str) -> Result<Vec<Item>> {
+        let query = self
+            .client
+            .query()
+            .table_name(NAME)
+            .key_condition_expression("PK = :pk");
+        let query = query.expression_attribute_values(":pk", AttributeValue::S(partition.to_owned()));
+        let items = query
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .await?;
+        let has_id = |item: &Item| {
+            let mut values = ["PK", "SK", "id"]
+                .iter()
+                .filter_map(|name| item.get(*name)?.as_s().ok());
+            values.any(|value| value.contains(id))
+        };
+        Ok(items.into_iter().filter(has_id).collect())
+    }
+
+    async fn write(&self, items: Vec<Result<Item>>) -> Result<()> {
+        let mut writes = Vec::with_capacity(items.len());
+        for item in items {
+            let put = PutRequest::builder().set_item(Some(item?)).build()?;
             writes.push(WriteRequest::builder().put_request(put).build());
         }
         let answer = self
