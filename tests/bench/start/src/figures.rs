@@ -35,10 +35,23 @@ pub struct FunctionFigures {
     pub instructions: Option<u64>,
     /// A warm invocation with a whole core and TLS, in ms: median and 99th percentile.
     pub warm: [f64; 2],
-    /// Start and first invocation, in ms, by setting.
-    pub starts: BTreeMap<String, [f64; 2]>,
+    /// By memory size, transport and share of a core during the start.
+    pub settings: BTreeMap<String, Times>,
     /// Ratios to the least program.
     pub ratios: BTreeMap<String, Ratio>,
+}
+
+/// The times in one setting, in ms.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Times {
+    /// The start: median.
+    pub start: f64,
+    /// The first invocation: median.
+    pub first: f64,
+    /// The start and the first invocation together: 99th percentile.
+    pub p99: f64,
+    /// A warm invocation: mean.
+    pub warm: f64,
 }
 
 /// A ratio of two measurements in one run.

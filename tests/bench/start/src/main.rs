@@ -2,8 +2,9 @@
 //! (`tests/bench/floor`). `.ci/bench start` builds what it needs and runs it.
 //!
 //! Each function runs under a stand-in of the Lambda runtime API, with the share of a core that Lambda gives it by its memory size.
-//! DynamoDB is the embedded one of `cargo local`, in a process of its own, behind a proxy with and without TLS. With TLS, the function
-//! reads a bundle of root certificates as large as Lambda's, which the machine must have.
+//! DynamoDB is the embedded one of `cargo local`, in a process of its own, behind a proxy with and without TLS. The proxy's authority is
+//! in a bundle of root certificates. The least program reads it together with those of the machine, which are as many as Lambda's. A
+//! function trusts only Amazon's if the endpoint is AWS's, and so reads it together with these.
 //!
 //! Times are printed. The benchmark fails if a ratio to the least program is worse than in the committed figures by more than the spread
 //! of this run.
@@ -31,7 +32,7 @@ mod proxy;
 mod runtime;
 
 use cgroup::{Cgroup, MEMORY_OF_A_CORE};
-use figures::{Figures, FunctionFigures, Ratio, quantile};
+use figures::{Figures, FunctionFigures, Ratio, Times, quantile};
 use function::{Cpu, Environment, Life, Program};
 use proxy::CountingProxy;
 
@@ -66,6 +67,8 @@ const COMPARED: u32 = 512;
 const WARM: usize = 200;
 /// Debian's bundle of root certificates.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Amazon's root certificates.
+const AMAZON: &str = "shared/src/amazon-roots.pem";
 const FIGURES: &str = "tests/bench/start/figures.json";
 
 /// Measures cold starts and warm requests of the release binaries.
@@ -151,18 +154,26 @@ async fn benchmark(arguments: Arguments) -> Result<()> {
 }
 
 async fn measure(arguments: &Arguments, directory: &Path) -> Result<Figures> {
-    let root = directory.join("roots.pem");
-    let tls = proxy::tls(Path::new(BUNDLE), &root)?;
-    let mut environment = environment(&root)?;
+    let (tls, authority) = proxy::tls()?;
+    let mut environment = environment()?;
     let database = DatabaseProcess::start(&environment).await?;
     environment.insert("DNS_RESOLVERS".to_owned(), database.dns.to_string());
+    let with_roots = |others: &str, name: &str| -> Result<Environment> {
+        let bundle = directory.join(name);
+        fs::write(&bundle, fs::read_to_string(others)? + &authority)?;
+        let mut environment = environment.clone();
+        environment.insert("SSL_CERT_FILE".to_owned(), bundle.display().to_string());
+        Ok(environment)
+    };
+    let of_least = with_roots(BUNDLE, "roots.pem")?;
+    let of_functions = with_roots(AMAZON, "amazon.pem")?;
     let plain = CountingProxy::start(database.address, None).await?;
     let encrypted = CountingProxy::start(database.address, Some(tls)).await?;
     let program = |(name, event): (&'static str, &str)| -> Result<Program<'_>> {
         Ok(Program {
             name,
             binary: arguments.binaries.join(name),
-            environment: &environment,
+            environment: if name == FLOOR { &of_least } else { &of_functions },
             event: fs::read(format!("events/{event}.json"))?.into(),
         })
     };
@@ -255,24 +266,30 @@ fn settings(short: bool, has_cgroup: bool) -> Vec<Setting> {
 
 /// The figures of a program, except for its size and its instructions. The first program is the least one.
 fn summarize(settings: &[Setting], measured: &[Vec<Vec<Life>>], index: usize) -> Result<FunctionFigures> {
-    let mut starts = BTreeMap::new();
+    let mut times = BTreeMap::new();
     let mut ratios = BTreeMap::new();
     let mut warm = [0.0; 2];
     let mut last = None;
     for (setting, of_setting) in settings.iter().zip(measured) {
         let own = of_setting.get(index).ok_or("no program")?;
         let least = of_setting.first().ok_or("no program")?;
-        let median = |of: fn(&Life) -> f64| round(quantile(&mut own.iter().map(of).collect::<Vec<_>>(), 0.5));
+        let part =
+            |of: fn(&Life) -> f64, part| round(quantile(&mut own.iter().map(of).collect::<Vec<_>>(), part));
+        let all = || own.iter().flat_map(|life| &life.warm).map(|time| ms(*time));
         let ratio =
             |of: fn(&Life) -> f64| Ratio::of(own.iter().zip(least).map(|(own, least)| (of(own), of(least))));
-        let start = [median(|life| ms(life.init)), median(|life| ms(life.first))];
-        starts.insert(setting.name(), start);
+        let of_setting = Times {
+            start: part(|life| ms(life.init), 0.5),
+            first: part(|life| ms(life.first), 0.5),
+            p99: part(|life| ms(life.init + life.first), 0.99),
+            warm: round(all().sum::<f64>() / all().count() as f64),
+        };
+        times.insert(setting.name(), of_setting);
         if *setting == Setting::plain(COMPARED) {
             ratios.insert("cold start".to_owned(), ratio(|life| ms(life.init + life.first)));
         }
         if *setting == Setting::plain(MEMORY_OF_A_CORE) {
-            let all = own.iter().flat_map(|life| &life.warm);
-            let mut all: Vec<_> = all.map(|time| ms(*time)).collect();
+            let mut all: Vec<_> = all().collect();
             warm = [0.5, 0.99].map(|part| round(quantile(&mut all, part)));
             ratios.insert("warm request".to_owned(), ratio(warm_median));
             ratios.insert("memory".to_owned(), ratio(|life| life.memory as f64));
@@ -293,7 +310,7 @@ fn summarize(settings: &[Setting], measured: &[Vec<Vec<Life>>], index: usize) ->
         bytes: each(life.warm_traffic.bytes).round(),
         instructions: None,
         warm,
-        starts,
+        settings: times,
         ratios,
     })
 }
@@ -353,9 +370,9 @@ fn print(figures: &Figures, programs: &[Program<'_>], settings: &[Setting]) {
             Some(Ratio { median, spread }) => format!("{text} ({median:.2} ±{spread:.2})"),
             None => text,
         };
-        let start = function.starts.get(&Setting::plain(COMPARED).name());
-        let start = start.map_or("–".to_owned(), |[init, first]| {
-            format!("{:.1} ms", init + first)
+        let start = function.settings.get(&Setting::plain(COMPARED).name());
+        let start = start.map_or("–".to_owned(), |times| {
+            format!("{:.1} ms", times.start + times.first)
         });
         let [p50, p99] = function.warm;
         let memory = function.memory as f64 / 1024.0;
@@ -379,16 +396,26 @@ fn print(figures: &Figures, programs: &[Program<'_>], settings: &[Setting]) {
             ],
         );
     }
-    println!("\nStart / first invocation, in ms. With boost, the start has a whole core.\n");
+    println!(
+        "\nIn ms: start + first invocation, 99th percentile of both; mean of a warm one. With boost, the start has a whole core.\n"
+    );
     table_row("program", settings.iter().map(|setting| setting.name()));
     println!("|{}", "---|".repeat(settings.len() + 1));
     for (name, function) in functions() {
-        let starts = settings
+        let times = settings
             .iter()
-            .filter_map(|setting| function.starts.get(&setting.name()));
+            .filter_map(|setting| function.settings.get(&setting.name()));
         table_row(
             name,
-            starts.map(|[init, first]| format!("{init:.1} / {first:.1}")),
+            times.map(|times| {
+                let Times {
+                    start,
+                    first,
+                    p99,
+                    warm,
+                } = times;
+                format!("{start:.1} + {first:.1}, {p99:.1}; {warm:.2}")
+            }),
         );
     }
 }
@@ -398,8 +425,8 @@ fn table_row(first: &str, cells: impl IntoIterator<Item = String>) {
     println!("| {first} |{cells}");
 }
 
-/// The environment of the functions: that of the events, with root certificates.
-fn environment(roots: &Path) -> Result<Environment> {
+/// The environment of the functions: that of the events, without root certificates.
+fn environment() -> Result<Environment> {
     let file: Value = serde_json::from_slice(&fs::read("events/env.json")?)?;
     let parameters = file["Parameters"]
         .as_object()
@@ -423,7 +450,6 @@ fn environment(roots: &Path) -> Result<Environment> {
     ] {
         environment.insert(name.to_owned(), value.to_owned());
     }
-    environment.insert("SSL_CERT_FILE".to_owned(), roots.display().to_string());
     Ok(environment)
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -131,9 +130,8 @@ async fn copy(
     }
 }
 
-/// TLS with a chain of two certificates below an authority of its own, as DynamoDB has. Writes the authority's certificate to `root`,
-/// after the certificates of `others`: a function reads a bundle of the size that Lambda has.
-pub fn tls(others: &Path, root: &Path) -> Result<TlsAcceptor> {
+/// TLS with a chain of two certificates below an authority, as DynamoDB has. Also returns the authority's certificate, in PEM.
+pub fn tls() -> Result<(TlsAcceptor, String)> {
     let authority_params = |name: &str| -> Result<CertificateParams> {
         let mut params = CertificateParams::new([])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -141,9 +139,6 @@ pub fn tls(others: &Path, root: &Path) -> Result<TlsAcceptor> {
         Ok(params)
     };
     let authority = CertifiedIssuer::self_signed(authority_params("Root")?, KeyPair::generate()?)?;
-    let mut bundle = std::fs::read_to_string(others)?;
-    bundle.push_str(&authority.pem());
-    std::fs::write(root, bundle)?;
     let intermediate = CertifiedIssuer::signed_by(
         authority_params("Intermediate")?,
         KeyPair::generate()?,
@@ -157,5 +152,5 @@ pub fn tls(others: &Path, root: &Path) -> Result<TlsAcceptor> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, der)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), authority.pem()))
 }
