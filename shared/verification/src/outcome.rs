@@ -157,7 +157,7 @@ mod tests {
     use hickory_proto::rr::Name;
     use proptest::prelude::*;
     use shared::models::{
-        domain::{FindingCode, Token},
+        domain::{Certificate, CertificateState, FindingCode, Token},
         hostname::Hostname,
         id::{DomainId, OrgId},
     };
@@ -588,6 +588,51 @@ mod tests {
             unconfirmed_proof: Some(proof),
             ..seen(Unknown)
         }
+    }
+
+    /// A domain keeps the certificate that the edge last presented, and since when it is routed there, while it is served. The
+    /// certificate is kept only while the edge is still asked for it.
+    #[test]
+    fn a_domain_has_a_certificate_while_it_is_served_and_not_elsewhere() {
+        let certificate = Certificate {
+            state: CertificateState::Ready,
+            issuer: None,
+            not_after: None,
+            problem: None,
+            checked_at: START,
+        };
+        let served = Story::verified();
+        assert_eq!(served.domain.history.routed_at, Some(served.now));
+        let elsewhere = Story::new().then(MINUTE, &seen(Txt));
+        assert_eq!(elsewhere.domain.history.routed_at, None);
+
+        let after = |before: &Story, evidence: &Evidence| {
+            let mut story = before.clone();
+            story.domain.tls = Some(certificate.clone());
+            let now = story.now + DAY;
+            check(&story.domain, evidence, Trigger::Schedule, now, 0).domain
+        };
+        let domain = after(&served, &seen(Cname));
+        assert_eq!(domain.tls, Some(certificate.clone()));
+        assert_eq!(domain.history.routed_at, Some(served.now));
+        let domain = after(&served, &routed(Routing::Unknown, seen(Txt)));
+        assert_eq!(domain.tls, Some(certificate.clone()));
+        let domain = after(&served, &seen(Txt));
+        assert_eq!(domain.tls, None);
+        assert_eq!(domain.history.routed_at, Some(served.now));
+        let domain = after(&elsewhere, &seen(Cname));
+        assert_eq!(domain.history.routed_at, Some(elsewhere.now + DAY));
+
+        let mut lost = served.clone();
+        while lost.domain.status != Status::Failed {
+            lost = lost.then(DAY, &seen(Missing));
+        }
+        assert_eq!(lost.domain.history.routed_at, None);
+        // As an earlier version could have stored it.
+        lost.domain.history.routed_at = Some(START);
+        let domain = after(&lost, &flattened());
+        assert!(!domain.status.serves());
+        assert_eq!((domain.tls, domain.history.routed_at), (None, None));
     }
 
     #[test]
