@@ -14,6 +14,17 @@ use utoipa::ToSchema;
 
 use super::{Code, Invalid, reject, required, serde_as_text, text::check_label, text_value, trim};
 
+/// The Public Suffix List. `psl::List` is code of 600 kB, which is compiled again for each type of iterator over labels. This is
+/// compiled once.
+pub struct PublicSuffixes;
+
+impl Psl for PublicSuffixes {
+    fn find<'a, T: Iterator<Item = &'a [u8]>>(&self, mut labels: T) -> psl::Info {
+        let labels: &mut dyn Iterator<Item = &'a [u8]> = &mut labels;
+        psl::List.find(labels)
+    }
+}
+
 /// A host name in lower-case A-labels, without a trailing dot, 253 octets at most.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
 #[schema(
@@ -81,16 +92,20 @@ impl Hostname {
 
     /// The registrable domain by the Public Suffix List; the name itself if it has none.
     pub fn registrable(&self) -> &str {
-        psl::domain_str(&self.0).unwrap_or(&self.0)
+        let domain = PublicSuffixes.domain(self.0.as_bytes());
+        let start = domain.map_or(0, |domain| self.0.len() - domain.as_bytes().len());
+        self.0.get(start..).unwrap_or(&self.0)
     }
 
     /// Whether registries sell names below this one: a single label, or a name of the Public Suffix List's section of registries.
     pub fn is_registry_suffix(&self) -> bool {
-        let suffix = psl::List.suffix(self.0.as_bytes());
-        let is_suffix = suffix.is_some_and(|suffix| {
-            suffix.typ() == Some(psl::Type::Icann) && suffix.as_bytes() == self.0.as_bytes()
-        });
-        self.is_single_label() || is_suffix
+        self.is_single_label() || self.is_suffix(|suffix| suffix.typ() == Some(psl::Type::Icann))
+    }
+
+    /// Whether the whole name is such a public suffix.
+    fn is_suffix(&self, is_such: impl Fn(&psl::Suffix<'_>) -> bool) -> bool {
+        let suffix = PublicSuffixes.suffix(self.0.as_bytes());
+        suffix.is_some_and(|suffix| suffix.as_bytes() == self.0.as_bytes() && is_such(&suffix))
     }
 
     /// Whether the top-level domain is for special or private use: names below it cannot be registered (RFC 6761).
@@ -201,7 +216,7 @@ impl HostPolicy {
         }
         // The list's rule `*` makes every other top-level domain a public suffix: TLDs are delegated faster than the list is
         // updated. If there is no such TLD, the first check finds the domain unregistered.
-        if psl::suffix_str(name.as_str()) == Some(name.as_str()) {
+        if name.is_suffix(|_| true) {
             let detail = "This is a public suffix. Enter a name below it that belongs to you.";
             return reject(Code::PublicSuffix, detail);
         }

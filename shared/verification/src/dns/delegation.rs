@@ -8,7 +8,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType},
 };
 use psl::Psl;
-use shared::random;
+use shared::{models::hostname::PublicSuffixes, random};
 
 use super::{
     client::Client,
@@ -152,7 +152,7 @@ pub(super) fn is_under_private_suffix(name: &Name) -> bool {
 
 /// The public suffix of a lower-case name. It is found by labels, because a label may have a dot in it.
 fn suffix(name: &Name) -> psl::Info {
-    psl::List.find(name.iter().rev())
+    PublicSuffixes.find(name.iter().rev())
 }
 
 /// The name in presentation format (RFC 1035, section 5.1), in lower case, without the trailing dot, at most 255 characters:
