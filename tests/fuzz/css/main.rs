@@ -42,16 +42,15 @@ const MAX_SAMPLE: usize = 1_000;
 const MAX_TIME: Duration = Duration::from_millis(50);
 
 fn main() {
-    let valid = ".card:hover{color:#123abc;background:linear-gradient(red, blue)}@media print{a{color:red}}";
-    check(parse(valid).expect("a valid style sheet").as_str());
-    // A container with the name of a function: a comment separates the name from the condition.
-    check(
-        parse("@container paint/**/(width > 1px){a{color:red}}")
-            .expect("a valid style sheet")
-            .as_str(),
-    );
-    // The last declaration in a scope, without a value.
-    check(parse("@scope{a{color:red}--raw:}").expect("a valid style sheet").as_str());
+    for valid in [
+        ".card:hover{color:#123abc;background:linear-gradient(red, blue)}@media print{a{color:red}}",
+        // A container with the name of a function: a comment separates the name from the condition.
+        "@container paint/**/(width > 1px){a{color:red}}",
+        // The last declaration in a scope, without a value.
+        "@scope{a{color:red}--raw:}",
+    ] {
+        check(parse(valid).expect("a valid style sheet").as_str());
+    }
     let figures = Mutex::new(Figures::default());
     let sheets =
         env::var_os("FUZZ_SHEETS").map(|path| File::options().create(true).append(true).open(path).unwrap());
