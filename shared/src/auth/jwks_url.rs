@@ -3,7 +3,7 @@
 use std::{
     fmt,
     str::FromStr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -92,7 +92,8 @@ impl JwksUrl {
 #[derive(Debug)]
 pub(super) struct RemoteKeys {
     url: JwksUrl,
-    connector: Connector,
+    /// Built by the first fetch, because it parses all root certificates of the system.
+    connector: OnceLock<Connector>,
     state: RwLock<CachedKeys>,
     /// Held during a fetch. Other requests wait for it, and then use its result.
     turn: tokio::sync::Mutex<()>,
@@ -107,23 +108,26 @@ struct CachedKeys {
     failed: bool,
 }
 
+fn connector(url: &JwksUrl) -> Connector {
+    // `HTTPS_PROXY` and `NO_PROXY` hold for the identity provider as for DynamoDB. `http` is only of this machine, which a proxy
+    // does not reach.
+    let proxy = match url.uri.scheme_str() {
+        Some("https") => ProxyConfig::from_env(),
+        _ => ProxyConfig::disabled(),
+    };
+    Connector::builder()
+        .proxy_config(proxy)
+        // Lambda freezes the function between requests, so a pooled connection would be dead at the next fetch.
+        .pool_max_idle_per_host(0)
+        .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
+        .build()
+}
+
 impl RemoteKeys {
     pub(super) fn new(url: JwksUrl) -> Self {
-        // `HTTPS_PROXY` and `NO_PROXY` hold for the identity provider as for DynamoDB. `http` is only of this machine, which a
-        // proxy does not reach.
-        let proxy = match url.uri.scheme_str() {
-            Some("https") => ProxyConfig::from_env(),
-            _ => ProxyConfig::disabled(),
-        };
-        let connector = Connector::builder()
-            .proxy_config(proxy)
-            // Lambda freezes the function between requests, so a pooled connection would be dead at the next fetch.
-            .pool_max_idle_per_host(0)
-            .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
-            .build();
         Self {
             url,
-            connector,
+            connector: OnceLock::new(),
             state: RwLock::default(),
             turn: tokio::sync::Mutex::default(),
         }
@@ -184,8 +188,8 @@ impl RemoteKeys {
             .map_err(|error| error.to_string())?;
         let request = HttpRequest::try_from(request).map_err(|error| error.to_string())?;
         let exchange = async {
-            let response = self
-                .connector
+            let connector = self.connector.get_or_init(|| connector(&self.url));
+            let response = connector
                 .call(request)
                 .await
                 .map_err(|error| DisplayErrorContext(error).to_string())?;
