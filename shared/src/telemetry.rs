@@ -113,7 +113,7 @@ pub struct FunctionVersion {
 }
 
 /// The layer that writes the log lines of `function`. `directives` are levels by module, as in `warn,shared::auth=info`. What is not
-/// one is ignored.
+/// one is ignored, and so is an empty one.
 pub fn layer<S, W>(directives: &str, function: FunctionVersion, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -121,7 +121,7 @@ where
 {
     let valid = directives
         .split(',')
-        .filter(|text| text.parse::<Targets>().is_ok());
+        .filter(|text| !text.is_empty() && text.parse::<Targets>().is_ok());
     let levels: Targets = valid.collect::<Vec<_>>().join(",").parse().unwrap_or_default();
     let levels = levels.with_target(METRICS, LevelFilter::INFO);
     let hides_payloads = filter_fn(|line| {
@@ -422,7 +422,7 @@ mod tests {
 
     #[test]
     fn levels_are_by_module() {
-        for directives in ["warn,shared::auth=info", "shared::auth=info,warn,a=b=c,b=loud"] {
+        for directives in ["warn,shared::auth=info,", "shared::auth=info,,warn,a=b=c,b=loud"] {
             let lines = lines(directives, || {
                 tracing::info!("not this");
                 tracing::debug!(target: "shared::auth::keys", "not this");
