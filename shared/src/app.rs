@@ -42,6 +42,12 @@ impl App {
             clock: Clock::System,
         }
     }
+
+    /// Fetches the keys of tokens and connects to the table, so that the first request need not wait for them. Takes at most 2 s. If
+    /// it fails, the first request tries again and reports the error.
+    pub async fn warm(&self) {
+        tokio::join!(self.auth.warm(self.clock.now()), self.store.warm());
+    }
 }
 
 /// A DynamoDB client with timeouts that fit the 14 s of a request.
@@ -70,10 +76,12 @@ async fn dynamodb(config: &Config) -> Client {
         loader = loader
             .credentials_provider(credentials)
             .http_client(direct_http());
-    } else if config.has_amazon_roots {
-        loader = loader.http_client(amazon_https());
     }
     let mut sdk = config::Builder::from(&loader.load().await);
+    // Not in the loader, whose client also fetches credentials.
+    if config.has_amazon_roots {
+        sdk.set_http_client(Some(amazon_https()));
+    }
     sdk.set_endpoint_url(endpoint.map(str::to_owned));
     Client::from_conf(sdk.interceptor(telemetry::DynamoDbMeter).build())
 }
@@ -84,15 +92,21 @@ pub fn direct_http() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().build_http()
 }
 
+/// The root certificates that https://www.amazontrust.com/repository recommends for a trust store. The first expires on 2037-12-31.
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+
 /// An HTTPS client that accepts only certificates of Amazon's own authorities. The SDK's client parses all root certificates of the
-/// system first, which takes longer than the rest of a cold start.
+/// system first.
+#[expect(
+    clippy::expect_used,
+    reason = "another trust store must not take the place of this one"
+)]
 fn amazon_https() -> SharedHttpClient {
-    // The five of https://www.amazontrust.com/repository, of which the first ends in December 2037.
-    let roots = TrustStore::empty().with_pem_certificate(include_bytes!("amazon-roots.pem"));
+    let roots = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
     let tls = TlsContext::builder().with_trust_store(roots).build();
     aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(tls.unwrap_or_default())
+        .tls_context(tls.expect("the trust store is valid"))
         .build_https()
 }
 
@@ -118,18 +132,45 @@ impl Clock {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{io::ErrorKind, net::TcpListener};
+    use std::{
+        io::{ErrorKind, Read},
+        net::TcpListener,
+    };
 
-    use aws_sdk_dynamodb::error::DisplayErrorContext;
+    use rustls_pki_types::{CertificateDer, pem::PemObject};
 
     use super::*;
 
-    /// The SDK parses the certificates when it builds the connection, and panics if it cannot.
+    /// The fingerprints are those of the repository's page.
+    #[test]
+    fn amazons_roots_are_the_published_ones() {
+        let roots: Vec<_> = CertificateDer::pem_slice_iter(AMAZON_ROOTS)
+            .map(|root| {
+                let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &root.unwrap());
+                digest
+                    .as_ref()
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<String>()
+            })
+            .collect();
+        assert_eq!(
+            roots,
+            [
+                "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e",
+                "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4",
+                "18ce6cfe7bf14e60b2e347b8dfe868cb31d02ebb3ada271569f50343b46db3a4",
+                "e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092",
+                "568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5",
+            ]
+        );
+    }
+
+    /// The SDK panics while it builds the client if a certificate is not valid.
     #[tokio::test]
-    async fn amazons_roots_are_valid_certificates() {
+    async fn the_client_with_amazons_roots_connects() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
-        drop(server);
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new("eu-central-1"))
@@ -137,13 +178,16 @@ mod tests {
             .endpoint_url(format!("https://{address}"))
             .retry_config(RetryConfig::disabled())
             .http_client(amazon_https());
-        let error = Client::from_conf(config.build())
-            .list_tables()
-            .send()
-            .await
-            .unwrap_err();
-        let error = DisplayErrorContext(error).to_string();
-        assert!(error.contains("Connection refused"), "{error}");
+        let client = Client::from_conf(config.build());
+        let call = tokio::spawn(client.list_tables().send());
+        let first = tokio::task::spawn_blocking(move || {
+            let mut first = [0; 1];
+            server.accept().unwrap().0.read_exact(&mut first).unwrap();
+            first
+        });
+        // The content type of a handshake (RFC 8446, section 5.1).
+        assert_eq!(first.await.unwrap(), [22]);
+        assert!(call.await.unwrap().is_err());
     }
 
     #[tokio::test]

@@ -53,8 +53,8 @@ pub struct Config {
     pub dynamodb_endpoint: Option<String>,
     /// `AWS_REGION`
     pub region: Option<String>,
-    /// DynamoDB's certificates lead to Amazon's own roots: the endpoint is that of a public region, and the environment names
-    /// neither a proxy nor other roots.
+    /// DynamoDB's certificate chains to Amazon's own roots: the endpoint is that of a region of the partition `aws`, and the
+    /// environment names no other endpoint, roots or proxy.
     pub has_amazon_roots: bool,
 }
 
@@ -197,8 +197,10 @@ impl Config {
             public_url: variables.optional_by("PUBLIC_URL", public_url)?,
             origin_secrets: variables.optional("ORIGIN_SECRET")?,
             has_amazon_roots: dynamodb_endpoint.is_none()
-                && region.as_deref().is_some_and(is_public_region)
-                && OTHER_ROOTS.iter().all(|name| variables.text(name).is_none()),
+                && region.as_deref().is_some_and(is_of_partition_aws)
+                && OTHER_CERTIFICATES
+                    .iter()
+                    .all(|name| variables.text(name).is_none()),
             dynamodb_endpoint,
             region,
         })
@@ -370,8 +372,10 @@ fn region(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Variables that name other root certificates, or a proxy that can have its own.
-const OTHER_ROOTS: [&str; 6] = [
+/// Variables that select other root certificates, a proxy that can have its own, or another endpoint.
+const OTHER_CERTIFICATES: [&str; 8] = [
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_USE_FIPS_ENDPOINT",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "HTTPS_PROXY",
@@ -380,10 +384,14 @@ const OTHER_ROOTS: [&str; 6] = [
     "all_proxy",
 ];
 
-/// Whether the region is one of the partitions `aws` and `aws-us-gov`. Endpoints of the other partitions have other certificates.
-fn is_public_region(region: &str) -> bool {
-    const OTHERS: [&str; 4] = ["cn-", "us-iso", "eu-iso", "eusc-"];
-    !OTHERS.iter().any(|prefix| region.starts_with(prefix))
+/// Whether the region is one of the partition `aws`, by the pattern that the SDK's endpoint rules have for it:
+/// `(us|eu|ap|sa|ca|me|af|il|mx)-\w+-\d+`.
+fn is_of_partition_aws(region: &str) -> bool {
+    const AREAS: [&str; 9] = ["us", "eu", "ap", "sa", "ca", "me", "af", "il", "mx"];
+    match region.split('-').collect::<Vec<_>>()[..] {
+        [area, _, number] => AREAS.contains(&area) && number.bytes().all(|byte| byte.is_ascii_digit()),
+        _ => false,
+    }
 }
 
 /// Only a check: [`crate::telemetry::init`] reads the level.
@@ -559,19 +567,27 @@ mod tests {
     }
 
     #[test]
-    fn amazons_roots_are_for_public_endpoints() {
+    fn amazons_roots_are_for_the_endpoints_of_the_partition_aws() {
         let has = |variables: &[(&str, &str)]| parse(variables).unwrap().has_amazon_roots;
-        assert!(has(&[("AWS_REGION", "eu-central-1")]));
-        assert!(has(&[("AWS_REGION", "us-gov-west-1"), ("SSL_CERT_FILE", "")]));
+        for region in ["eu-central-1", "us-east-1", "ap-southeast-7"] {
+            assert!(has(&[("AWS_REGION", region), ("SSL_CERT_FILE", "")]), "{region}");
+        }
         assert!(!has(&[]));
-        for other in [
-            ("AWS_REGION", "cn-north-1"),
-            ("AWS_ENDPOINT_URL", "https://dynamodb.internal.example.com"),
-            ("SSL_CERT_FILE", "/etc/roots.pem"),
-            ("SSL_CERT_DIR", "/etc/roots"),
-            ("HTTPS_PROXY", "http://proxy.example.com:8080"),
-            ("all_proxy", "http://proxy.example.com:8080"),
+        for region in [
+            "cn-north-1",
+            "us-gov-west-1",
+            "us-iso-east-1",
+            "us-isob-east-1",
+            "eu-isoe-west-1",
+            "eusc-de-east-1",
+            "eu-central",
         ] {
+            assert!(!has(&[("AWS_REGION", region)]), "{region}");
+        }
+        let endpoint = "https://dynamodb.internal.example.com";
+        let endpoints = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"].map(|name| (name, endpoint));
+        let others = OTHER_CERTIFICATES.map(|name| (name, "/set"));
+        for other in endpoints.into_iter().chain(others) {
             assert!(!has(&[other, ("AWS_REGION", "eu-central-1")]), "{other:?}");
         }
     }

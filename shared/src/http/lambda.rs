@@ -20,9 +20,8 @@ use crate::app::App;
 /// # Errors
 /// An error of the Lambda runtime API.
 pub async fn run(router: Router<App>, app: App) -> Result<(), lambda_http::Error> {
-    // In the init phase, in which Lambda gives each function a whole core, so that the first request waits neither for the keys nor for
-    // the connection to the table. Both may fail: then the request retries.
-    tokio::join!(app.auth.warm(app.clock.now()), app.store.warm());
+    // In the init phase, which has more CPU than a request with a small memory size.
+    app.warm().await;
     lambda_runtime::run(handler(router, app)).await
 }
 

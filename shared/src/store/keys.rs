@@ -99,7 +99,7 @@ pub(super) fn string(item: &Item, name: &str) -> Option<String> {
     Some(item.get(name)?.as_s().ok()?.clone())
 }
 
-/// The key of no item: those of all items begin with a letter and `#`.
+/// The key of no item: all partition keys begin with a letter and `#`.
 pub(super) fn absent() -> Key {
     Key {
         pk: "-".to_owned(),

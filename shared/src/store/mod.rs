@@ -66,7 +66,7 @@ const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 /// most, and sends a transaction, which takes 1.5 s, and so ends within the request's limit of 14 s.
 const RETRY_BUDGET: Duration = Duration::from_secs(8);
 
-/// The limit of the time for the first connection, in the init phase.
+/// The time limit of the read that opens the first connection.
 const WARM: Duration = Duration::from_secs(1);
 
 /// The version of the items' schema.

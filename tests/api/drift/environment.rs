@@ -22,13 +22,23 @@ fn the_template_sets_the_variables_that_the_code_reads() {
             "TABLE_NAME" | "AUTH_ISSUER" | "AUTH_AUDIENCE" => Some("agency".to_owned()),
             "AUTH_HS256_SECRET" => Some("0123456789abcdef0123456789abcdef".to_owned()),
             "PORTAL_DOMAIN" => Some("portal.example.com".to_owned()),
+            "AWS_REGION" => Some("eu-central-1".to_owned()),
             _ => None,
         }
     };
     Config::parse(&lookup).unwrap();
     let mut asked = asked.into_inner();
-    // The runtime sets the region and the log level, and the secret is for local development.
+    // The runtime sets the region and the log level, and the secret is for local development. The rest is set outside Lambda, and in an
+    // emergency: see OPERATIONS.md.
     for name in [
+        "ALL_PROXY",
+        "AWS_USE_DUALSTACK_ENDPOINT",
+        "AWS_USE_FIPS_ENDPOINT",
+        "HTTPS_PROXY",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "all_proxy",
+        "https_proxy",
         "AWS_REGION",
         "AWS_DEFAULT_REGION",
         "AWS_ENDPOINT_URL",

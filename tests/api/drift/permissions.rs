@@ -156,7 +156,7 @@ impl PermissionRecorder {
         let (agency, branding, clients) = (function("agency"), function("branding"), function("clients"));
         let (portal, domains) = (function("portal"), function("domains"));
         for name in ["agency", "branding", "clients", "portal", "domains"] {
-            system.app.store.warm().await;
+            system.app.warm().await;
             self.note(&system, name);
         }
         for org in ["org_a", "org_a", "org_b"] {
