@@ -48,7 +48,7 @@ pub struct Times {
     pub start: f64,
     /// The first invocation: median.
     pub first: f64,
-    /// The start and the first invocation together: 99th percentile.
+    /// The start and the first invocation together: 99th percentile, which is the slowest of fewer than 50 lives.
     pub p99: f64,
     /// A warm invocation: mean.
     pub warm: f64,
@@ -66,7 +66,8 @@ pub struct Ratio {
 impl Figures {
     /// Reads committed figures.
     pub fn read(path: &Path) -> Result<Self> {
-        Ok(serde_json::from_slice(&fs::read(path)?)?)
+        let text = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(serde_json::from_slice(&text)?)
     }
 
     /// Writes the figures for committing.
