@@ -20,9 +20,13 @@ pub struct PublicSuffixes;
 
 impl Psl for PublicSuffixes {
     fn find<'a, T: Iterator<Item = &'a [u8]>>(&self, mut labels: T) -> psl::Info {
-        let labels: &mut dyn Iterator<Item = &'a [u8]> = &mut labels;
-        psl::List.find(labels)
+        find_suffix(&mut labels)
     }
+}
+
+/// Not generic, so that no other crate compiles it again.
+fn find_suffix(labels: &mut dyn Iterator<Item = &[u8]>) -> psl::Info {
+    psl::List.find(labels)
 }
 
 /// A host name in lower-case A-labels, without a trailing dot, 253 octets at most.
