@@ -11,7 +11,6 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use shared::{
     app::App,
-    config::Config,
     http::{Edge, service},
     models::{id::ClientOrgId, time::Timestamp},
     store::{Item, keys::CLIENT_SHARDS},
@@ -49,21 +48,14 @@ pub async fn benchmark() -> Result<()> {
     variables.insert("EDGE_PORT", "1".to_owned());
     let mut failures = Vec::new();
     {
-        let names = config(&variables)?.names;
+        let names = crate::config(&variables)?.names;
         let directory = env::temp_dir().join(format!("growth-{}", std::process::id()));
         let internet = Internet::start(directory, &names, DUE[1])?;
         variables.extend(internet.variables());
         sweeps(&internet, &variables, &mut failures).await?;
     }
     reads(&mut variables, &mut failures).await?;
-    match failures.as_slice() {
-        [] => Ok(()),
-        _ => Err(failures.join("\n").into()),
-    }
-}
-
-fn config(variables: &BTreeMap<&'static str, String>) -> Result<Config> {
-    Config::parse(&|name| variables.get(name).cloned()).map_err(|error| error.to_string().into())
+    crate::result(&failures)
 }
 
 async fn sweeps(
@@ -131,7 +123,7 @@ async fn sweeps(
 async fn reads(variables: &mut BTreeMap<&'static str, String>, failures: &mut Vec<String>) -> Result<()> {
     let table = DueTable::start(variables).await?;
     variables.extend(table.variables());
-    let config = config(variables)?;
+    let config = crate::config(variables)?;
     let log = RequestLog::default();
     let mut app = App::new(config).await;
     app.store = app.store.with_interceptor(log.clone());
