@@ -5,7 +5,7 @@ use shared::{
     app::App,
     auth::Tenant,
     http::{
-        Problem, ProblemCode,
+        Problem, ProblemCode, Routes,
         extract::{Admin, Member, PageParams, Query},
         reply::Json,
     },
@@ -13,17 +13,13 @@ use shared::{
         agency::{AgencyResource, Overview},
         audit::AuditEntry,
     },
-    problems,
+    problems, routes,
     store::Page,
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The routes of this function.
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(enable_agency))
-        .routes(routes!(get_agency_overview))
-        .routes(routes!(list_audit_entries))
+pub fn routes<R: Routes>() -> R {
+    routes!(enable_agency, get_agency_overview, list_audit_entries)
 }
 
 problems!(EnableProblems: USER ADMIN, [ClientOrganization]);

@@ -4,7 +4,7 @@ use axum::extract::State;
 use shared::{
     app::App,
     http::{
-        Problem,
+        Problem, Routes,
         body::Update,
         extract::{Admin, IfMatchParams, IfNoneMatchParams, Member, PathId},
         reply::Tagged,
@@ -13,15 +13,17 @@ use shared::{
         branding::{Branding, BrandingUpdate, ClientBranding},
         id::{ClientOrgId, ClientOrgKind},
     },
-    problems,
+    problems, routes,
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The routes of this function.
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(get_branding, put_branding))
-        .routes(routes!(get_client_branding, put_client_branding))
+pub fn routes<R: Routes>() -> R {
+    routes!(
+        get_branding,
+        put_branding,
+        get_client_branding,
+        put_client_branding
+    )
 }
 
 problems!(GetProblems: USER AGENCY);

@@ -5,7 +5,7 @@ use http::StatusCode;
 use shared::{
     app::App,
     http::{
-        Problem,
+        Problem, Routes,
         body::{Body, Create},
         extract::{Admin, IdempotencyParams, Member, PageParams, PathId, Query, invalid},
         reply::{CreatedAt, Json},
@@ -17,16 +17,19 @@ use shared::{
         slug::Slug,
         text::ExternalId,
     },
-    problems,
+    problems, routes,
     store::Page,
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The routes of this function.
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(list_client_orgs, create_client_org))
-        .routes(routes!(get_client_org, update_client_org, delete_client_org))
+pub fn routes<R: Routes>() -> R {
+    routes!(
+        list_client_orgs,
+        create_client_org,
+        get_client_org,
+        update_client_org,
+        delete_client_org
+    )
 }
 
 problems!(ListProblems: USER AGENCY PAGED);

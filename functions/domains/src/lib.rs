@@ -7,7 +7,7 @@ use http::StatusCode;
 use shared::{
     app::App,
     http::{
-        Problem, ProblemCode,
+        Problem, ProblemCode, Routes,
         body::{Body, Create},
         extract::{Admin, IdempotencyParams, Member, PageParams, PathId, Query},
         reply::{CreatedAt, Json},
@@ -18,11 +18,10 @@ use shared::{
         },
         id::DomainKind,
     },
-    problems, random,
+    problems, random, routes,
     store::{Arrival, Author, DomainRecord, Page},
     telemetry,
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::{Checker, Network, Trigger, Turns};
 
 mod setup;
@@ -33,17 +32,16 @@ mod setup_words;
 /// domain's own check; the holder's check is part of it.
 const MIN_WRITE_TIME: Duration = Duration::from_millis(1500);
 
-pub fn router(network: Network) -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(list_portal_domains, create_portal_domain))
-        .routes(routes!(
-            get_portal_domain,
-            update_portal_domain,
-            delete_portal_domain
-        ))
-        .routes(routes!(verify_portal_domain))
-        .merge(setup::router())
-        .layer(axum::Extension(network))
+pub fn routes<R: Routes>(network: Network) -> R {
+    let own: R = routes!(
+        list_portal_domains,
+        create_portal_domain,
+        get_portal_domain,
+        update_portal_domain,
+        delete_portal_domain,
+        verify_portal_domain
+    );
+    own.merge(setup::routes()).with_extension(network)
 }
 
 problems!(ListProblems: USER AGENCY PAGED);

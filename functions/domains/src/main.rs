@@ -8,5 +8,5 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let app = App::new(Config::from_env()?).await;
     let network = Network::new(&app.config)?;
-    http::run(domains::router(network).into(), app).await
+    http::run(domains::routes(network), app).await
 }

@@ -16,7 +16,7 @@ use shared::{
     app::App,
     hash::sha256_base64,
     http::{
-        Problem, ProblemCode,
+        Problem, ProblemCode, Routes,
         body::Body,
         extract::{Admin, PathId, Query, invalid},
         gateway_url,
@@ -29,7 +29,7 @@ use shared::{
         language::Locale,
         setup::{Setup, SetupLink, SetupLinkCreate, SetupToken},
     },
-    problems, random,
+    problems, random, routes,
     store::{Arrival, Author, SetupDomain},
 };
 use strum::EnumString;
@@ -37,7 +37,6 @@ use utoipa::{
     IntoResponses, PartialSchema, ToSchema,
     openapi::{ContentBuilder, RefOr},
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::{Network, findings};
 
 use crate::setup_page::{self, SetupView};
@@ -45,13 +44,15 @@ use crate::setup_page::{self, SetupView};
 /// The page has no script and no inline style. Its images are the agency's.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src https:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(create_setup_link, delete_setup_link))
-        .routes(routes!(get_setup))
-        .routes(routes!(verify_setup))
-        .routes(routes!(get_setup_records))
-        .routes(routes!(get_setup_style))
+pub fn routes<R: Routes>() -> R {
+    routes!(
+        create_setup_link,
+        delete_setup_link,
+        get_setup,
+        verify_setup,
+        get_setup_records,
+        get_setup_style
+    )
 }
 
 problems!(CreateProblems: USER ADMIN AGENCY BODY, [NotFound]);

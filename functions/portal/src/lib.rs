@@ -12,7 +12,7 @@ use serde_json::Value;
 use shared::{
     app::App,
     http::{
-        Problem, ProblemCode,
+        Problem, ProblemCode, Routes,
         body::Update,
         extract::{Admin, IfMatchParams, IfNoneMatchParams, Member, PathId, Query},
         reply::{Json, PUBLIC, Tagged, encode, public},
@@ -22,26 +22,28 @@ use shared::{
         id::ClientOrgKind,
         portal::{ClientPortalConfig, PortalConfig, PortalConfigUpdate, PortalContext, PublicBranding},
     },
-    problems,
+    problems, routes,
 };
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod theme;
 
 /// The routes of this function.
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(get_portal_config, put_portal_config))
-        .routes(routes!(get_client_portal_config, put_client_portal_config))
-        .routes(routes!(get_portal_context))
-        .routes(routes!(get_public_branding))
-        .routes(routes!(get_theme_css))
-        .routes(routes!(redirect_host))
-        .routes(routes!(check_tls))
-        .routes(routes!(get_health))
-        .routes(routes!(get_openapi))
-        .routes(routes!(get_openapi30))
+pub fn routes<R: Routes>() -> R {
+    routes!(
+        get_portal_config,
+        put_portal_config,
+        get_client_portal_config,
+        put_client_portal_config,
+        get_portal_context,
+        get_public_branding,
+        get_theme_css,
+        redirect_host,
+        check_tls,
+        get_health,
+        get_openapi,
+        get_openapi30
+    )
 }
 
 problems!(GetConfigProblems: USER AGENCY);

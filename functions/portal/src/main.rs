@@ -6,5 +6,5 @@ use shared::{app::App, config::Config, http, telemetry};
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let app = App::new(Config::from_env()?).await;
-    http::run(portal::router().into(), app).await
+    http::run(portal::routes(), app).await
 }

@@ -34,10 +34,12 @@ mod lambda;
 mod origin;
 pub mod problem;
 pub mod reply;
+pub mod routes;
 
 pub use lambda::{Event, gateway_url, handler, run};
 pub use origin::OriginSecrets;
 pub use problem::{Problem, ProblemCode};
+pub use routes::Routes;
 
 /// The request's id: the gateway's, or a random one without a gateway.
 #[derive(Debug, Clone)]

@@ -84,7 +84,7 @@ pub struct FunctionPermissions<'a> {
 
 impl<'a> FunctionPermissions<'a> {
     pub fn new(system: &'a System, name: &'a str) -> Self {
-        let edge = service(events::router(&system.app, name).into(), system.app.clone());
+        let edge = service(events::routes(&system.app, name), system.app.clone());
         Self {
             system,
             router: Router::new().fallback_service(edge),

@@ -7,16 +7,18 @@ use std::{
 
 use local::gateway;
 use serde_json::Value;
+use shared::app::App;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::harness::{
     Api,
-    events::{self, router},
+    events::{self, routes},
     operations::operations,
     template::{functions, root, template},
 };
 
 /// The functions that answer HTTP, each with the routes that its code declares.
-async fn routers() -> BTreeMap<String, Value> {
+async fn routes_in_code() -> BTreeMap<String, Value> {
     let api = Api::start().await;
     let template = template();
     let names = functions(&template)
@@ -24,7 +26,8 @@ async fn routers() -> BTreeMap<String, Value> {
         .filter(|name| !matches!(name.as_str(), "reverify" | "hosts"));
     names
         .map(|name| {
-            let document = router(&api.app, &name).into_openapi();
+            let routes: OpenApiRouter<App> = routes(&api.app, &name);
+            let document = routes.into_openapi();
             let paths = serde_json::to_value(document).unwrap()["paths"].clone();
             (name, paths)
         })
@@ -46,7 +49,7 @@ async fn paths_are_equal_in_template_code_document_and_events() {
         })
         .collect();
     let mut in_code = BTreeSet::new();
-    for (function, paths) in routers().await {
+    for (function, paths) in routes_in_code().await {
         let code: BTreeSet<_> = paths.as_object().unwrap().keys().cloned().collect();
         let events = functions[&function]["Properties"]["Events"].as_object().unwrap();
         let mut routes = BTreeSet::new();

@@ -7,10 +7,9 @@ use local::system::{Builder, System};
 use serde_json::Value;
 use shared::{
     app::App,
-    http::{Event, handler},
+    http::{Event, Routes, handler},
 };
 use tower::ServiceExt;
-use utoipa_axum::router::OpenApiRouter;
 
 use super::template::root;
 
@@ -41,23 +40,23 @@ pub struct Returned {
     pub body: String,
 }
 
-/// The router of a function.
-pub fn router(app: &App, function: &str) -> OpenApiRouter<App> {
+/// The routes of a function.
+pub fn routes<R: Routes>(app: &App, function: &str) -> R {
     match function {
-        "agency" => agency::router(),
-        "branding" => branding::router(),
-        "clients" => clients::router(),
-        "portal" => portal::router(),
-        "domains" => domains::router(verification::Network::new(&app.config).unwrap()),
+        "agency" => agency::routes(),
+        "branding" => branding::routes(),
+        "clients" => clients::routes(),
+        "portal" => portal::routes(),
+        "domains" => domains::routes(verification::Network::new(&app.config).unwrap()),
         other => panic!("there is no function {other}"),
     }
 }
 
 pub async fn invoke(app: &App, function: &str, event: Value) -> Returned {
-    let router = router(app, function);
+    let routes = routes(app, function);
     let request: Event = serde_json::from_str(&event.to_string()).unwrap();
     let event = LambdaEvent::new(request, Context::default());
-    let response = handler(router.into(), app.clone()).oneshot(event).await.unwrap();
+    let response = handler(routes, app.clone()).oneshot(event).await.unwrap();
     let response = serde_json::to_value(response).unwrap();
     let headers = serde_json::from_value::<BTreeMap<String, String>>(response["headers"].clone()).unwrap();
     Returned {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, env, iter, time::Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use axum::body::Body;
+use axum::{Router, body::Body};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use jsonwebtoken::{EncodingKey, Header};
@@ -127,8 +127,9 @@ async fn reads(variables: &mut BTreeMap<&'static str, String>, failures: &mut Ve
     let log = RequestLog::default();
     let mut app = App::new(config).await;
     app.store = app.store.with_interceptor(log.clone());
-    let router = agency::router().merge(clients::router()).merge(portal::router());
-    let edge = service(router.into(), app);
+    let functions: [Router<App>; 3] = [agency::routes(), clients::routes(), portal::routes()];
+    let routes = functions.into_iter().fold(Router::new(), Router::merge);
+    let edge = service(routes, app);
     let secret = variables.get("AUTH_HS256_SECRET").ok_or("no secret")?;
     let mut agencies = Vec::new();
     for (org, count) in CLIENTS {

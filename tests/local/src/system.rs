@@ -257,7 +257,7 @@ impl System {
 /// The resolvers of the operating system cannot be read.
 pub(crate) fn router(app: &App) -> Result<Router, String> {
     let network = network(app)?;
-    let service = shared::http::service(openapi::routes(network.clone()).into(), app.clone());
+    let service = shared::http::service(openapi::routes(network.clone()), app.clone());
     let router = gateway::router(service);
     Ok(router
         .merge(reverify::routes(app.clone(), network))

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use shared::{
     app::App,
     http::{
-        ProblemCode,
+        ProblemCode, Routes,
         problem::{self, ProblemOut},
     },
     models::{
@@ -64,22 +64,20 @@ const GATEWAY: [(&str, &str); 4] = [
 type Schemas = Map<String, Value>;
 
 /// The routes of all functions.
-pub fn routes(network: Network) -> OpenApiRouter<App> {
-    let routers = [
-        agency::router(),
-        branding::router(),
-        clients::router(),
-        portal::router(),
-        domains::router(network),
+pub fn routes<R: Routes>(network: Network) -> R {
+    let functions = [
+        agency::routes(),
+        branding::routes(),
+        clients::routes(),
+        portal::routes(),
+        domains::routes(network),
     ];
-    routers
-        .into_iter()
-        .fold(OpenApiRouter::new(), OpenApiRouter::merge)
+    functions.into_iter().fold(R::default(), R::merge)
 }
 
 /// The document in OpenAPI 3.1 and in OpenAPI 3.0.
 pub fn documents(network: Network) -> [Value; 2] {
-    let mut document = json!(routes(network).into_openapi());
+    let mut document = json!(routes::<OpenApiRouter<App>>(network).into_openapi());
     walk(&mut document, &mut rename_pages);
     walk(&mut document, &mut join_lines);
     let schemas = schemas(document["components"]["schemas"].take());

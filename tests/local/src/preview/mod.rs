@@ -119,7 +119,7 @@ mod tests {
     async fn no_function_serves_the_page() {
         let system = System::start().await;
         let network = verification::Network::new(&system.app.config).unwrap();
-        let functions = shared::http::service(openapi::routes(network.clone()).into(), system.app.clone());
+        let functions = shared::http::service(openapi::routes(network.clone()), system.app.clone());
         for path in [
             "/preview",
             "/preview/preview.css",
