@@ -9,7 +9,8 @@ use std::{
 };
 
 use aws_config::{
-    BehaviorVersion, Region, profile::ProfileFileRegionProvider, retry::RetryConfig, timeout::TimeoutConfig,
+    BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,
+    profile::ProfileFileRegionProvider, retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_sdk_dynamodb::{
     Client,
@@ -76,6 +77,9 @@ async fn dynamodb(config: &Config) -> Client {
         loader = loader
             .credentials_provider(credentials)
             .http_client(direct_http());
+    } else if config.has_credentials {
+        // The default chain starts with this provider too. But it also builds an STS client, which takes time in each cold start.
+        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
     }
     let mut sdk = config::Builder::from(&loader.load().await);
     // Not in the loader, whose client also fetches credentials.

@@ -56,6 +56,8 @@ pub struct Config {
     /// DynamoDB's certificate chains to Amazon's own roots: the endpoint is that of a region of the partition `aws`, and the
     /// environment names no other endpoint, roots or proxy.
     pub has_amazon_roots: bool,
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` are set, as Lambda sets them.
+    pub has_credentials: bool,
 }
 
 /// The settings of DNS queries.
@@ -201,6 +203,9 @@ impl Config {
                 && OTHER_CERTIFICATES
                     .iter()
                     .all(|name| variables.text(name).is_none()),
+            has_credentials: ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+                .iter()
+                .all(|name| variables.text(name).is_some()),
             dynamodb_endpoint,
             region,
         })
@@ -564,6 +569,19 @@ mod tests {
             parse(&[("AUTH_HS256_SECRET", "")]).unwrap_err().variable,
             "AUTH_JWKS_URL"
         );
+    }
+
+    #[test]
+    fn credentials_are_a_key_and_its_secret() {
+        let has = |id, secret| {
+            parse(&[("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", secret)])
+                .unwrap()
+                .has_credentials
+        };
+        assert!(has("id", "secret"));
+        for (id, secret) in [("", ""), ("id", " "), ("", "secret")] {
+            assert!(!has(id, secret), "{id:?} {secret:?}");
+        }
     }
 
     #[test]

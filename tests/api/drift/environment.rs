@@ -28,10 +28,12 @@ fn the_template_sets_the_variables_that_the_code_reads() {
     };
     Config::parse(&lookup).unwrap();
     let mut asked = asked.into_inner();
-    // The runtime sets the region and the log level, and the secret is for local development. The rest is set outside Lambda, and in an
-    // emergency: see OPERATIONS.md.
+    // The runtime sets the region, the credentials and the log level, and the secret is for local development. The rest is set outside
+    // Lambda, and in an emergency: see OPERATIONS.md.
     for name in [
         "ALL_PROXY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
         "AWS_USE_DUALSTACK_ENDPOINT",
         "AWS_USE_FIPS_ENDPOINT",
         "HTTPS_PROXY",
