@@ -2,18 +2,20 @@
 
 use std::{fs, io, path::PathBuf, process, time::Duration};
 
+use tokio::process::Child;
+
 use crate::Result;
 
 /// The memory size of one core, in MB (AWS Lambda developer guide, “Configure Lambda function memory”).
 pub const MEMORY_OF_A_CORE: u32 = 1_769;
-/// The period of a quota. A long one would let a function run at full speed for longer than a cold start takes.
-const PERIOD: Duration = Duration::from_millis(20);
+/// The shortest period of a quota. A long one would let a function run at full speed for longer than a cold start takes.
+const PERIOD: Duration = Duration::from_millis(5);
+/// The least quota that the kernel accepts.
+const QUOTA: Duration = Duration::from_millis(1);
 
 /// A control group. Dropping it removes it, once its processes have ended.
 pub struct Cgroup {
     directory: PathBuf,
-    /// Where this process belongs.
-    home: PathBuf,
     version: Version,
 }
 
@@ -33,33 +35,18 @@ impl Cgroup {
             true => (Version::Two, PathBuf::from("/sys/fs/cgroup")),
             false => (Version::One, PathBuf::from("/sys/fs/cgroup/cpu")),
         };
-        let own = fs::read_to_string("/proc/self/cgroup")?;
-        let line = own.lines().find_map(|line| match version {
-            Version::Two => line.strip_prefix("0::/"),
-            Version::One => line
-                .split_once(':')?
-                .1
-                .split_once(":/")
-                .filter(|(controllers, _)| controllers.split(',').any(|name| name == "cpu"))
-                .map(|(_, path)| path),
-        });
-        let home = root.join(line.unwrap_or_default());
         let directory = root.join(format!("agency-start-{}", process::id()));
         fs::create_dir(&directory)?;
-        let cgroup = Self {
-            directory,
-            home,
-            version,
-        };
+        let cgroup = Self { directory, version };
         cgroup.set_share(1.0)?;
         Ok(cgroup)
     }
 
     /// Limits its processes to this share of a core.
     pub fn set_share(&self, share: f64) -> io::Result<()> {
-        let period = PERIOD.as_micros();
-        // The kernel accepts no less than a millisecond.
-        let quota = ((period as f64 * share) as u128).max(1_000);
+        let period = PERIOD.max(QUOTA.div_f64(share));
+        let quota = period.mul_f64(share).max(QUOTA).as_micros();
+        let period = period.as_micros();
         match self.version {
             Version::Two => fs::write(self.directory.join("cpu.max"), format!("{quota} {period}")),
             Version::One => {
@@ -69,14 +56,10 @@ impl Cgroup {
         }
     }
 
-    /// Runs `spawn` so that the processes it starts are in this group.
-    pub fn enter<T>(&self, spawn: impl FnOnce() -> Result<T>) -> Result<T> {
-        let move_to =
-            |directory: &PathBuf| fs::write(directory.join("cgroup.procs"), process::id().to_string());
-        move_to(&self.directory)?;
-        let spawned = spawn();
-        move_to(&self.home)?;
-        spawned
+    /// Moves a process to this group.
+    pub fn add(&self, process: &Child) -> Result<()> {
+        let id = process.id().ok_or("the process ended")?;
+        Ok(fs::write(self.directory.join("cgroup.procs"), id.to_string())?)
     }
 }
 

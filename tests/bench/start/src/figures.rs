@@ -33,6 +33,8 @@ pub struct FunctionFigures {
     /// The instructions of a warm invocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<u64>,
+    /// CPU time of the start and of the first invocation with a whole core and TLS, in ms: medians.
+    pub cpu: [f64; 2],
     /// A warm invocation with a whole core and TLS, in ms: median and 99th percentile.
     pub warm: [f64; 2],
     /// By memory size, transport and share of a core during the start.
@@ -59,9 +61,12 @@ pub struct Times {
 pub struct Ratio {
     /// The median.
     pub median: f64,
-    /// The distance between the quartiles.
+    /// The distance between the quartiles, and at least [`LEAST_SPREAD`].
     pub spread: f64,
 }
+
+/// Another version of the compiler or of the C library changes a ratio by about this.
+pub const LEAST_SPREAD: f64 = 0.02;
 
 impl Figures {
     /// Reads committed figures.
@@ -77,7 +82,7 @@ impl Figures {
         Ok(fs::write(path, text)?)
     }
 
-    /// Each ratio that is worse than that of `committed` by more than the spread of this run.
+    /// Each ratio that is worse than that of `committed` by more than the spreads of both runs.
     pub fn worse_than(&self, committed: &Self) -> Vec<String> {
         let mut worse = Vec::new();
         for (name, function) in &self.functions {
@@ -87,7 +92,9 @@ impl Figures {
                     worse.push(format!("{name}: no committed ratio of {of}"));
                     continue;
                 };
-                if ratio.median - ratio.spread > before.median {
+                // Also if it is not a number.
+                let least = ratio.median - ratio.spread;
+                if least.total_cmp(&(before.median + before.spread)).is_gt() {
                     worse.push(format!(
                         "{name}: {of} is {:.2} (±{:.2}) of the least program's, and {:.2} in the committed figures",
                         ratio.median, ratio.spread, before.median
@@ -105,7 +112,7 @@ impl Ratio {
         let mut ratios: Vec<f64> = pairs.map(|(own, least)| own / least).collect();
         Self {
             median: quantile(&mut ratios, 0.5),
-            spread: quantile(&mut ratios, 0.75) - quantile(&mut ratios, 0.25),
+            spread: (quantile(&mut ratios, 0.75) - quantile(&mut ratios, 0.25)).max(LEAST_SPREAD),
         }
     }
 }

@@ -10,7 +10,10 @@ use std::{
 
 use hyper::body::Bytes;
 use serde_json::Value;
-use tokio::process::{Child, Command};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+};
 
 use crate::{
     Result,
@@ -21,6 +24,10 @@ use crate::{
 
 /// The longest life.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Becomes the function when it gets a line, so that neither the fork nor the move to a control group is measured. What the shell
+/// itself then takes is a few µs.
+const WAITING: &str = r#"echo; read -r go; exec "$0" > /dev/null"#;
 
 /// The environment of a function.
 pub type Environment = BTreeMap<String, String>;
@@ -37,12 +44,16 @@ pub struct Cpu {
 /// What one life took.
 #[derive(Debug)]
 pub struct Life {
-    /// From the start of the process until it asks for an invocation.
+    /// From the `exec` of the program until it asks for an invocation.
     pub init: Duration,
     /// The first invocation.
     pub first: Duration,
     /// Each later one.
     pub warm: Vec<Duration>,
+    /// The CPU time of `init`.
+    pub init_cpu: Duration,
+    /// The CPU time of `first`.
+    pub first_cpu: Duration,
     /// Peak resident memory, in KiB.
     pub memory: u64,
     /// Before the first invocation.
@@ -84,26 +95,31 @@ impl Program<'_> {
 
     async fn life(&self, proxy: &CountingProxy, warm: usize, cgroup: Option<(&Cgroup, Cpu)>) -> Result<Life> {
         let mut api = RuntimeApi::start().await?;
-        let mut command = self.command(&self.binary, &api, proxy);
         proxy.take();
-        let began;
-        let mut process = match cgroup {
-            Some((cgroup, cpu)) => {
-                cgroup.set_share(cpu.init)?;
-                began = Instant::now();
-                cgroup.enter(|| Ok(command.spawn()?))?
-            }
-            None => {
-                began = Instant::now();
-                command.spawn()?
-            }
-        };
+        let mut process = self
+            .command(Path::new("/bin/sh"), &api, proxy)
+            .args(["-c", WAITING])
+            .arg(&self.binary)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut wait = process.stdout.take().ok_or("no output")?;
+        wait.read_u8().await?;
+        if let Some((cgroup, cpu)) = cgroup {
+            cgroup.set_share(cpu.init)?;
+            cgroup.add(&process)?;
+        }
+        let before = cpu_time(&process).await?;
+        let began = Instant::now();
+        process.stdin.take().ok_or("no input")?.write_all(b"\n").await?;
         let init = api.next().await? - began;
+        let init_cpu = cpu_time(&process).await?.saturating_sub(before);
         let init_traffic = proxy.take();
         if let Some((cgroup, cpu)) = cgroup {
             cgroup.set_share(cpu.share)?;
         }
         let first = self.invoke(&mut api).await?;
+        let first_cpu = cpu_time(&process).await?.saturating_sub(before + init_cpu);
         let first_traffic = proxy.take();
         let mut later = Vec::with_capacity(warm);
         for _ in 0..warm {
@@ -113,6 +129,8 @@ impl Program<'_> {
             init,
             first,
             warm: later,
+            init_cpu,
+            first_cpu,
             memory: peak_memory(&process)?,
             init_traffic,
             first_traffic,
@@ -179,6 +197,28 @@ impl Program<'_> {
             None | Some(200..300) => Ok(ended - began),
             _ => Err(response.to_string().into()),
         }
+    }
+}
+
+/// The CPU time of all threads that have not ended (Linux, “Scheduler statistics”), once they wait: the kernel counts the time of a
+/// running thread late.
+async fn cpu_time(process: &Child) -> Result<Duration> {
+    let id = process.id().ok_or("the function ended")?;
+    let mut last = None;
+    loop {
+        let mut nanoseconds = 0;
+        for thread in fs::read_dir(format!("/proc/{id}/task"))? {
+            // The thread may have ended.
+            let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else {
+                continue;
+            };
+            let first = text.split(' ').next().ok_or("an empty schedstat")?;
+            nanoseconds += first.parse::<u64>()?;
+        }
+        if last.replace(nanoseconds) == Some(nanoseconds) {
+            return Ok(Duration::from_nanos(nanoseconds));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
