@@ -334,7 +334,7 @@ struct OpenapiDocument(BTreeMap<String, Value>);
     security(())
 )]
 async fn get_openapi(State(app): State<App>) -> Response {
-    document(&app, include_str!("../openapi.json"))
+    document(&app, include_str!(concat!(env!("OUT_DIR"), "/openapi.json")))
 }
 
 /// Get this document in OpenAPI 3.0
@@ -355,7 +355,7 @@ async fn get_openapi(State(app): State<App>) -> Response {
     security(())
 )]
 async fn get_openapi30(State(app): State<App>) -> Response {
-    document(&app, include_str!("../openapi-3.0.json"))
+    document(&app, include_str!(concat!(env!("OUT_DIR"), "/openapi-3.0.json")))
 }
 
 /// A document, with the base path as the URL of its server.
