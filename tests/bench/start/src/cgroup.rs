@@ -8,7 +8,7 @@ use crate::Result;
 
 /// The memory size of one core, in MB (AWS Lambda developer guide, “Configure Lambda function memory”).
 pub const MEMORY_OF_A_CORE: u32 = 1_769;
-/// The shortest period of a quota. A long one would let a function run at full speed for longer than a cold start takes.
+/// The shortest period of a quota, in which a process can use the share of this time at full speed. A long one would let a function run at full speed for longer than a cold start takes.
 const PERIOD: Duration = Duration::from_millis(5);
 /// The least quota that the kernel accepts.
 const QUOTA: Duration = Duration::from_millis(1);
@@ -42,9 +42,14 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// The period of the quota of this share of a core.
+    pub fn period(share: f64) -> Duration {
+        PERIOD.max(QUOTA.div_f64(share))
+    }
+
     /// Limits its processes to this share of a core.
     pub fn set_share(&self, share: f64) -> io::Result<()> {
-        let period = PERIOD.max(QUOTA.div_f64(share));
+        let period = Self::period(share);
         let quota = period.mul_f64(share).max(QUOTA).as_micros();
         let period = period.as_micros();
         match self.version {

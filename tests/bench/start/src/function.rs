@@ -123,6 +123,10 @@ impl Program<'_> {
         let first_traffic = proxy.take();
         let mut later = Vec::with_capacity(warm);
         for _ in 0..warm {
+            // Requests one after the other would wait for each other's quota.
+            if let Some((_, cpu)) = cgroup.filter(|(_, cpu)| cpu.share < 1.0) {
+                tokio::time::sleep(Cgroup::period(cpu.share)).await;
+            }
             later.push(self.invoke(&mut api).await?);
         }
         let life = Life {
